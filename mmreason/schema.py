@@ -1,0 +1,195 @@
+"""What flows through everything: items, users, interactions and reasons.
+
+Plain dataclasses with a JSON form each, importable without torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+from urllib.parse import quote, unquote
+
+EVENTS = ("impression", "click", "view", "read", "cart", "purchase", "rating", "review")
+"""The events a history may hold; an interaction with another one is quarantined."""
+
+Split = Literal["train", "valid", "test"]
+Attributes = dict[str, list[str]]
+
+
+class DataError(ValueError):
+    """Something a user can mend: the message names the file, row or key, and what to do, in one line."""
+
+
+@dataclass(slots=True)
+class Item:
+    """One thing that can be recommended.
+
+    Attributes:
+        id: Unique key, any text.
+        title: Short name shown to people.
+        text: Longer description, plain text.
+        images: Picture paths (or PIL images, bytes or tensors when used through the Python API).
+        video: Video path, if any.
+        attributes: Facts that the texts may tell, name → values (``{"material": ["cotton"]}``).
+        hidden: Facts that only the picture tells; kept for checking, never given to a text input.
+        domain: ``shop``, ``video``, ``news`` or the caller's own word.
+        group: Variants of one product share a group; splits and false negatives go by it. Default: the id.
+        split: Which side of the split the item is on.
+
+    Example:
+        >>> Item(id="a/1", title="Rain coat").key
+        'a%2F1'
+    """
+
+    id: str
+    title: str = ""
+    text: str = ""
+    images: list[Any] = field(default_factory=list)
+    video: Any = None
+    attributes: Attributes = field(default_factory=dict)
+    hidden: Attributes = field(default_factory=dict)
+    domain: str = ""
+    group: str = ""
+    split: Split = "train"
+
+    def __post_init__(self) -> None:
+        self.images = list(self.images)
+        self.group = self.group or self.id
+
+    @property
+    def key(self) -> str:
+        """The id percent-encoded so that it holds no dot and no slash (a WebDataset key)."""
+        return item_key(self.id)
+
+    def facts(self) -> Attributes:
+        """All attributes, hidden ones included: for checking a reason, never for a model's text input."""
+        return {**self.attributes, **self.hidden}
+
+
+def item_key(item_id: str) -> str:
+    """Percent-encode an id so that it holds no dot and no slash."""
+    return quote(item_id, safe="").replace(".", "%2E")
+
+
+def item_id_of(key: str) -> str:
+    """The inverse of :func:`item_key`."""
+    return unquote(key)
+
+
+@dataclass(slots=True)
+class Interaction:
+    """What one user did with one item, aggregated per event.
+
+    Attributes:
+        user_id: The user.
+        item_id: The item.
+        event: One of :data:`EVENTS`.
+        count: How often.
+        seconds: Seconds watched or read in all, if known.
+        rating: 1 to 5, if given.
+        timestamp: Unix seconds of the last time.
+        item: The item itself, when it is in no catalogue (Python API only).
+    """
+
+    user_id: str = ""
+    item_id: str = ""
+    event: str = "click"
+    count: int = 1
+    seconds: float | None = None
+    rating: float | None = None
+    timestamp: float = 0.0
+    item: Item | None = None
+
+    def __post_init__(self) -> None:
+        if self.item is not None and not self.item_id:
+            self.item_id = self.item.id
+
+
+@dataclass(slots=True)
+class User:
+    """A user is what they did, oldest first."""
+
+    id: str
+    history: list[Interaction] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What makes one claim of a reason true.
+
+    Attributes:
+        attribute: The attribute claimed, e.g. ``color``.
+        value: The value claimed, e.g. ``red``.
+        source: ``attribute`` (the catalogue says so), ``picture`` (only the picture shows it) or ``none``.
+        item_ids: History items that share the value.
+        span: Start and end of the claim in the reason's text, in characters.
+    """
+
+    attribute: str
+    value: str
+    source: str = "attribute"
+    item_ids: list[str] = field(default_factory=list)
+    span: tuple[int, int] | None = None
+
+
+@dataclass(slots=True)
+class Reason:
+    """Why this user would want this item.
+
+    Attributes:
+        text: The sentence shown to the user.
+        evidence: One entry per claim found in the text.
+        score: Mean log-probability of the generated tokens (0 is certain; not comparable across models).
+        verified: True if every claim has evidence and there is at least one claim.
+    """
+
+    user_id: str
+    item_id: str
+    text: str
+    evidence: list[Evidence] = field(default_factory=list)
+    score: float | None = None
+    verified: bool | None = None
+    split: Split = "train"
+
+
+def to_record(value: Item | Interaction | Reason) -> dict[str, Any]:
+    """A flat row for Parquet, CSV or JSONL: nested fields become JSON text.
+
+    Example:
+        >>> to_record(Item(id="a", attributes={"material": ["wool"]}))["attributes"]
+        '{"material": ["wool"]}'
+    """
+    row = asdict(value)
+    if isinstance(value, Interaction):
+        del row["item"]
+    return {name: json.dumps(v, ensure_ascii=False) if isinstance(v, list | dict) else v for name, v in row.items()}
+
+
+def from_record(kind: type, row: Mapping[str, Any]) -> Any:
+    """The inverse of :func:`to_record`.
+
+    Raises:
+        DataError: If a nested field is not JSON.
+    """
+    values: dict[str, Any] = {}
+    for f in fields(kind):
+        if row.get(f.name) is None:
+            continue
+        value = row[f.name]
+        if f.name in ("images", "attributes", "hidden", "evidence") and isinstance(value, str):
+            try:
+                value = json.loads(value)
+            except json.JSONDecodeError as error:
+                raise DataError(f"{kind.__name__} {row.get('id', '')!r}: {f.name} is not JSON: {error}") from None
+        if f.name == "evidence":
+            value = [Evidence(**{**e, "span": tuple(e["span"]) if e.get("span") else None}) for e in value]
+        values[f.name] = value
+    return kind(**values)
+
+
+def item_text(item: Item) -> str:
+    """What a text encoder reads of an item: title, description and the visible attributes."""
+    facts = "; ".join(f"{name}: {', '.join(values)}" for name, values in item.attributes.items())
+    return ". ".join(part.strip().rstrip(".") for part in (item.title, item.text, facts) if part.strip())
