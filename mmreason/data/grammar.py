@@ -1,0 +1,230 @@
+"""The wording of reference reasons: sentence shapes that are filled with what an item and a history share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmreason.schema import Interaction, Item
+
+Pair = tuple[str, str]
+WORDS = (10, 22)
+"""Shortest and longest reason in words."""
+
+NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve".split()
+THINGS = {"video": ("clip", "clips"), "news": ("story", "stories"), "shop": ("piece", "pieces")}
+
+# (what one likes, the things that have it, what this one does), by domain and attribute. {v} is the value, {a} its
+# article, {s} the domain's things, {kind} what the item is. No phrase starts with the value: it stays lower-case.
+Phrase = tuple[str, str, str]
+PHRASES: dict[str, dict[str, Sequence[Phrase]]] = {
+    "shop": {
+        "color": [
+            ("{v}", "{v} {s}", "is {v}"),
+            ("the color {v}", "{s} in {v}", "comes in {v}"),
+            ("{v} {s}", "{v} {s}", "is {v}"),
+        ],
+        "pattern": [("{v} patterns", "{s} with {a} {v} pattern", "has {a} {v} pattern")],
+        "material": [("{v}", "{s} made of {v}", "is made of {v}"), ("{v} {s}", "{v} {s}", "is made of {v}")],
+        "use": [("{s} for {v}", "{s} made for {v}", "is made for {v}")],
+        "activity": [("{s} for {v}", "{s} meant for {v}", "is meant for {v}")],
+        "climate": [("{v} conditions", "{s} for {v} conditions", "suits {v} conditions")],
+        "style": [("the {v} style", "{s} in the {v} style", "has the {v} style")],
+        "category": [("the {v} section", "{s} from the {v} section", "comes from the {v} section")],
+    },
+    "video": {
+        "color": [
+            ("{v} subjects", "{s} with {a} {v} subject", "shows {a} {v} {kind}"),
+            ("seeing {v}", "{s} with something {v}", "follows {a} {v} {kind}"),
+        ],
+        "category": [("{v} footage", "{s} about {a} {v}", "is about {a} {v}")],
+        "action": [("{v} motion", "{s} full of {v}", "is full of {v}")],
+        "scene": [("{v} scenes", "{s} set in {a} {v} scene", "is set in {a} {v} scene")],
+        "mood": [("{a} {v} mood", "{s} with {a} {v} mood", "has {a} {v} mood")],
+    },
+    "news": {
+        "color": [
+            ("{v} lead pictures", "{s} with {a} {v} lead picture", "leads with {a} {v} picture"),
+            ("pictures in {v}", "{s} pictured in {v}", "is pictured in {v}"),
+        ],
+        "category": [("{v} news", "{s} about {v}", "is about {v}")],
+        "region": [("news from {v}", "{s} from {v}", "comes from {v}")],
+        "tone": [("{a} {v} tone", "{s} in {a} {v} tone", "has {a} {v} tone")],
+        "format": [("the {v} format", "{s} in {v} form", "takes the form of {a} {v}")],
+    },
+}
+ANY: Sequence[Phrase] = [("the {v} kind", "{s} of the {v} kind", "is of the {v} kind")]
+
+# {like} {things} {does}: the phrase; {n}: this item; {k}: how many history items share it, of {all}.
+ONE_CLAIM = (
+    "You keep coming back to {things}, and {n} {does} too.",
+    "{n} {does}, just like {k} of your recent picks.",
+    "Since you often go for {like}, {n} should please you: it {does}.",
+    "Your history leans towards {things}, so {n}, which {does}, fits right in.",
+    "{k} {things} are already in your history, and {n} {does} as well.",
+    "You clearly have a taste for {like}, so we chose {n}, which {does}.",
+    "We picked {n} because it {does}, like {k} others in your history.",
+    "As someone drawn to {like}, you may enjoy that {n} {does}.",
+    "Among your recent choices, {things} stand out, and {n} {does} too.",
+    "{n} {does}, in line with the {k} {things} you chose before.",
+    "There is a thread of {like} in what you choose, and {n} {does}.",
+    "{n} answers your fondness for {like}: once again, it {does}.",
+    "Of your {all} latest picks, {k} were {things}; {n} {does} as well.",
+    "For a fan of {like}, {n} is an easy choice because it {does}.",
+    "Because {things} show up {k} times in your history, we suggest {n}: it {does}.",
+)
+TWO_CLAIMS = (
+    "You keep choosing {like} and {like2}, and {n} {does} and {does2}.",
+    "{n} {does} and {does2}, two things you go for again and again.",
+    "Your picks lean towards {like} and {like2}; {n} {does} and {does2}.",
+    "We chose {n} because it {does} and {does2}, much like your earlier picks.",
+    "Given your taste for {like} and {like2}, {n} fits: it {does} and {does2}.",
+    "You often stop for {like} and {like2}, and {n} {does} and {does2}.",
+    "{n} {does} and {does2}, as do several of your favorites.",
+)
+# Event → what may be said when at least two sharing items have it; {p} items, {c} times, {t} seconds, {r} stars.
+BY_EVENT = {
+    "purchase": (
+        "You bought {p} {things}, and {n} {does} too.",
+        "After buying {p} {things}, you may well enjoy {n}, which {does}.",
+    ),
+    "cart": ("You put {p} {things} in your cart, and {n} {does} as well.",),
+    "rating": ("You gave {p} {things} {r} stars or more, and {n} {does} too.",),
+    "click": ("You clicked on {things} {c} times, and {n} {does} too.",),
+    "view": ("You spent {t} seconds watching {things}, and {n} {does} as well.",),
+    "read": ("You spent {t} seconds reading {things}, and {n} {does} as well.",),
+}
+LOOKED = "You spent {t} seconds looking at {things}, and {n} {does} as well."
+
+
+@dataclass(slots=True)
+class Claim:
+    """One thing that an item and a history share.
+
+    Attributes:
+        attribute: The attribute.
+        value: The value, as the catalogue writes it.
+        shared_by: The history's interactions with items that have it.
+    """
+
+    attribute: str
+    value: str
+    shared_by: list[Interaction]
+
+
+def value_pattern(values: Iterable[str]) -> re.Pattern[str]:
+    """Finds values in lower-case text as whole words, the longest first."""
+    ordered = sorted({value.lower() for value in values}, key=lambda value: (-len(value), value))
+    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, ordered)) or '(?!)'})(?!\w)")
+
+
+def write_reason(
+    rng: np.random.Generator, item: Item, claims: Sequence[Claim], history_size: int, known: re.Pattern[str]
+) -> str | None:
+    """A sentence that makes exactly these claims, or None if no shape can without naming something else.
+
+    Args:
+        rng: Chooses among the shapes.
+        item: The item recommended.
+        claims: One or two.
+        history_size: Items in the history.
+        known: Pattern of all values of the domain: a shape that happens to name another one is not used.
+    """
+    allowed = {claim.value.lower() for claim in claims} | {
+        v.lower() for v in item.facts().get("category", [])
+    }
+    shapes = list(TWO_CLAIMS if len(claims) > 1 else ONE_CLAIM)
+    if len(claims) == 1 and (told := _event_shapes(item.domain, claims[0])) and rng.random() < 0.4:
+        shapes = told
+    slots = {
+        "n": f"this {_kind(item, known)}",
+        "k": _number(min(len(claim.shared_by) for claim in claims)),
+        "all": _number(history_size),
+    }
+    for order, claim in enumerate(claims):
+        phrase = _phrase(rng, item, claim, known)
+        slots |= {
+            name + ("2" if order else ""): text
+            for name, text in zip(("like", "things", "does"), phrase, strict=True)
+        }
+    best: tuple[int, str] | None = None
+    for index in rng.permutation(len(shapes)):
+        text = shapes[index].format(**slots)
+        text = text[0].upper() + text[1:]
+        if not set(known.findall(text.lower())) <= allowed:
+            continue
+        size = len(text.split())
+        excess = max(WORDS[0] - size, size - WORDS[1], 0)
+        if best is None or excess < best[0]:
+            best = (excess, text)
+        if excess == 0:
+            break
+    return best[1] if best else None
+
+
+def find_value(text: str, value: str) -> tuple[int, int]:
+    """Where a reason names a value first: start and end in characters."""
+    match = re.search(rf"(?<!\w){re.escape(value.lower())}(?!\w)", text)
+    assert match, f"{value!r} is not in {text!r}"
+    return match.span()
+
+
+def _phrase(rng: np.random.Generator, item: Item, claim: Claim, known: re.Pattern[str]) -> list[str]:
+    options = PHRASES.get(item.domain, PHRASES["shop"]).get(
+        claim.attribute.lower().replace("colour", "color"), ANY
+    )
+    value = claim.value.lower()
+    category = next(iter(item.facts().get("category", [])), "")
+    slots = {
+        "v": value,
+        "a": "an" if value[0] in "aeiou" else "a",
+        "s": THINGS.get(item.domain, ("item", "items"))[1],
+        "kind": category.lower() if " " not in category and category else "subject",
+    }
+    return [part.format(**slots) for part in options[rng.integers(len(options))]]
+
+
+def _kind(item: Item, known: re.Pattern[str]) -> str:
+    """What to call the item: its category in the singular, or a word that claims nothing."""
+    thing = THINGS.get(item.domain, ("item", "items"))[0]
+    categories = item.facts().get("category", [])
+    if item.domain != "shop" or len(categories) != 1 or not categories[0].isalpha():
+        return thing
+    word = categories[0].lower()
+    if word.endswith(("ches", "shes", "xes")):
+        word = word[:-2]
+    elif word in ("pants", "shorts", "tights", "jeans"):
+        return "pair"
+    elif word.endswith("s") and not word.endswith("ss"):
+        word = word[:-1]
+    # "tee" may be a style of its own, which an item from the tees section need not have
+    return thing if word != categories[0].lower() and known.search(word) else word
+
+
+def _event_shapes(domain: str, claim: Claim) -> list[str]:
+    """Shapes that tell what the user did, with the numbers filled in."""
+    shapes: list[str] = []
+    for event, told in BY_EVENT.items():
+        done = [
+            i for i in claim.shared_by if i.event == event and (event != "rating" or (i.rating or 0) >= 4)
+        ]
+        if len(done) < 2 or (event in ("view", "read") and not all(i.seconds for i in done)):
+            continue
+        numbers = {
+            "{p}": _number(len(done)),
+            "{c}": _number(sum(i.count for i in done)),
+            "{t}": f"{sum(i.seconds or 0 for i in done):.0f}",
+            "{r}": _number(int(min(i.rating or 0 for i in done))),
+        }
+        for shape in (LOOKED,) if event == "view" and domain != "video" else told:
+            for slot, number in numbers.items():
+                shape = shape.replace(slot, number)
+            shapes.append(shape)
+    return shapes
+
+
+def _number(n: int) -> str:
+    return NUMBERS[n] if n < len(NUMBERS) else str(n)

@@ -1,0 +1,111 @@
+"""Taking an attribute out of every text, so that only the picture can tell it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+
+from mmreason.schema import DataError, Item
+
+COLOR_WORDS = """
+    black ebony jet-black white ivory off-white gray grey charcoal slate silver red crimson scarlet maroon burgundy
+    ruby orange tangerine amber rust yellow gold golden mustard green olive emerald lime khaki mint teal blue navy
+    azure cobalt indigo turquoise cyan aqua royal-blue purple violet lavender lilac plum magenta pink fuchsia coral
+    salmon rose brown tan beige camel bronze
+""".split()
+PATTERN_WORDS = (
+    "stripe stripes stripy pinstripe pinstriped polka-dot polka-dots dots checkered plaid gingham".split()
+)
+SYNONYMS = {"color": COLOR_WORDS, "colour": COLOR_WORDS, "pattern": PATTERN_WORDS}
+
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\s*[\n\r•]+\s*|(?<=[。！？])")
+_TIDY = (
+    (re.compile(r"[(\[{]\s*[)\]}]"), " "),
+    (re.compile(r"\s*([-–—/,&+|])(?:\s*[-–—/,&+|])+\s*"), r" \1 "),
+    (re.compile(r"\s+"), " "),
+    (re.compile(r"^[\s\-–—/,&+|:;]+|[\s\-–—/,&+|:;]+$"), ""),
+)
+
+
+def vocabulary(name: str, values: Iterable[str]) -> re.Pattern[str]:
+    """A pattern that finds any value of an attribute, or a usual synonym of a colour, as a whole word.
+
+    Spaces and hyphens inside a value are interchangeable; plurals and ``-ish`` forms count. In scripts written
+    without spaces a value is found anywhere.
+    """
+    words = {
+        tuple(re.findall(r"[^\s\-]+", value)) for value in [*values, *SYNONYMS.get(name.lower(), ())]
+    } - {()}
+    longest_first = sorted(words, key=lambda parts: (-len(" ".join(parts)), parts))
+    return re.compile("|".join(_whole_word(parts) for parts in longest_first) or r"(?!)", re.IGNORECASE)
+
+
+def _whole_word(parts: tuple[str, ...]) -> str:
+    body = r"[\s\-]+".join(map(re.escape, parts))
+    before = "" if _unspaced(parts[0][0]) else r"(?<![^\W_])"
+    after = "" if _unspaced(parts[-1][-1]) else r"(?:s|es|ish)?(?![^\W_])"
+    return before + body + after
+
+
+def _unspaced(character: str) -> bool:
+    """Chinese, Japanese and Thai characters, whose words no space ends."""
+    return (
+        "\u3040" <= character <= "\u30ff"
+        or "\u3400" <= character <= "\u9fff"
+        or "\u0e00" <= character <= "\u0e7f"
+    )
+
+
+def cut_words(text: str, words: re.Pattern[str]) -> str:
+    """Take the words out of a title and tidy the spaces, hyphens and brackets they leave.
+
+    Example:
+        >>> cut_words("Stark Blue-Gray Hoodie (Red)", vocabulary("color", []))
+        'Stark Hoodie'
+    """
+    while words.search(text):  # a cut may bring the two halves of another value together
+        text = words.sub(" ", text)
+        for pattern, replacement in _TIDY:
+            text = pattern.sub(replacement, text)
+    return text
+
+
+def drop_sentences(text: str, words: re.Pattern[str]) -> str:
+    """Take out every sentence, line or bullet that holds one of the words.
+
+    Example:
+        >>> drop_sentences("Warm hood. Two-tone gray heather. Machine wash.", vocabulary("color", []))
+        'Warm hood. Machine wash.'
+    """
+    if not words.search(text):
+        return text
+    kept = " ".join(part for part in _SENTENCE.split(text) if part.strip() and not words.search(part))
+    return cut_words(kept, words)
+
+
+def hide_attributes(items: Collection[Item], names: Iterable[str]) -> None:
+    """Move attributes to ``item.hidden`` and scrub their values from titles, descriptions and visible attributes.
+
+    Raises:
+        DataError: If no item has such an attribute.
+    """
+    patterns = []
+    for name in names:
+        values = {value for item in items for value in item.facts().get(name, ())}
+        if not values:
+            known = sorted({known for item in items for known in item.facts()})
+            raise DataError(
+                f"catalogue.hidden: no item has the attribute {name!r}; there are {', '.join(known)}"
+            )
+        patterns.append(vocabulary(name, values))
+        for item in items:
+            if name in item.attributes:
+                item.hidden[name] = item.attributes.pop(name)
+    if not patterns:
+        return
+    words = re.compile("|".join(f"(?:{pattern.pattern})" for pattern in patterns), re.IGNORECASE)
+    for item in items:
+        item.title = cut_words(item.title, words)
+        item.text = drop_sentences(item.text, words)
+        visible = {n: [v for v in values if not words.search(v)] for n, values in item.attributes.items()}
+        item.attributes = {n: values for n, values in visible.items() if values and not words.search(n)}

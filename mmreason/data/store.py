@@ -1,0 +1,320 @@
+"""The embedding store: parts of memory-mapped arrays, one row an item, safe against a kill at any moment.
+
+    store/index.json                     parts, arrays (size and dtype), masks, meta
+    store/part-000000/<array>.npy        (rows, dim) float16 or float32
+    store/part-000000/rows.parquet       id, hash, has_<modality>
+
+One writer at a time; any number of readers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmreason.data.files import remove, remove_leftovers, whole_file, whole_folder
+from mmreason.schema import DataError, Item, item_text
+
+VERSION = 1
+OPEN_MAPS = 128  # every map holds a file handle, and some systems allow 256
+
+
+def content_hash(item: Item) -> str:
+    """A fingerprint of what the encoders see of an item: its text and the bytes of its media.
+
+    Args:
+        item: An item whose ``images`` and ``video`` are bytes, as the loader gives them.
+
+    Example:
+        >>> content_hash(Item(id="a", title="Coat")) == content_hash(Item(id="b", title="Coat"))
+        True
+    """
+    digest = hashlib.sha256()
+    for part in (item_text(item).encode("utf-8", "replace"), *item.images, item.video or b""):
+        digest.update(len(part).to_bytes(8, "little") + part)
+    return digest.hexdigest()
+
+
+class StoreWriter:
+    """Appends parts to a store.
+
+    Opening keeps the parts that the index lists and removes the rest: a part that a kill kept out of
+    the index is written again.
+
+    Args:
+        folder: The store's folder, made if it is not there.
+        meta: JSON values that say what made the vectors, such as the model's fingerprint.
+        overwrite: Start anew if the store was made by something else.
+
+    Attributes:
+        done: Id → hash of every finished row; embed only what is missing here or has another hash.
+
+    Raises:
+        DataError: If the store has another ``meta`` and ``overwrite`` is off, or its index is corrupt.
+
+    Example:
+        >>> writer = StoreWriter("run/embed", {"model": "abc"})                         # doctest: +SKIP
+        >>> todo = [i for i in items if writer.done.get(i.id) != content_hash(i)]       # doctest: +SKIP
+        >>> writer.write_part(ids, hashes, {"fused": vectors}, {"image": has_image})    # doctest: +SKIP
+    """
+
+    def __init__(self, folder: str | Path, meta: Mapping[str, Any], overwrite: bool = False) -> None:
+        self.folder = Path(folder)
+        self._index: dict[str, Any] = {
+            "version": VERSION,
+            "meta": json.loads(json.dumps(meta)),  # as it will be read back: tuples are lists
+            "arrays": {},
+            "masks": [],
+            "parts": [],
+        }
+        if (self.folder / "index.json").exists():
+            self._continue(overwrite)
+        remove_leftovers(self.folder)
+        listed = {part["name"] for part in self._index["parts"]}
+        for path in self.folder.glob("part-*"):
+            if path.name not in listed:
+                remove(path)
+        self.done: dict[str, str] = {}
+        for part in self._index["parts"]:
+            rows = _read_rows(self.folder / part["name"], part["rows"])
+            self.done.update(zip(rows["id"].to_pylist(), rows["hash"].to_pylist(), strict=True))
+
+    def _continue(self, overwrite: bool) -> None:
+        try:
+            index = _read_index(self.folder)
+        except DataError:
+            if not overwrite:
+                raise
+            index = None
+        if index is not None and index["meta"] == self._index["meta"]:
+            self._index = index
+        elif overwrite:
+            remove(self.folder / "index.json")  # first, so that no index ever lists a part that is gone
+        else:
+            raise DataError(f"{self.folder}: made by another model or setting; remove or overwrite it")
+
+    def write_part(
+        self,
+        ids: Sequence[str],
+        hashes: Sequence[str],
+        arrays: Mapping[str, np.ndarray],
+        masks: Mapping[str, np.ndarray],
+    ) -> None:
+        """Write rows as one part; when this returns, they survive a kill. The last row of an id counts.
+
+        Args:
+            ids: n item ids.
+            hashes: n content hashes.
+            arrays: Name → (n, dim) float16 or float32; every part must have the same names, sizes and dtypes.
+            masks: Modality → (n,) bool, true where the item has it.
+
+        Raises:
+            DataError: If a vector is not finite or the disk is full; the store stays as it was.
+            ValueError: If names, shapes or dtypes do not fit each other or the parts before.
+        """
+        _check_part(ids, hashes, arrays, masks)
+        shape = {name: {"dim": int(a.shape[1]), "dtype": a.dtype.name} for name, a in arrays.items()}
+        if self._index["parts"] and (shape != self._index["arrays"] or sorted(masks) != self._index["masks"]):
+            raise ValueError(f"{shape} and masks {sorted(masks)} do not fit the parts of {self.folder}")
+        if not ids:
+            return
+        parts = self._index["parts"]
+        name = f"part-{int(parts[-1]['name'].removeprefix('part-')) + 1 if parts else 0:06d}"
+        columns = {"id": pa.array(ids, pa.string()), "hash": pa.array(hashes, pa.string())}
+        columns |= {f"has_{mask}": pa.array(np.asarray(masks[mask])) for mask in sorted(masks)}
+        with whole_folder(self.folder / name) as folder:
+            for array_name, array in arrays.items():
+                np.save(folder / f"{array_name}.npy", np.ascontiguousarray(array))
+            pq.write_table(pa.table(columns), folder / "rows.parquet")
+        index = self._index | {
+            "arrays": shape,
+            "masks": sorted(masks),
+            "parts": [*parts, {"name": name, "rows": len(ids)}],
+        }
+        try:
+            with whole_file(self.folder / "index.json") as file:
+                file.write(json.dumps(index, ensure_ascii=False, indent=1).encode())
+        except DataError:
+            remove(self.folder / name)
+            raise
+        self._index = index
+        self.done.update(zip(ids, hashes, strict=True))
+
+
+class EmbeddingStore:
+    """Reads a store; arrays are memory-mapped, so opening costs the ids only.
+
+    Rows are numbered in the order in which their ids were first written; of several rows of an id the
+    last one counts.
+
+    Attributes:
+        ids: Item ids, by row.
+        dims: Array name → size of its vectors.
+        names: Array names.
+        meta: What the writer was given.
+
+    Example:
+        >>> store = EmbeddingStore.open("run/embed")               # doctest: +SKIP
+        >>> store.get("fused", ["sku-2", "sku-1"]).shape           # doctest: +SKIP
+        (2, 256)
+    """
+
+    def __init__(self, folder: Path, index: dict[str, Any]) -> None:
+        self.folder = folder
+        self.meta: dict[str, Any] = index["meta"]
+        self.dims: dict[str, int] = {name: a["dim"] for name, a in index["arrays"].items()}
+        self.names = list(self.dims)
+        self._parts: list[dict[str, Any]] = index["parts"]
+        self._dtypes = {name: np.dtype(a["dtype"]) for name, a in index["arrays"].items()}
+        latest: dict[str, tuple[int, int]] = {}
+        masks: dict[str, list[np.ndarray]] = {name: [] for name in index["masks"]}
+        for number, part in enumerate(self._parts):
+            rows = _read_rows(folder / part["name"], part["rows"])
+            latest.update((item, (number, row)) for row, item in enumerate(rows["id"].to_pylist()))
+            for name, values in masks.items():
+                values.append(rows[f"has_{name}"].to_numpy())
+        self.ids = list(latest)
+        self._row = {item: row for row, item in enumerate(self.ids)}
+        self._place = np.array(list(latest.values()), dtype=np.int64).reshape(-1, 2)
+        starts = np.cumsum([0, *(part["rows"] for part in self._parts)])
+        flat = starts[self._place[:, 0]] + self._place[:, 1]
+        self._masks = {name: np.concatenate(values)[flat] for name, values in masks.items() if values}
+        self._map = lru_cache(maxsize=OPEN_MAPS)(self._load)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> EmbeddingStore:
+        """Open a store.
+
+        Raises:
+            DataError: If there is none, or a file of it is missing or corrupt.
+        """
+        return cls(Path(folder), _read_index(Path(folder)))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __contains__(self, item_id: object) -> bool:
+        return item_id in self._row
+
+    def index(self, item_id: str) -> int:
+        """The row of an id.
+
+        Raises:
+            DataError: If the id has no row.
+        """
+        try:
+            return self._row[item_id]
+        except KeyError:
+            raise DataError(f"{self.folder}: no embedding of item {item_id!r}; run embed again") from None
+
+    def get(self, name: str, which: Sequence[str] | Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+        """Vectors in the order asked for.
+
+        Args:
+            name: An array, e.g. ``fused`` or ``image_features``.
+            which: n ids or n rows; None for all rows.
+
+        Returns:
+            (n, dim) float32, a copy.
+
+        Raises:
+            DataError: If the array or an id is unknown, or a file is corrupt.
+        """
+        if name not in self.dims:
+            raise DataError(f"{self.folder}: no array {name!r}; there are {', '.join(self.names) or 'none'}")
+        place = self._place[self._rows(which)]
+        vectors = np.empty((len(place), self.dims[name]), dtype=np.float32)
+        for part in np.unique(place[:, 0]):
+            asked = place[:, 0] == part
+            vectors[asked] = self._map(name, int(part))[place[asked, 1]]
+        return vectors
+
+    def mask(self, name: str, which: Sequence[str] | Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+        """Whether items have a modality: (n,) bool, in the order asked for.
+
+        Raises:
+            DataError: If the mask or an id is unknown.
+        """
+        if name not in self._masks:
+            raise DataError(f"{self.folder}: no mask {name!r}; there are {', '.join(self._masks) or 'none'}")
+        return self._masks[name][self._rows(which)]
+
+    def _rows(self, which: Sequence[str] | Sequence[int] | np.ndarray | None) -> np.ndarray:
+        if which is None:
+            return np.arange(len(self))
+        rows = [self.index(one) if isinstance(one, str) else int(one) for one in which]
+        return np.array(rows, dtype=np.int64)
+
+    def _load(self, name: str, part: int) -> np.ndarray:
+        path = self.folder / self._parts[part]["name"] / f"{name}.npy"
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"{path}: cannot be read ({error}); remove the store and embed again") from None
+        if array.shape != (self._parts[part]["rows"], self.dims[name]) or array.dtype != self._dtypes[name]:
+            raise DataError(f"{path}: {array.shape} {array.dtype} is not what the index says; embed again")
+        return array
+
+
+def _check_part(
+    ids: Sequence[str],
+    hashes: Sequence[str],
+    arrays: Mapping[str, np.ndarray],
+    masks: Mapping[str, np.ndarray],
+) -> None:
+    if len(hashes) != len(ids) or len(set(ids)) != len(ids):
+        raise ValueError(
+            f"a part needs one hash an id and each id once: {len(ids)} ids, {len(hashes)} hashes"
+        )
+    for name, array in arrays.items():
+        if array.ndim != 2 or len(array) != len(ids) or array.dtype not in (np.float16, np.float32):
+            raise ValueError(
+                f"{name}: want ({len(ids)}, dim) float16 or float32, got {array.shape} {array.dtype}"
+            )
+        bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
+        if len(bad):
+            raise DataError(
+                f"item {ids[bad[0]]!r}: its {name} vector is not finite ({len(bad)} rows are not)"
+            )
+    for name, mask in masks.items():
+        if mask.shape != (len(ids),) or mask.dtype != np.bool_:
+            raise ValueError(f"mask {name}: want ({len(ids)},) bool, got {mask.shape} {mask.dtype}")
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    path = folder / "index.json"
+    try:
+        index = json.loads(path.read_bytes())
+        if index["version"] != VERSION:
+            raise DataError(f"{path}: version {index['version']} is not {VERSION}; embed again")
+        shapes = {name: (int(a["dim"]), np.dtype(a["dtype"])) for name, a in index["arrays"].items()}
+        parts = [(str(part["name"]), int(part["rows"])) for part in index["parts"]]
+        safe = all(Path(name).name == name for name in [*shapes, *(name for name, _ in parts)])
+        if not safe or not isinstance(index["meta"], dict) or not isinstance(index["masks"], list):
+            raise ValueError("not an index")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no embedding store here; run embed first") from None
+    except DataError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); remove the store and embed again") from None
+    return index
+
+
+def _read_rows(folder: Path, rows: int) -> pa.Table:
+    path = folder / "rows.parquet"
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: cannot be read ({error}); remove the store and embed again") from None
+    if table.num_rows != rows:
+        raise DataError(f"{path}: {table.num_rows} rows, but the index says {rows}; embed again")
+    return table

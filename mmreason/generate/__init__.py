@@ -1,0 +1,1 @@
+"""Writing reasons: batched decoding, verification, the resumable bulk job."""

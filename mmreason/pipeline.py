@@ -1,0 +1,123 @@
+"""A run: the stages in order, each done once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+
+from mmreason.config import Config
+from mmreason.data.files import whole_file
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the pipeline.
+
+    Attributes:
+        name: The verb.
+        function: Where its function is, ``module:name``; imported when it runs.
+        settings: Sections of the configuration that its result depends on.
+        folders: What it writes; removed when its settings changed. Stages that tell changes themselves list none.
+    """
+
+    name: str
+    function: str
+    settings: tuple[str, ...]
+    folders: tuple[str, ...] = ()
+
+    def run(self, config: Config) -> str:
+        """Run the stage's function; returns its one-line summary."""
+        module, name = self.function.split(":")
+        run: Callable[[Config], str] = getattr(import_module(module), name)
+        return run(config)
+
+
+STAGES = (
+    Stage("ingest", "mmreason.data.catalogue:ingest", ("catalogue", "simulate"), ("catalogue",)),
+    Stage("pack", "mmreason.data.shards:pack", ("pack",), ("shards",)),
+    Stage("align", "mmreason.align.train:align", ("align",), ("align",)),
+    Stage("embed", "mmreason.align.embed:embed", ("embed",)),
+    Stage("train", "mmreason.reason.train:train", ("reason",), ("reason", "baseline")),
+    Stage("generate", "mmreason.generate.job:generate", ("generate",)),
+    Stage("evaluate", "mmreason.evaluate.evaluate:evaluate", ("evaluate",), ("evaluate",)),
+)
+
+
+def run(config: Config, force: bool = False) -> Path:
+    """Do what is missing of every stage, in order.
+
+    A stage is done again if its settings, or a stage before it, changed. Killed, the next run goes on.
+
+    Args:
+        config: The run.
+        force: Do every stage again.
+
+    Returns:
+        Path of the report.
+    """
+    started = time.monotonic()
+    chain = ""
+    for number, stage in enumerate(STAGES, start=1):
+        chain = _chain(chain, stage, config)
+        run_stage(stage, config, chain, force, f"[{number}/{len(STAGES)}] ")
+    report = config.path("report.html")
+    print(f"done in {_clock(time.monotonic() - started)}; report: {report.resolve()}", flush=True)
+    return report
+
+
+def run_verb(name: str, config: Config) -> None:
+    """Run one stage, whether or not it was done."""
+    chain = ""
+    for stage in STAGES:
+        chain = _chain(chain, stage, config)
+        if stage.name == name:
+            run_stage(stage, config, chain, force=True)
+            return
+
+
+def run_stage(stage: Stage, config: Config, chain: str, force: bool = False, prefix: str = "") -> None:
+    """Run a stage unless its mark says that just this was done; print one line."""
+    mark = config.path("done", f"{stage.name}.json")
+    before = _read_mark(mark)
+    if before.get("chain") == chain and not force:
+        print(f"{prefix}{stage.name}: {before['summary']} (done before)", flush=True)
+        return
+    started_mark = config.path("done", f"{stage.name}.started")
+    begun = started_mark.read_text() if started_mark.exists() else before.get("chain", "")
+    if begun != chain:  # what lies there was made with other settings
+        for folder in stage.folders:
+            shutil.rmtree(config.path(folder), ignore_errors=True)
+    mark.unlink(missing_ok=True)
+    with whole_file(started_mark) as file:
+        file.write(chain.encode())
+    print(f"{prefix}{stage.name} …", file=sys.stderr, flush=True)
+    started = time.monotonic()
+    summary = stage.run(config)
+    seconds = time.monotonic() - started
+    with whole_file(mark) as file:
+        file.write(json.dumps({"chain": chain, "summary": summary, "seconds": round(seconds, 1)}).encode())
+    print(f"{prefix}{stage.name}: {summary} [{_clock(seconds)}]", flush=True)
+
+
+def _chain(before: str, stage: Stage, config: Config) -> str:
+    """Fingerprint of the settings of a stage and of all before it."""
+    settings = asdict(config)
+    own = {name: settings[name] for name in (*stage.settings, "seed")}
+    if stage.name == "train":
+        own["baseline"] = config.evaluate.baseline
+    return hashlib.sha256((before + json.dumps(own, sort_keys=True)).encode()).hexdigest()
+
+
+def _read_mark(path: Path) -> dict[str, str]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

@@ -1,0 +1,1 @@
+"""From user and item to soft tokens in a decoder LM."""

@@ -1,0 +1,137 @@
+"""The reason model: fusion, projector and decoder LM."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmreason.align.model import MODALITIES
+from mmreason.checkpoint import load_into, load_tensors, read_json, save_tensors, write_json
+from mmreason.config import PromptConfig, ReasonConfig
+from mmreason.reason.batch import ReasonBatch
+from mmreason.reason.fusion import Fusion
+from mmreason.reason.lm import add_lora, load_lm
+from mmreason.reason.projector import Projector
+from mmreason.schema import DataError
+
+WARMUP_TEMPERATURE = 0.05
+
+
+class ReasonModel(nn.Module):
+    """Writes reasons from soft tokens, a text prompt, or both.
+
+    Args:
+        lm: Decoder LM with LoRA.
+        dims: Feature length per modality, and ``shared``, the length of a shared-space vector.
+        config: Sizes and inputs.
+    """
+
+    def __init__(self, lm: Any, dims: dict[str, int], config: ReasonConfig) -> None:
+        super().__init__()
+        self.lm = lm
+        self.dims = dims
+        self.config = config
+        embeddings = lm.get_input_embeddings().weight
+        self.fusion = Fusion({m: dims[m] for m in MODALITIES}, dims["shared"], config)
+        rms = embeddings.float().pow(2).mean().sqrt().item()
+        self.projector = Projector(config.hidden_size, embeddings.shape[1], rms, config.dropout)
+
+    @classmethod
+    def create(cls, dims: dict[str, int], config: ReasonConfig, dtype: torch.dtype) -> ReasonModel:
+        """A model to train: the pretrained LM with new LoRA, fusion and projector."""
+        return cls(add_lora(load_lm(config.lm, dtype), config), dims, config)
+
+    def set_stage(self, stage: str) -> None:
+        """Choose what trains: ``projector`` (fusion and projector) or ``lora`` (these and LoRA)."""
+        soft = self.config.inputs != "text"
+        for name, parameter in self.named_parameters():
+            is_lora = "lora_" in name
+            is_soft = name.startswith(("fusion.", "projector."))
+            parameter.requires_grad_((is_soft and soft) or (is_lora and stage == "lora"))
+
+    def forward(self, batch: ReasonBatch, candidates: Tensor | None = None) -> Tensor:
+        """The loss of a batch: of the warm-up if ``candidates`` (C,) token ids are given, else of the LM."""
+        if candidates is not None:
+            return self.warmup_loss(batch, candidates)
+        embeds, mask, positions = self.inputs(batch)
+        causal = self.lm.get_base_model()
+        with torch.autocast(embeds.device.type, torch.bfloat16, enabled=embeds.dtype == torch.bfloat16):
+            hidden = causal.get_decoder()(
+                inputs_embeds=embeds, attention_mask=mask, position_ids=positions, use_cache=False
+            ).last_hidden_state
+            labels = batch.labels[:, 1:]
+            labelled = labels != -100  # logits only where there is a label: the vocabulary is a fifth of the work
+            logits = causal.get_output_embeddings()(hidden[:, :-1][labelled])
+        return F.cross_entropy(logits.float(), labels[labelled])
+
+    def warmup_loss(self, batch: ReasonBatch, candidates: Tensor) -> Tensor:
+        """Teach the soft tokens to be the evidence's words, without running the LM.
+
+        A soft token near the embedding of "red" is read as "red" by the LM. Each of the K soft tokens
+        gives a softmax over the candidates' embeddings by cosine; the loss is the negative log of their
+        mean's probability of the evidence's words, so that the tokens may share the words among them.
+        """
+        soft = F.normalize(self.soft_tokens(batch), dim=-1)
+        words = F.normalize(self.lm.get_input_embeddings().weight[candidates].float(), dim=-1)
+        log_p = F.log_softmax(soft @ words.T / WARMUP_TEMPERATURE, dim=-1)
+        mixture = torch.logsumexp(log_p, dim=1) - torch.tensor(float(soft.shape[1])).log()
+        return -(batch.words * mixture).sum(1).mean()
+
+    def soft_tokens(self, batch: ReasonBatch) -> Tensor:
+        """(B, K, hidden_size) float32."""
+        assert batch.fusion is not None, "inputs=text has no soft tokens"
+        return self.projector(self.fusion(batch.fusion))
+
+    def inputs(self, batch: ReasonBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """Input embeddings (B, L, hidden_size), attention mask (B, L) and position ids (B, L).
+
+        Prompts are padded on the left, so positions count from the first real token.
+        """
+        embeds = self.lm.get_input_embeddings()(batch.input_ids)
+        if batch.fusion is not None:
+            soft = self.soft_tokens(batch).to(embeds.dtype)
+            embeds = embeds.masked_scatter(batch.soft_mask[..., None].expand_as(embeds), soft)
+        mask = batch.attention_mask.long()
+        return embeds, mask, (mask.cumsum(1) - 1).clamp_min(0)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write ``config.json``, ``model.safetensors`` (fusion, projector) and ``adapter/`` (LoRA, PEFT format)."""
+        folder = Path(folder)
+        soft = {
+            f"{part}.{name}": tensor
+            for part in ("fusion", "projector")
+            for name, tensor in getattr(self, part).state_dict().items()
+        }
+        save_tensors(folder / "model.safetensors", soft)
+        self.lm.save_pretrained(folder / "adapter", safe_serialization=True)
+        write_json(folder / "config.json", {"type": "reason", "dims": self.dims, "config": asdict(self.config)})
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, dtype: torch.dtype, merge: bool = True) -> ReasonModel:
+        """Read what :meth:`save_pretrained` wrote.
+
+        Args:
+            folder: A local checkpoint.
+            dtype: Of the LM's weights.
+            merge: Add LoRA into the LM's weights: faster, and no longer trainable.
+
+        Raises:
+            DataError: If a file is missing or of another shape.
+        """
+        from peft import PeftModel
+
+        folder = Path(folder)
+        saved = read_json(folder / "config.json")
+        config = ReasonConfig(**{**saved["config"], "prompt": PromptConfig(**saved["config"]["prompt"])})
+        if not (folder / "adapter" / "adapter_model.safetensors").is_file():
+            raise DataError(f"{folder}/adapter/adapter_model.safetensors: no such file; pickled adapters are not loaded")
+        lm: Any = PeftModel.from_pretrained(load_lm(config.lm, torch.float32 if merge else dtype), str(folder / "adapter"))
+        lm = lm.merge_and_unload().to(dtype) if merge else lm
+        model = cls(lm, saved["dims"], config)
+        load_into(model, load_tensors(folder / "model.safetensors"), folder / "model.safetensors")
+        return model.requires_grad_(False).eval()
