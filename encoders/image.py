@@ -33,15 +33,15 @@ class Preprocessing:
     """How a tower wants its pictures; nothing is random.
 
     Attributes:
-        size: Height and width of the input, in pixels.
-        resize: Length that the shorter side is scaled to before the central crop.
-        squash: Scale to ``size`` without regard to the aspect ratio and crop nothing.
+        size: Height and width of the square input, in pixels.
+        resize: Length that the shorter side is scaled to before the central crop, at least ``size``.
+        squash: Scale to the square without regard to the aspect ratio, and crop nothing.
         mean: Subtracted from RGB values in 0..1.
         std: Divided by, after the mean is subtracted.
         resampling: Filter name; all filters widen when shrinking, so nothing aliases.
     """
 
-    size: tuple[int, int]
+    size: int
     resize: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -49,26 +49,24 @@ class Preprocessing:
     resampling: str = "bicubic"
 
     def __call__(self, raw: Any) -> Tensor:
-        """Any picture :func:`encoders.pictures.open_image` takes to (3, H, W) uint8."""
+        """Any picture :func:`encoders.pictures.open_image` takes to (3, size, size) uint8."""
         # At twice the target, a JPEG's fast reduced decoding cannot be told from the full one.
         image = open_image(raw, min_side=2 * self.resize)
-        height, width = self.size
-        box = (0.0, 0.0, float(image.width), float(image.height))
-        if not self.squash:
-            scale = min(image.size) / self.resize
-            left, top = (image.width - width * scale) / 2, (image.height - height * scale) / 2
-            box = (
-                max(left, 0.0),
-                max(top, 0.0),
-                *_corner(image.size, left + width * scale, top + height * scale),
-            )
+        box = None if self.squash else self._crop(*image.size)
         # Resizing only the crop's box gives the pixels of resize-then-crop without computing those cut off.
-        image = image.resize((width, height), _RESAMPLING[self.resampling], box=box)
+        image = image.resize((self.size, self.size), _RESAMPLING[self.resampling], box=box)
         return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
+    def _crop(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """The central crop in the coordinates of the picture, rounded as torchvision rounds it."""
 
-def _corner(size: tuple[int, int], right: float, bottom: float) -> tuple[float, float]:
-    return min(right, size[0]), min(bottom, size[1])
+        def ends(length: int) -> tuple[float, float]:
+            resized = int(self.resize * length / min(width, height))
+            start = round((resized - self.size) / 2)
+            return start * length / resized, (start + self.size) * length / resized
+
+        (left, right), (top, bottom) = ends(width), ends(height)
+        return left, top, right, bottom
 
 
 class ImageEncoder(Encoder):
@@ -97,7 +95,9 @@ class ImageEncoder(Encoder):
         if feature == "multi":
             find_blocks(tower)
         with torch.no_grad():
-            self.dim = self(torch.zeros(1, 3, *preprocessing.size, dtype=torch.uint8)).shape[1]
+            self.dim = self(
+                torch.zeros(1, 3, preprocessing.size, preprocessing.size, dtype=torch.uint8)
+            ).shape[1]
 
     def preprocess(self, raw: Any) -> Tensor:
         """One picture (path, bytes, PIL image, uint8 tensor or array) to (3, H, W) uint8."""
@@ -139,12 +139,15 @@ class TimmEncoder(ImageEncoder):
             load_state(tower, read_state(weights), weights)
         told = read_config(weights, "config.json").get("pretrained_cfg", {})
         config = resolve_data_config(pretrained_cfg={**tower.pretrained_cfg, **told})
-        if config["crop_mode"] not in ("center", "squash"):
-            raise WeightsError(f"timm:{name}: crop mode {config['crop_mode']!r} is not supported")
         height, width = config["input_size"][1:]
+        if config["crop_mode"] not in ("center", "squash") or height != width:
+            mode = config["crop_mode"]
+            raise WeightsError(
+                f"timm:{name}: input {height}x{width} with crop mode {mode!r} is not supported"
+            )
         preprocessing = Preprocessing(
-            size=(height, width),
-            resize=int(min(height, width) / config["crop_pct"]),
+            size=height,
+            resize=int(height / config["crop_pct"]),
             mean=tuple(config["mean"]),
             std=tuple(config["std"]),
             squash=config["crop_mode"] == "squash",
@@ -206,12 +209,15 @@ def _openclip_preprocessing(name: str, size: int | tuple[int, int], told: dict[s
     tags = open_clip.list_pretrained_tags_by_model(name)
     published = open_clip.get_pretrained_cfg(name, tags[0]) if tags else {}
     config = merge_preprocess_dict(merge_preprocess_dict(PreprocessCfg(), published), {**told, "size": size})
-    if config["resize_mode"] not in ("shortest", "squash"):
-        raise WeightsError(f"openclip:{name}: resize mode {config['resize_mode']!r} is not supported")
     height, width = (size, size) if isinstance(size, int) else size
+    if config["resize_mode"] not in ("shortest", "squash") or height != width:
+        mode = config["resize_mode"]
+        raise WeightsError(
+            f"openclip:{name}: input {height}x{width} with resize mode {mode!r} is not supported"
+        )
     return Preprocessing(
-        size=(height, width),
-        resize=min(height, width),
+        size=height,
+        resize=height,
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),
         squash=config["resize_mode"] == "squash",

@@ -22,7 +22,8 @@ def read_state(weights: str) -> State:
 
     Args:
         weights: Anything :func:`encoders.weights.resolve_weights` takes: a ``.safetensors``, ``.pth``,
-            ``.pt`` or ``.bin`` file, or a folder with one of ``model.safetensors``, ``open_clip_model.safetensors``.
+            ``.pt`` or ``.bin`` file, or a folder with ``model.safetensors`` or
+            ``open_clip_model.safetensors``.
 
     Raises:
         WeightsError: If there is no such file, or it holds more than named tensors.

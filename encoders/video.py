@@ -39,6 +39,8 @@ class VideoEncoder(Encoder):
         super().__init__()
         if num_frames < 1:
             raise ValueError(f"num_frames must be at least 1, not {num_frames}")
+        if pool not in _POOLS:
+            raise ValueError(f"pool must be one of {', '.join(_POOLS)}, not {pool!r}")
         self.image_encoder = image_encoder
         self.num_frames = num_frames
         self.dim = image_encoder.dim

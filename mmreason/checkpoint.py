@@ -60,7 +60,9 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise DataError(f"{path}: not a safetensors file ({error}); pickled checkpoints are not loaded") from None
+        raise DataError(
+            f"{path}: not a safetensors file ({error}); pickled checkpoints are not loaded"
+        ) from None
 
 
 def load_into(module: nn.Module, tensors: dict[str, Tensor], source: Path) -> None:
@@ -72,7 +74,9 @@ def load_into(module: nn.Module, tensors: dict[str, Tensor], source: Path) -> No
     own = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     for name, tensor in tensors.items():
         if name not in own:
-            raise DataError(f"{source}: tensor {name!r} is not in this model; use the config.json saved beside it")
+            raise DataError(
+                f"{source}: tensor {name!r} is not in this model; use the config.json saved beside it"
+            )
         if own[name].shape != tensor.shape:
             raise DataError(
                 f"{source}: tensor {name!r} has shape {tuple(tensor.shape)}, the model wants "
@@ -132,7 +136,9 @@ def load_training_state(
     tensors = load_tensors(found[-1] / "state.safetensors")
     torch.set_rng_state(tensors.pop("rng"))
     parameters = dict(module.named_parameters())
-    load_into(module, {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}, found[-1])
+    load_into(
+        module, {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}, found[-1]
+    )
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
             _, key, parameter_name = name.split(".", 2)

@@ -36,7 +36,9 @@ def _mendable(error: Exception) -> bool:
 
 def parser() -> ArgumentParser:
     """The parser of every verb: a YAML file and dotted overrides, typed by :class:`Config`."""
-    top = ArgumentParser(prog="mmreason", exit_on_error=False, description="Recommendation reasons, true and personal.")
+    top = ArgumentParser(
+        prog="mmreason", exit_on_error=False, description="Recommendation reasons, true and personal."
+    )
     verbs = top.add_subcommands(dest="verb", required=True)
     help_texts = {"run": "all stages in order; only what is missing is done"}
     help_texts |= {stage.name: f"the {stage.name} stage alone" for stage in STAGES}
@@ -74,7 +76,11 @@ def to_config(values: Namespace) -> Config:
         made = {}
         for f in fields(kind):
             value = node[f.name]
-            made[f.name] = build(hints[f.name], value) if is_dataclass(hints[f.name]) and not is_dataclass(value) else value
+            made[f.name] = (
+                build(hints[f.name], value)
+                if is_dataclass(hints[f.name]) and not is_dataclass(value)
+                else value
+            )
         return kind(**made)
 
     return build(Config, values)
@@ -103,3 +109,7 @@ def read_config(path: str | Path, **overrides: object) -> Config:
 def _plain(message: str) -> str:
     """jsonargparse's message in one line."""
     return " ".join(message.split())
+
+
+if __name__ == "__main__":
+    main()

@@ -170,7 +170,7 @@ class ReasonConfig:
     max_history: int = 12
     drop_modality: float = 0.1
     prompt: PromptConfig = field(default_factory=PromptConfig)
-    warmup_steps: int = 600
+    warmup_steps: int = 300
     projector_steps: int = 40
     lora_steps: int = 80
     warmup_lr: float = 1e-3

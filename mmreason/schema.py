@@ -164,7 +164,10 @@ def to_record(value: Item | Interaction | Reason) -> dict[str, Any]:
     row = asdict(value)
     if isinstance(value, Interaction):
         del row["item"]
-    return {name: json.dumps(v, ensure_ascii=False) if isinstance(v, list | dict) else v for name, v in row.items()}
+    return {
+        name: json.dumps(v, ensure_ascii=False) if isinstance(v, list | dict) else v
+        for name, v in row.items()
+    }
 
 
 def from_record(kind: type, row: Mapping[str, Any]) -> Any:
@@ -182,7 +185,9 @@ def from_record(kind: type, row: Mapping[str, Any]) -> Any:
             try:
                 value = json.loads(value)
             except json.JSONDecodeError as error:
-                raise DataError(f"{kind.__name__} {row.get('id', '')!r}: {f.name} is not JSON: {error}") from None
+                raise DataError(
+                    f"{kind.__name__} {row.get('id', '')!r}: {f.name} is not JSON: {error}"
+                ) from None
         if f.name == "evidence":
             value = [Evidence(**{**e, "span": tuple(e["span"]) if e.get("span") else None}) for e in value]
         values[f.name] = value

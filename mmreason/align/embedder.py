@@ -43,7 +43,9 @@ class Embedder:
         (1, 256)
     """
 
-    def __init__(self, encoders: dict[str, Encoder], model: AlignModel, device: str = "auto", dtype: str = "auto") -> None:
+    def __init__(
+        self, encoders: dict[str, Encoder], model: AlignModel, device: str = "auto", dtype: str = "auto"
+    ) -> None:
         self.device = pick_device(device)
         tower_dtype = pick_dtype(dtype, self.device)
         self.encoders = {name: e.to(self.device, dtype=tower_dtype).eval() for name, e in encoders.items()}
@@ -90,7 +92,9 @@ class Embedder:
             raise MediaError(f"item {errors[0][0]!r}: {errors[0][2]}")
         for item, has_any in zip(items, np.any([*masks.values()], axis=0), strict=True):
             if not has_any:
-                raise DataError(f"item {item.id!r} has no title, text, picture or video; give it at least one")
+                raise DataError(
+                    f"item {item.id!r} has no title, text, picture or video; give it at least one"
+                )
         return arrays["fused"]
 
     @torch.no_grad()
@@ -125,7 +129,12 @@ class Embedder:
         return Features({m: p[0] for m, p in parts.items()}, {m: p[1] for m, p in parts.items()}, errors)
 
     def _encode(
-        self, modality: str, items: Sequence[Item], batch_size: int, errors: list[tuple[str, str, str]], bar: tqdm
+        self,
+        modality: str,
+        items: Sequence[Item],
+        batch_size: int,
+        errors: list[tuple[str, str, str]],
+        bar: tqdm,
     ) -> tuple[Tensor, Tensor]:
         """(N, F) mean features and (N,) mask of one modality."""
         encoder = self.encoders[modality]
@@ -167,10 +176,12 @@ def create_encoders(config: AlignConfig) -> dict[str, Encoder]:
     """The three encoders of a configuration; the video encoder shares the image tower."""
     from encoders.video import VideoEncoder
 
-    image = create_encoder(config.image, config.image_weights, feature=config.image_feature)
-    text = create_encoder(config.text, config.text_weights)
-    return {
-        "image": image,
-        "text": text,
-        "video": VideoEncoder(image, num_frames=config.video_frames),
-    }
+    # Towers without weights are random; from one seed, so that every stage makes the same ones.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        try:
+            image = create_encoder(config.image, config.image_weights, feature=config.image_feature)
+            text = create_encoder(config.text, config.text_weights)
+        except ValueError as error:
+            raise DataError(f"align.image={config.image}, align.text={config.text}: {error}") from None
+    return {"image": image, "text": text, "video": VideoEncoder(image, num_frames=config.video_frames)}

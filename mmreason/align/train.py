@@ -95,7 +95,10 @@ def _train_heads(
     wrapped, optimizer = accelerator.prepare(model, optimizer)
 
     def batch(index: Tensor, drop: float, generator: torch.Generator) -> tuple[dict, dict, Tensor]:
-        kept = {m: mask[index] & (torch.rand(len(index), generator=generator) >= drop).to(device) for m, mask in masks.items()}
+        kept = {
+            m: mask[index] & (torch.rand(len(index), generator=generator) >= drop).to(device)
+            for m, mask in masks.items()
+        }
         return {m: x[index] for m, x in standard.items()}, kept, same[index][:, index].to(device)
 
     with tqdm(total=settings.steps, initial=start, desc="align", disable=None) as bar:

@@ -5,47 +5,37 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmreason.config import Config
-from mmreason.data.check import Quarantine, Tables, check, inside
+from mmreason.data.check import Quarantine, check, inside
+from mmreason.data.files import whole_file
 from mmreason.data.hide import hide_attributes
 from mmreason.data.readers import READERS
 from mmreason.data.simulate import simulate
 from mmreason.data.split import split_items
-from mmreason.schema import DataError, Interaction, Item, Reason, from_record, to_record
+from mmreason.schema import DataError, Interaction, Item, Reason, Split, from_record, to_record
 
 _TEXT = pa.string()
+_ITEM = ("id", "title", "text", "images", "video", "attributes", "hidden", "domain", "group", "split")
 SCHEMAS: dict[type, pa.Schema] = {
-    Item: pa.schema(
-        {
-            name: _TEXT  # nested fields are JSON
-            for name in "id title text images video attributes hidden domain group split".split()
-        }
-    ),
+    Item: pa.schema(dict.fromkeys(_ITEM, _TEXT)),  # nested fields are JSON
     Interaction: pa.schema(
         {
-            "user_id": _TEXT,
-            "item_id": _TEXT,
-            "event": _TEXT,
+            **dict.fromkeys(("user_id", "item_id", "event"), _TEXT),
             "count": pa.int64(),
-            "seconds": pa.float64(),
-            "rating": pa.float64(),
-            "timestamp": pa.float64(),
+            **dict.fromkeys(("seconds", "rating", "timestamp"), pa.float64()),
         }
     ),
     Reason: pa.schema(
         {
-            "user_id": _TEXT,
-            "item_id": _TEXT,
-            "text": _TEXT,
-            "evidence": _TEXT,
+            **dict.fromkeys(("user_id", "item_id", "text", "evidence"), _TEXT),
             "score": pa.float64(),
             "verified": pa.bool_(),
             "split": _TEXT,
@@ -80,7 +70,7 @@ class Catalogue:
 
 
 def write_catalogue(catalogue: Catalogue, folder: str | Path) -> None:
-    """Write ``items``, ``interactions`` and ``reasons`` as Parquet, then ``catalogue.json``, each atomically."""
+    """Write the three tables as Parquet, then ``catalogue.json``, each to a temporary name first."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "catalogue.json").unlink(missing_ok=True)  # a half-written catalogue must not look whole
@@ -95,16 +85,14 @@ def write_catalogue(catalogue: Catalogue, folder: str | Path) -> None:
         "reasons": len(catalogue.reasons),
         "hidden": sorted({name for item in catalogue.items.values() for name in item.hidden}),
     }
-    partial = folder / "catalogue.json.tmp"
-    partial.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
-    partial.replace(folder / "catalogue.json")
+    with whole_file(folder / "catalogue.json") as file:
+        file.write(json.dumps(index, indent=2).encode() + b"\n")
 
 
 def _write_table(path: Path, kind: type, values: Iterable[Any]) -> None:
-    partial = path.with_name(path.name + ".tmp")
     table = pa.Table.from_pylist([to_record(value) for value in values], schema=SCHEMAS[kind])
-    pq.write_table(table, partial, compression="zstd")
-    partial.replace(path)
+    with whole_file(path) as file:
+        pq.write_table(table, file, compression="zstd")
 
 
 def read_catalogue(folder: str | Path) -> Catalogue:
@@ -117,13 +105,14 @@ def read_catalogue(folder: str | Path) -> Catalogue:
     try:
         index = json.loads((folder / "catalogue.json").read_text(encoding="utf-8"))
         media_root = Path(os.path.normpath(folder / index["media_root"]))
+        counts = [int(index[name]) for name in ("items", "interactions", "reasons")]
     except FileNotFoundError:
         raise DataError(f"{folder} holds no catalogue; run `mmreason ingest` first") from None
     except (ValueError, KeyError, TypeError):
         raise DataError(f"{folder / 'catalogue.json'} is damaged; run `mmreason ingest` again") from None
-    items = _read_table(folder / "items.parquet", Item, index["items"])
-    interactions = _read_table(folder / "interactions.parquet", Interaction, index["interactions"])
-    reasons = _read_table(folder / "reasons.parquet", Reason, index["reasons"])
+    items = _read_table(folder / "items.parquet", Item, counts[0])
+    interactions = _read_table(folder / "interactions.parquet", Interaction, counts[1])
+    reasons = _read_table(folder / "reasons.parquet", Reason, counts[2])
     return Catalogue({item.id: item for item in items}, interactions, reasons, media_root)
 
 
@@ -142,14 +131,15 @@ def _read_table(path: Path, kind: type, count: int) -> list[Any]:
 def ingest(config: Config) -> str:
     """The first stage: read, check, hide, split, simulate and write ``<run_dir>/catalogue``.
 
-    With ``simulate.users`` above 0 the source's own interactions and reasons are checked and counted, and simulated
-    ones take their place. A ``split`` that the source gives is kept; otherwise items are split by group.
+    With ``simulate.users`` above 0 the source's own interactions and reasons are checked and counted, and
+    simulated ones take their place. A ``split`` that the source gives is kept; otherwise items are split by
+    group.
 
     Returns:
         One line: what was read, kept, quarantined and simulated.
 
     Raises:
-        DataError: If the source is missing, or a larger share of it than ``catalogue.max_quarantined`` is bad.
+        DataError: If the source is missing, or more of it than ``catalogue.max_quarantined`` is bad.
     """
     source = config.catalogue.source
     if source not in READERS:
@@ -181,22 +171,22 @@ def ingest(config: Config) -> str:
             reason.split = items[reason.item_id].split
     if config.simulate.users > 0:
         interactions, reasons = simulate(items, config.simulate, config.seed)
-        parts.append(
-            f"{len({i.user_id for i in interactions})} simulated shoppers, {len(interactions):,} interactions"
-        )
+        shoppers = len({interaction.user_id for interaction in interactions})
+        parts.append(f"{shoppers:,} simulated shoppers, {len(interactions):,} interactions")
     interactions.sort(key=lambda interaction: (interaction.user_id, interaction.timestamp))
     write_catalogue(Catalogue(items, interactions, reasons, tables.media_root), folder)
-    return "ingest: " + "; ".join([*parts, *_describe(items.values(), reasons, config.simulate.favour)])
+    return "ingest: " + "; ".join([*parts, *_describe(reasons, config.simulate.favour)])
 
 
-def _describe(items: Collection[Item], reasons: Collection[Reason], favour: Iterable[str]) -> Iterable[str]:
+def _describe(reasons: list[Reason], favour: Iterable[str]) -> Iterable[str]:
     """Splits, and how far guessing the commonest value of a favoured attribute would get."""
     splits = Counter(reason.split for reason in reasons)
     if reasons:
-        yield f"{len(reasons):,} reasons ({', '.join(f'{splits[s]:,} {s}' for s in ('train', 'valid', 'test'))})"
+        shares = ", ".join(f"{splits[name]:,} {name}" for name in get_args(Split))
+        yield f"{len(reasons):,} reasons ({shares})"
     for name in favour:
-        values = Counter(value for item in items for value in item.facts().get(name, ()))
         named = [e.value for reason in reasons for e in reason.evidence if e.attribute == name]
-        if values and named:
+        if named:
             value, n = Counter(named).most_common(1)[0]
-            yield f"{name} named in {len(named) / len(reasons):.0%} of reasons, {value!r} in {n / len(named):.0%} of those"
+            share = f"{len(named) / len(reasons):.0%}"
+            yield f"{name} named in {share} of reasons, {value!r} in {n / len(named):.0%} of those"

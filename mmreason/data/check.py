@@ -15,12 +15,13 @@ from typing import Any, get_args
 
 from tqdm import tqdm
 
+from mmreason.data.files import whole_file
 from mmreason.schema import EVENTS, DataError, Interaction, Item, Reason, Split, from_record
 
 MAX_PIXELS = 100_000_000
 """A picture or video frame with more pixels than this is refused from its header alone."""
 
-PICTURE_FORMATS = ("BMP", "GIF", "JPEG", "MPO", "PNG", "TIFF", "WEBP")
+PICTURE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 # Named, so that a playlist posing as a video cannot make FFmpeg open other files or addresses.
 VIDEO_OPTIONS = {
     "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,flv,ogg",
@@ -60,7 +61,7 @@ class Tables:
 class Quarantine:
     """Bad rows with their reasons, and the count that nothing was lost.
 
-    Kinds are ``items``, ``interactions``, ``reasons`` and ``media`` (a picture or video of an item that stays).
+    Kinds: ``items``, ``interactions``, ``reasons`` and ``media`` (a picture or video of an item that stays).
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -94,22 +95,18 @@ class Quarantine:
         for kind, read in self.read.items():
             bad = self.count(kind)
             if bad > limit * read:
-                worst, n = Counter({r: n for (k, r), n in self.reasons.items() if k == kind}).most_common(1)[
-                    0
-                ]
+                n, worst = max((n, reason) for (k, reason), n in self.reasons.items() if k == kind)
                 first = next(row for row in self.rows if row["kind"] == kind and row["reason"] == worst)
                 raise DataError(
                     f"{bad} of {read} {kind} are bad, more than catalogue.max_quarantined={limit}: mostly "
-                    f"{worst!r} ({n} times, first in {first['file']} row {first['row']}); mend them or raise the limit"
+                    f"{worst!r} ({n} times, first in {first['file']} row {first['row']}); mend them"
                 )
 
     def write(self, path: Path) -> None:
         """Write one JSON object a line, to a temporary name first."""
-        partial = path.with_name(path.name + ".tmp")
-        with partial.open("w", encoding="utf-8") as file:
+        with whole_file(path) as file:
             for row in self.rows:
-                file.write(json.dumps(row, default=str) + "\n")
-        partial.replace(path)
+                file.write(json.dumps(row, default=str).encode() + b"\n")
 
 
 def inside(root: Path, relative: str) -> Path:
@@ -249,7 +246,7 @@ def _bad_media(
     quarantine.read["media"] += 1
     try:
         reason = problem(inside(root, relative))
-    except (DataError, ValueError):  # ValueError: a null byte in the name
+    except DataError:
         reason = "path leads out of the media folder"
     if reason:
         record = {"id": row.record.get("id"), "path": relative}

@@ -14,11 +14,14 @@ Pair = tuple[str, str]
 WORDS = (10, 22)
 """Shortest and longest reason in words."""
 
-NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve".split()
+NUMBERS = (
+    *("zero", "one", "two", "three", "four", "five", "six"),
+    *("seven", "eight", "nine", "ten", "eleven", "twelve"),
+)
 THINGS = {"video": ("clip", "clips"), "news": ("story", "stories"), "shop": ("piece", "pieces")}
 
-# (what one likes, the things that have it, what this one does), by domain and attribute. {v} is the value, {a} its
-# article, {s} the domain's things, {kind} what the item is. No phrase starts with the value: it stays lower-case.
+# (what one likes, the things that have it, what this one does), by domain and attribute. {v} is the value,
+# {a} its article, {s} the domain's things, {kind} what the item is.
 Phrase = tuple[str, str, str]
 PHRASES: dict[str, dict[str, Sequence[Phrase]]] = {
     "shop": {
@@ -85,7 +88,7 @@ TWO_CLAIMS = (
     "You often stop for {like} and {like2}, and {n} {does} and {does2}.",
     "{n} {does} and {does2}, as do several of your favorites.",
 )
-# Event → what may be said when at least two sharing items have it; {p} items, {c} times, {t} seconds, {r} stars.
+# What may be said when two sharing items have the event; {p} items, {c} times, {t} seconds, {r} stars.
 BY_EVENT = {
     "purchase": (
         "You bought {p} {things}, and {n} {does} too.",
@@ -124,7 +127,7 @@ def value_pattern(values: Iterable[str]) -> re.Pattern[str]:
 def write_reason(
     rng: np.random.Generator, item: Item, claims: Sequence[Claim], history_size: int, known: re.Pattern[str]
 ) -> str | None:
-    """A sentence that makes exactly these claims, or None if no shape can without naming something else.
+    """A sentence that makes exactly these claims, or None if every shape is too long or names something else.
 
     Args:
         rng: Chooses among the shapes.
@@ -150,19 +153,12 @@ def write_reason(
             name + ("2" if order else ""): text
             for name, text in zip(("like", "things", "does"), phrase, strict=True)
         }
-    best: tuple[int, str] | None = None
     for index in rng.permutation(len(shapes)):
         text = shapes[index].format(**slots)
         text = text[0].upper() + text[1:]
-        if not set(known.findall(text.lower())) <= allowed:
-            continue
-        size = len(text.split())
-        excess = max(WORDS[0] - size, size - WORDS[1], 0)
-        if best is None or excess < best[0]:
-            best = (excess, text)
-        if excess == 0:
-            break
-    return best[1] if best else None
+        if WORDS[0] <= len(text.split()) <= WORDS[1] and set(known.findall(text.lower())) <= allowed:
+            return text
+    return None
 
 
 def find_value(text: str, value: str) -> tuple[int, int]:
@@ -184,7 +180,7 @@ def _phrase(rng: np.random.Generator, item: Item, claim: Claim, known: re.Patter
         "s": THINGS.get(item.domain, ("item", "items"))[1],
         "kind": category.lower() if " " not in category and category else "subject",
     }
-    return [part.format(**slots) for part in options[rng.integers(len(options))]]
+    return [part.format(**slots) for part in options[int(rng.integers(len(options)))]]
 
 
 def _kind(item: Item, known: re.Pattern[str]) -> str:

@@ -7,21 +7,58 @@ from collections.abc import Collection, Iterable
 
 from mmreason.schema import DataError, Item
 
-COLOR_WORDS = """
-    black ebony jet-black white ivory off-white gray grey charcoal slate silver red crimson scarlet maroon burgundy
-    ruby orange tangerine amber rust yellow gold golden mustard green olive emerald lime khaki mint teal blue navy
-    azure cobalt indigo turquoise cyan aqua royal-blue purple violet lavender lilac plum magenta pink fuchsia coral
-    salmon rose brown tan beige camel bronze
-""".split()
+COLOR_WORDS = (
+    *(
+        "black",
+        "ebony",
+        "jet-black",
+        "white",
+        "ivory",
+        "off-white",
+        "gray",
+        "grey",
+        "charcoal",
+        "slate",
+        "silver",
+    ),
+    *("red", "crimson", "scarlet", "maroon", "burgundy", "ruby", "orange", "tangerine", "amber", "rust"),
+    *("yellow", "gold", "golden", "mustard", "green", "olive", "emerald", "lime", "khaki", "mint", "teal"),
+    *("blue", "navy", "azure", "cobalt", "indigo", "turquoise", "cyan", "aqua", "royal-blue"),
+    *(
+        "purple",
+        "violet",
+        "lavender",
+        "lilac",
+        "plum",
+        "magenta",
+        "pink",
+        "fuchsia",
+        "coral",
+        "salmon",
+        "rose",
+    ),
+    *("brown", "tan", "beige", "camel", "bronze"),
+)
 PATTERN_WORDS = (
-    "stripe stripes stripy pinstripe pinstriped polka-dot polka-dots dots checkered plaid gingham".split()
+    "stripe",
+    "stripy",
+    "pinstripe",
+    "pinstriped",
+    "polka-dot",
+    "dots",
+    "checkered",
+    "plaid",
+    "gingham",
 )
 SYNONYMS = {"color": COLOR_WORDS, "colour": COLOR_WORDS, "pattern": PATTERN_WORDS}
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\s*[\n\r•]+\s*|(?<=[。！？])")
+_GAP = "\ue000"  # private use: stands where a word was cut
 _TIDY = (
+    (re.compile(rf"{_GAP}(?:\s*[-–—/,&+|]?\s*{_GAP})+"), _GAP),  # values that were joined to each other
+    (re.compile(rf"[-–/]{_GAP}|{_GAP}[-–/]|{_GAP}"), " "),
     (re.compile(r"[(\[{]\s*[)\]}]"), " "),
-    (re.compile(r"\s*([-–—/,&+|])(?:\s*[-–—/,&+|])+\s*"), r" \1 "),
+    (re.compile(r"\s*([,&+|])(?:\s*[-–—/,&+|])+"), r"\1"),
     (re.compile(r"\s+"), " "),
     (re.compile(r"^[\s\-–—/,&+|:;]+|[\s\-–—/,&+|:;]+$"), ""),
 )
@@ -30,8 +67,8 @@ _TIDY = (
 def vocabulary(name: str, values: Iterable[str]) -> re.Pattern[str]:
     """A pattern that finds any value of an attribute, or a usual synonym of a colour, as a whole word.
 
-    Spaces and hyphens inside a value are interchangeable; plurals and ``-ish`` forms count. In scripts written
-    without spaces a value is found anywhere.
+    Spaces and hyphens inside a value are interchangeable; plurals and ``-ish`` forms count. In scripts
+    written without spaces a value is found anywhere.
     """
     words = {
         tuple(re.findall(r"[^\s\-]+", value)) for value in [*values, *SYNONYMS.get(name.lower(), ())]
@@ -64,7 +101,7 @@ def cut_words(text: str, words: re.Pattern[str]) -> str:
         'Stark Hoodie'
     """
     while words.search(text):  # a cut may bring the two halves of another value together
-        text = words.sub(" ", text)
+        text = words.sub(_GAP, text)
         for pattern, replacement in _TIDY:
             text = pattern.sub(replacement, text)
     return text
@@ -84,7 +121,7 @@ def drop_sentences(text: str, words: re.Pattern[str]) -> str:
 
 
 def hide_attributes(items: Collection[Item], names: Iterable[str]) -> None:
-    """Move attributes to ``item.hidden`` and scrub their values from titles, descriptions and visible attributes.
+    """Move attributes to ``item.hidden`` and scrub their values from all that a text encoder reads.
 
     Raises:
         DataError: If no item has such an attribute.

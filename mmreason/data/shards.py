@@ -244,7 +244,7 @@ def _write_kind(folder: Path, kind: str, samples: Iterator[Sample], size: int) -
         with whole_file(path) as file:
             hashed = _Hashed(file)
             count = 0
-            # Fixed owner and time, and GNU headers, which hold no time of their own: same input, same bytes.
+            # TarInfo's owner and time are 0, so same input, same bytes; GNU headers fit keys of any length.
             with tarfile.open(fileobj=cast(BinaryIO, hashed), mode="w", format=tarfile.GNU_FORMAT) as tar:
                 for key, members in chain([first], islice(samples, size - 1)):
                     count += 1

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import numpy as np
+from tqdm import tqdm
 
 from mmreason.config import SimulateConfig
 from mmreason.data.grammar import Claim, Pair, find_value, value_pattern, write_reason
@@ -19,7 +20,7 @@ MIN_HISTORY = 3
 MIN_SUPPORT = 2
 """A reason names nothing that fewer engaged history items than this share."""
 
-FAVOUR = 2.5
+FAVOUR_HISTORY, FAVOUR_TARGET = 2.5, 4.0
 """How much likelier a favoured taste decides on an item than another one."""
 
 START = 1_700_000_000.0
@@ -33,6 +34,7 @@ class Domain:
 
     Attributes:
         pools: Items by split.
+        having: Split → pair → the items that have it.
         pairs: Item id → its (attribute, value) pairs that a taste or a reason may name.
         tastes: Attribute → values that at least :data:`MIN_HISTORY` products to train on have.
         frequency: How many items have a pair.
@@ -40,6 +42,7 @@ class Domain:
     """
 
     pools: dict[Split, list[Item]]
+    having: dict[Split, dict[Pair, list[Item]]]
     pairs: dict[str, frozenset[Pair]]
     tastes: dict[str, list[str]]
     frequency: Counter[Pair]
@@ -62,9 +65,9 @@ def simulate(
 ) -> tuple[list[Interaction], list[Reason]]:
     """Make shoppers, their histories and reference reasons.
 
-    Histories hold train items only. Targets come from the shopper's own split of the items, so no test item and no
-    test shopper is in a train row; a target is in no history. A reason names one or two (attribute, value) pairs that
-    the target shares with at least two items the shopper engaged with.
+    Histories hold train items only. Targets come from the shopper's own split of the items, so no test item
+    and no test shopper is in a train row; a target is not in the shopper's history. A reason names one or two
+    (attribute, value) pairs that the target shares with at least two items the shopper engaged with.
 
     Args:
         items: With ``split``, ``attributes`` and ``hidden`` set.
@@ -83,7 +86,7 @@ def simulate(
     splits = assign_splits(names, config.test_users, config.valid_users, seed)
     interactions: list[Interaction] = []
     reasons: list[Reason] = []
-    for number, name in enumerate(names):
+    for number, name in enumerate(tqdm(names, desc="simulate", unit="shopper", disable=None, leave=False)):
         rng = np.random.default_rng([seed, number])
         domain = domains[rng.choice(len(domains), p=weights / weights.sum())]
         shopper = Shopper(name, splits[name], _draw_tastes(rng, domain, config), [], [])
@@ -110,17 +113,17 @@ def _domains(items: Iterable[Item], config: SimulateConfig) -> list[Domain]:
 
 def _domain(items: Sequence[Item], config: SimulateConfig) -> Domain:
     pairs = {item.id: _pairs(item, config.attributes) for item in items}
-    groups: dict[Pair, set[str]] = defaultdict(set)
+    having: dict[Split, dict[Pair, list[Item]]] = {split: defaultdict(list) for split in get_args(Split)}
     for item in items:
-        if item.split == "train":
-            for pair in pairs[item.id]:
-                groups[pair].add(item.group)
+        for pair in pairs[item.id]:
+            having[item.split][pair].append(item)
     tastes: dict[str, list[str]] = defaultdict(list)
-    for attribute, value in sorted(groups):
-        if len(groups[attribute, value]) >= MIN_HISTORY:
+    for (attribute, value), found in sorted(having["train"].items(), key=lambda entry: entry[0]):
+        if len({item.group for item in found}) >= MIN_HISTORY:
             tastes[attribute].append(value)
     return Domain(
         pools={split: [item for item in items if item.split == split] for split in get_args(Split)},
+        having=having,
         pairs=pairs,
         tastes=dict(tastes),
         frequency=Counter(pair for item in items for pair in pairs[item.id]),
@@ -153,39 +156,38 @@ def _draw_history(rng: np.random.Generator, shopper: Shopper, domain: Domain, co
     """Train items, liked ones by taste and the rest at random; a product at most once."""
     time = START + DAY * rng.uniform(0, 60)
     used: set[str] = set()
+    favour = dict.fromkeys(config.favour, FAVOUR_HISTORY)
     for _ in range(max(MIN_HISTORY, int(rng.poisson(config.history)))):
         tastes = [] if rng.random() < config.noise else shopper.tastes
-        item = _draw_item(rng, domain.pools["train"], tastes, domain, used, config)
+        item = _draw_item(rng, "train", tastes, domain, used, favour)
         if item is None:
             continue
         used.add(item.group)
         liked = bool(domain.pairs[item.id] & set(shopper.tastes))
         time += max(60.0, rng.exponential(2 * DAY))
-        interaction = _behave(rng, item.domain, liked)
-        interaction.user_id, interaction.item_id, interaction.timestamp = (
-            shopper.id,
-            item.id,
-            float(round(time)),
+        done = _behave(rng, item.domain, liked)
+        shopper.history.append(
+            replace(done, user_id=shopper.id, item_id=item.id, timestamp=float(round(time)))
         )
-        shopper.history.append(interaction)
         if liked:
             shopper.engaged.append(item.id)
 
 
 def _draw_item(
     rng: np.random.Generator,
-    pool: Sequence[Item],
+    split: Split,
     tastes: Sequence[Pair],
     domain: Domain,
     used: set[str],
-    config: SimulateConfig,
+    favour: Mapping[str, float],
 ) -> Item | None:
-    """An unused item: first a taste, favoured ones likelier, then an item of it, likelier with more matches."""
-    free = [item for item in pool if item.group not in used]
+    """An unused item: first a taste, by favour, then an item of it, likelier with more matches."""
+    pool = domain.pools[split]
     if tastes:
-        weights = np.array([FAVOUR if name in config.favour else 1.0 for name, _ in tastes])
+        weights = np.array([favour.get(name, 1.0) for name, _ in tastes])
         wanted = tastes[rng.choice(len(tastes), p=weights / weights.sum())]
-        free = [item for item in free if wanted in domain.pairs[item.id]]
+        pool = domain.having[split].get(wanted, [])
+    free = [item for item in pool if item.group not in used]
     if not free:
         return None
     matches = np.array([1.0 + len(domain.pairs[item.id] & set(tastes)) for item in free]) ** 2
@@ -225,18 +227,21 @@ def _draw_reasons(
     used = {items[interaction.item_id].group for interaction in shopper.history}
     support = Counter(pair for item_id in shopper.engaged for pair in domain.pairs[item_id])
     tastes = [taste for taste in shopper.tastes if support[taste] >= MIN_SUPPORT]
+    favour = dict.fromkeys(config.favour, FAVOUR_TARGET)
     reasons: list[Reason] = []
     while tastes and len(reasons) < config.reasons_per_user:
-        item = _draw_item(rng, domain.pools[shopper.split], tastes, domain, used, config)
+        item = _draw_item(rng, shopper.split, tastes, domain, used, favour)
         if item is None:
-            free = [i for i in domain.pools[shopper.split] if i.group not in used]
-            tastes = [taste for taste in tastes if any(taste in domain.pairs[i.id] for i in free)]
+            having = domain.having[shopper.split]
+            tastes = [taste for taste in tastes if any(i.group not in used for i in having.get(taste, ()))]
             continue
         used.add(item.group)
         claims = _choose_claims(rng, item, shopper, domain, config, support)
-        text = write_reason(rng, item, claims, len(shopper.history), domain.known)
-        if text is not None:
-            reasons.append(_reason(shopper, item, claims, text))
+        for told in (claims, claims[:1]) if len(claims) > 1 else (claims,):
+            text = write_reason(rng, item, told, len(shopper.history), domain.known)
+            if text is not None:
+                reasons.append(_reason(shopper, item, told, text))
+                break
     return reasons
 
 

@@ -23,7 +23,8 @@ class Curve:
         name: Title of the plot.
         steps: Step of each value.
         values: Measured values; those that are not finite are left out.
-        smoothed: One value per step; drawn bold over the raw line. Default: an exponential mean.
+        smoothed: One value per step; drawn bold over the raw line. Default: an exponential mean,
+            from 20 values on.
         valid_steps: Steps of a second series, such as the loss on the validation split.
         valid_values: Values of the second series.
         label: Name of the first series in the legend.
@@ -74,7 +75,7 @@ def curve_svg(curve: Curve) -> Markup:
         An ``<svg>`` element; every text in it is escaped. Its classes are styled by the report's page.
     """
     raw = _points(curve.steps, curve.values)
-    bold = _points(curve.steps, smooth(curve.values) if curve.smoothed is None else curve.smoothed)
+    bold = _points(curve.steps, _bold(curve))
     valid = _points(curve.valid_steps, curve.valid_values)
     if not raw and not valid:
         return Markup(
@@ -97,10 +98,7 @@ def curve_svg(curve: Curve) -> Markup:
         parts.append(_GRID.format(LEFT, WIDTH - RIGHT, y, LEFT - 8, y + 4, _number(tick)))
     for tick in ticks(*x_ends):
         parts.append(_STEP.format(place([(tick, y_ends[0])])[0][0], HEIGHT - BOTTOM + 18, _number(tick)))
-    parts.append(_line("raw" if len(raw) > 2 else "bold", place(raw)))
-    if len(raw) > 2:
-        parts.append(_line("bold", place(bold)))
-    parts.append(_line("valid", place(valid)))
+    parts += [_line("raw", place(raw)), _line("bold", place(bold)), _line("valid", place(valid))]
     parts += (_DOT.format(x, y) for x, y in place(valid)[:: max(1, len(valid) // 40)])
     parts.append(Markup("</svg>"))
     return Markup("").join(parts)
@@ -117,10 +115,16 @@ _DOT = Markup('<circle class="dot" cx="{:.1f}" cy="{:.1f}" r="2.5"/>')
 def legend(curve: Curve) -> list[tuple[str, str, str]]:
     """(class, label, last value) of every series that has values."""
     series = [
-        ("bold", curve.label, smooth(curve.values) if curve.smoothed is None else curve.smoothed),
+        ("bold", curve.label, _bold(curve)),
         ("valid", curve.valid_label, curve.valid_values),
     ]
     return [(kind, label, f"{values[-1]:.4g}") for kind, label, values in series if len(values)]
+
+
+def _bold(curve: Curve) -> Sequence[float]:
+    if curve.smoothed is not None:
+        return curve.smoothed
+    return smooth(curve.values) if len(curve.values) >= 20 else curve.values
 
 
 def _points(steps: Sequence[float], values: Sequence[float]) -> list[Point]:

@@ -23,7 +23,9 @@ class Decoded:
 
 
 @torch.inference_mode()
-def greedy(lm: Any, embeds: Tensor, attention_mask: Tensor, max_new_tokens: int, eos_token_id: int) -> Decoded:
+def greedy(
+    lm: Any, embeds: Tensor, attention_mask: Tensor, max_new_tokens: int, eos_token_id: int
+) -> Decoded:
     """Decode greedily; rows that have ended leave the batch, so that they cost nothing more.
 
     Args:

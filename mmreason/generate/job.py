@@ -99,20 +99,26 @@ def read_requests(config: Config, catalogue: Catalogue) -> Iterator[Request]:
     for number, row in enumerate(_request_rows(path)[:limit], start=1):
         user_id, item_id = str(row.get("user_id") or ""), str(row.get("item_id") or "")
         if item_id not in catalogue.items:
-            raise DataError(f"{path}: row {number}: item {item_id!r} is not in the catalogue; add it or drop the row")
+            raise DataError(
+                f"{path}: row {number}: item {item_id!r} is not in the catalogue; add it or drop the row"
+            )
         yield histories.get(user_id, User(user_id)), catalogue.items[item_id]
 
 
 def _request_rows(path: Path) -> list[dict]:
     if not path.is_file():
-        raise DataError(f"{path}: no such file; generate.requests is a .parquet or .jsonl of user_id and item_id")
+        raise DataError(
+            f"{path}: no such file; generate.requests is a .parquet or .jsonl of user_id and item_id"
+        )
     try:
         if path.suffix == ".parquet":
             return pq.read_table(path, columns=["user_id", "item_id"]).to_pylist()
         lines = path.read_text(encoding="utf-8-sig").splitlines()
         return [json.loads(line) for line in lines if line.strip()]
     except (pa.ArrowInvalid, json.JSONDecodeError, KeyError) as error:
-        raise DataError(f"{path}: cannot be read as requests: {error}; give columns user_id and item_id") from None
+        raise DataError(
+            f"{path}: cannot be read as requests: {error}; give columns user_id and item_id"
+        ) from None
 
 
 def run_job(requests: list[Request], write: Write, folder: Path, part_size: int, identity: dict) -> int:
@@ -184,7 +190,9 @@ def read_parts(folder: Path) -> pa.Table:
     table = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
     expected = read_json(folder / "progress.json")["requests"]
     if table["request"].to_pylist() != list(range(expected)):
-        raise DataError(f"{folder}: not exactly one row per request ({len(table)} of {expected}); run generate again")
+        raise DataError(
+            f"{folder}: not exactly one row per request ({len(table)} of {expected}); run generate again"
+        )
     return table
 
 

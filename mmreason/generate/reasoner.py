@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from mmreason.align.embedder import Embedder
-from mmreason.generate.claims import Vocabulary
+from mmreason.align.model import MODALITIES
+from mmreason.data.claims import Vocabulary
 from mmreason.data.store import EmbeddingStore
 from mmreason.device import pick_device, pick_dtype
 from mmreason.generate.decode import greedy
@@ -62,6 +63,19 @@ class Embeddings:
         for row, item in enumerate(missing):
             self._arrays[item.id] = {name: a[row] for name, a in arrays.items()}
             self._masks[item.id] = {name: bool(m[row]) for name, m in masks.items()}
+
+    def add_chimera(self, item_id: str, texts_of: str, pictures_of: str) -> None:
+        """Make an item with one item's text and another's pictures, to see which of the two a model reads.
+
+        Raises:
+            KeyError: If one of the two is not embedded.
+        """
+        source = {m: texts_of if m == "text" else pictures_of for m in MODALITIES}
+        self._masks[item_id] = {m: bool(self.mask(m, [i])[0]) for m, i in source.items()}
+        arrays = {m: self.get(m, [i])[0] for m, i in source.items()}
+        total = np.sum([v for m, v in arrays.items() if self._masks[item_id][m]], axis=0)
+        arrays |= {f"{m}_features": self.get(f"{m}_features", [i])[0] for m, i in source.items()}
+        self._arrays[item_id] = arrays | {"fused": total / max(float(np.linalg.norm(total)), 1e-12)}
 
     def __contains__(self, item_id: object) -> bool:
         return item_id in self._arrays or (self.store is not None and item_id in self.store)
@@ -176,15 +190,21 @@ class Reasoner:
         known = self._known(window)
         collator = Collator(known, self.embeddings, self.tokenizer, self.model.config)  # type: ignore[arg-type]
         samples = [request(user, item.id) for user, item in window]
-        lengths = [sum(len(i.title) for i in self._history(user, known)) + len(item.title) for user, item in window]
+        lengths = [
+            sum(len(i.title) for i in self._history(user, known)) + len(item.title) for user, item in window
+        ]
         reasons: dict[int, Reason] = {}
         order = sorted(range(len(window)), key=lambda row: lengths[row])
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            for row, (text, score) in zip(rows, self._decode(collator([samples[r] for r in rows])), strict=True):
+            for row, (text, score) in zip(
+                rows, self._decode(collator([samples[r] for r in rows])), strict=True
+            ):
                 user, item = window[row]
                 history = self._history(user, known)
-                evidence, verified = verify(text, item, history, self.vocabulary, self._shown([item, *history]))
+                evidence, verified = verify(
+                    text, item, history, self.vocabulary, self._shown([item, *history])
+                )
                 reasons[row] = Reason(user.id, item.id, text, evidence, score, verified)
         return [reasons[row] for row in range(len(window))]
 

@@ -101,7 +101,9 @@ class Collator:
     def _row(self, sample: ReasonSample) -> tuple[list[int], list[bool], list[int]]:
         item = self.items.get(sample.reason.item_id)
         if item is None:
-            raise DataError(f"item {sample.reason.item_id!r} is not in the catalogue; ingest it, or drop its rows")
+            raise DataError(
+                f"item {sample.reason.item_id!r} is not in the catalogue; ingest it, or drop its rows"
+            )
         history = latest(sample.user.history, self.config.max_history)
         text = prompt_text(item, history, self.items, self.config)
         ids, soft = encode_prompt(text, self.tokenizer, self.config.soft_tokens, self.config)
@@ -155,7 +157,9 @@ def fusion_batch(
     """
     for item_id, _ in pairs:
         if item_id not in store:
-            raise DataError(f"item {item_id!r} is not embedded; run the embed stage on a catalogue that has it")
+            raise DataError(
+                f"item {item_id!r} is not embedded; run the embed stage on a catalogue that has it"
+            )
     histories = [latest([i for i in h if i.item_id in store], max_history) for _, h in pairs]
     ids = list(dict.fromkeys([item_id for item_id, _ in pairs] + [i.item_id for h in histories for i in h]))
     row = {item_id: index for index, item_id in enumerate(ids)}

@@ -86,8 +86,11 @@ class Fusion(nn.Module):
             present = batch.masks[m]
             if self.training and self.drop_modality:
                 present = present & (torch.rand(present.shape, device=present.device) >= self.drop_modality)
-            token = self.feature[m](self.feature_dropout(batch.features[m])) + self.shared[m](batch.vectors[m])
-            tokens.append(torch.where(present[:, None], token, self.missing[index]))
+            # Only rows that have the modality are projected: features are wide and videos, say, are rare.
+            values = self.feature[m](self.feature_dropout(batch.features[m][present]))
+            token = self.missing[index].expand(len(present), -1).clone()
+            token[present] = values + self.shared[m](batch.vectors[m][present])
+            tokens.append(token)
         return torch.stack(tokens, 1)
 
     def forward(self, batch: FusionBatch) -> Tensor:

@@ -65,7 +65,9 @@ class ReasonModel(nn.Module):
                 inputs_embeds=embeds, attention_mask=mask, position_ids=positions, use_cache=False
             ).last_hidden_state
             labels = batch.labels[:, 1:]
-            labelled = labels != -100  # logits only where there is a label: the vocabulary is a fifth of the work
+            labelled = (
+                labels != -100
+            )  # logits only where there is a label: the vocabulary is a fifth of the work
             logits = causal.get_output_embeddings()(hidden[:, :-1][labelled])
         return F.cross_entropy(logits.float(), labels[labelled])
 
@@ -109,7 +111,9 @@ class ReasonModel(nn.Module):
         }
         save_tensors(folder / "model.safetensors", soft)
         self.lm.save_pretrained(folder / "adapter", safe_serialization=True)
-        write_json(folder / "config.json", {"type": "reason", "dims": self.dims, "config": asdict(self.config)})
+        write_json(
+            folder / "config.json", {"type": "reason", "dims": self.dims, "config": asdict(self.config)}
+        )
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, dtype: torch.dtype, merge: bool = True) -> ReasonModel:
@@ -129,8 +133,12 @@ class ReasonModel(nn.Module):
         saved = read_json(folder / "config.json")
         config = ReasonConfig(**{**saved["config"], "prompt": PromptConfig(**saved["config"]["prompt"])})
         if not (folder / "adapter" / "adapter_model.safetensors").is_file():
-            raise DataError(f"{folder}/adapter/adapter_model.safetensors: no such file; pickled adapters are not loaded")
-        lm: Any = PeftModel.from_pretrained(load_lm(config.lm, torch.float32 if merge else dtype), str(folder / "adapter"))
+            raise DataError(
+                f"{folder}/adapter/adapter_model.safetensors: no such file; pickled adapters are not loaded"
+            )
+        lm: Any = PeftModel.from_pretrained(
+            load_lm(config.lm, torch.float32 if merge else dtype), str(folder / "adapter")
+        )
         lm = lm.merge_and_unload().to(dtype) if merge else lm
         model = cls(lm, saved["dims"], config)
         load_into(model, load_tensors(folder / "model.safetensors"), folder / "model.safetensors")

@@ -35,7 +35,9 @@ class PictureProbe(nn.Module):
         self.linear = nn.ModuleDict({name: nn.Linear(features, len(v)) for name, v in values.items()})
 
     @classmethod
-    def fit(cls, items: Iterable[Item], store: EmbeddingStore, steps: int = 300, seed: int = 0) -> PictureProbe:
+    def fit(
+        cls, items: Iterable[Item], store: EmbeddingStore, steps: int = 300, seed: int = 0
+    ) -> PictureProbe:
         """Train on the training items' hidden attributes; a few seconds."""
         items = [i for i in items if i.split == "train" and i.hidden and i.id in store]
         counts: dict[str, Counter[str]] = {}

@@ -19,10 +19,20 @@ VERBS = {
     "rating": "rated",
     "review": "reviewed",
 }
-STRENGTH = {"purchase": 5.0, "cart": 4.0, "review": 3.0, "rating": 3.0, "read": 2.0, "view": 2.0, "click": 1.0}
+STRENGTH = {
+    "purchase": 5.0,
+    "cart": 4.0,
+    "review": 3.0,
+    "rating": 3.0,
+    "read": 2.0,
+    "view": 2.0,
+    "click": 1.0,
+}
 
 
-def prompt_text(item: Item, history: list[Interaction], items: Mapping[str, Item], config: ReasonConfig) -> str:
+def prompt_text(
+    item: Item, history: list[Interaction], items: Mapping[str, Item], config: ReasonConfig
+) -> str:
     """The prompt, with :data:`SOFT` where the soft tokens go.
 
     Only ``title`` and visible ``attributes`` are told: ``hidden`` ones never are.
@@ -69,7 +79,9 @@ def _describe(item: Item, config: ReasonConfig) -> str:
     return text.replace(SOFT, " ").replace("\n", " ")
 
 
-def encode_prompt(text: str, tokenizer: Any, soft_tokens: int, config: ReasonConfig) -> tuple[list[int], list[bool]]:
+def encode_prompt(
+    text: str, tokenizer: Any, soft_tokens: int, config: ReasonConfig
+) -> tuple[list[int], list[bool]]:
     """Token ids of a prompt and which of them are to be replaced by soft tokens.
 
     Catalogue text is tokenised with special tokens split, so that a title cannot speak as the system.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,10 @@ from mmreason.align.train import cosine
 from mmreason.checkpoint import load_training_state, save_training_state, write_json
 from mmreason.config import Config, ReasonConfig
 from mmreason.data.catalogue import read_catalogue
+from mmreason.data.claims import Vocabulary
 from mmreason.data.files import whole_file
 from mmreason.data.loader import ShardLoader, reason_samples
 from mmreason.data.store import EmbeddingStore
-from mmreason.generate.claims import Vocabulary
 from mmreason.device import pick_device, pick_dtype
 from mmreason.reason.batch import Collator, candidate_tokens
 from mmreason.reason.lm import load_tokenizer
@@ -80,10 +79,14 @@ def train_reasoner(config: Config, settings: ReasonConfig, folder: Path) -> str:
     tokenizer = load_tokenizer(settings.lm)
     reasons = [sample.reason for sample in reason_samples(config.path("shards"), "train")]
     if not reasons:
-        raise DataError(f"{config.path('shards')}: no training reasons; set simulate.users, or ingest reasons")
+        raise DataError(
+            f"{config.path('shards')}: no training reasons; set simulate.users, or ingest reasons"
+        )
     candidates = candidate_tokens(reasons, tokenizer)
     collator = Collator(items, store, tokenizer, settings, candidates)
-    dims = {m: store.dims[f"{m}_features"] for m in ("image", "text", "video")} | {"shared": store.dims["fused"]}
+    dims = {m: store.dims[f"{m}_features"] for m in ("image", "text", "video")} | {
+        "shared": store.dims["fused"]
+    }
     model = ReasonModel.create(dims, settings, pick_dtype(config.dtype, device)).to(accelerator.device)
     trainer = _Trainer(config, settings, folder, model, collator, accelerator)
     log = trainer.run()
@@ -99,7 +102,9 @@ def train_reasoner(config: Config, settings: ReasonConfig, folder: Path) -> str:
     for stage in stages(settings):
         rows = [r for r in log if r["stage"] == stage.name]
         if rows:
-            spans.append(f"{stage.name} {rows[0]['loss']:.2f} → {rows[-1]['loss']:.2f} in {stage.steps} steps")
+            spans.append(
+                f"{stage.name} {rows[0]['loss']:.2f} → {rows[-1]['loss']:.2f} in {stage.steps} steps"
+            )
     return f"{len(reasons):,} reasons; loss: " + ", ".join(spans)
 
 

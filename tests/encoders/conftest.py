@@ -22,21 +22,27 @@ def shared_data() -> Path:
     return _SHARED.resolve()
 
 
+Noise = Callable[..., np.ndarray]
+MakeVideo = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def noise() -> Noise:
+    """``noise(height, width, seed=0)`` is smooth coloured noise, (H, W, 3) uint8."""
+
+    def make(height: int, width: int, seed: int = 0) -> np.ndarray:
+        small = np.random.default_rng(seed).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+        return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
+
+    return make
+
+
 @pytest.fixture
-def photo(tmp_path: Path) -> Path:
-    """A 400x300 JPEG with structure at every scale."""
+def photo(tmp_path: Path, noise: Noise) -> Path:
+    """A 400x300 JPEG."""
     path = tmp_path / "photo.jpg"
     Image.fromarray(noise(300, 400)).save(path, quality=95)
     return path
-
-
-def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """Smooth coloured noise, (H, W, 3) uint8."""
-    small = np.random.default_rng(seed).integers(0, 256, (9, 12, 3), dtype=np.uint8)
-    return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
-
-
-MakeVideo = Callable[..., Path]
 
 
 @pytest.fixture
@@ -44,7 +50,12 @@ def make_video(tmp_path: Path) -> MakeVideo:
     """Write a clip whose frame i has the grey level 8 i (modulo 256) and a white upper left corner."""
 
     def make(
-        name: str = "clip.mp4", frames: int = 20, width: int = 96, height: int = 64, rotation: int = 0, gop: int = 5
+        name: str = "clip.mp4",
+        frames: int = 20,
+        width: int = 96,
+        height: int = 64,
+        rotation: int = 0,
+        gop: int = 5,
     ) -> Path:
         path = tmp_path / name
         options = {"movflags": "faststart"} if name.endswith("mp4") else {}

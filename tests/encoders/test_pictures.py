@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from PIL import Image
 
 from encoders import MediaError
 from encoders.pictures import open_image
-from tests.encoders.conftest import noise
+
+Noise = Callable[..., np.ndarray]
 
 
 def _bytes(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -29,7 +31,7 @@ def _pixel(image: Image.Image) -> tuple[int, ...]:
     return pixel
 
 
-def test_every_spelling_of_a_picture_is_the_same_picture(tmp_path: Path) -> None:
+def test_every_spelling_of_a_picture_is_the_same_picture(tmp_path: Path, noise: Noise) -> None:
     array = noise(30, 40)
     path = tmp_path / "a.png"
     Image.fromarray(array).save(path)
@@ -107,9 +109,9 @@ def test_what_is_no_picture_is_refused_by_name(tmp_path: Path) -> None:
     script = tmp_path / "drawing.eps"
     script.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n")
     for path in (text, script):
-        with pytest.raises(MediaError, match=path.name):
+        with pytest.raises(MediaError, match=f"{path.name}: not a picture in a known format"):
             open_image(path)
-    with pytest.raises(MediaError, match="missing.png"):
+    with pytest.raises(MediaError, match=r"missing\.png"):
         open_image(tmp_path / "missing.png")
     with pytest.raises(MediaError, match="0 bytes"):
         open_image(b"")
@@ -121,6 +123,7 @@ def test_other_inputs_are_refused(raw: object) -> None:
         open_image(raw)
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize(("width", "height"), [(11_000, 10_000), (100_000, 100_000)])
 def test_a_bomb_is_refused_from_its_header(width: int, height: int) -> None:
     def chunk(kind: bytes, body: bytes) -> bytes:
@@ -144,7 +147,7 @@ def test_a_draft_is_close_to_the_full_picture_and_no_smaller_than_asked(shared_d
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_damaged_files_give_a_picture_or_a_media_error(data: st.DataObject) -> None:
+def test_damaged_files_give_a_picture_or_a_media_error(noise: Noise, data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"]))
     raw = bytearray(_bytes(Image.fromarray(noise(20, 20)), kind))
     for _ in range(data.draw(st.integers(1, 8))):

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from mmreason.config import Config
 from mmreason.data.check import Tables
+from mmreason.data.files import whole_file
 from mmreason.data.readers import demo_words as words
 from mmreason.data.readers.tables import read_folder
 
@@ -30,7 +31,7 @@ def read(config: Config) -> Tables:
 
 
 def make(root: Path, items_per_domain: int, seed: int) -> None:
-    """Write ``items.jsonl`` and its media. An item depends on the seed and its number alone, so drawn files are kept.
+    """Write ``items.jsonl`` and its media; an item depends on seed and number alone, so drawn files are kept.
 
     Args:
         root: Folder to write to.
@@ -47,9 +48,8 @@ def make(root: Path, items_per_domain: int, seed: int) -> None:
                 rng = np.random.default_rng([seed, place, number])
                 records.append({"domain": domain} | draw(rng, f"{domain}-{number:05d}", folder, root))
                 progress.update()
-    partial = root / "items.jsonl.tmp"
-    partial.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
-    partial.replace(root / "items.jsonl")
+    with whole_file(root / "items.jsonl") as file:
+        file.writelines(json.dumps(record).encode() + b"\n" for record in records)
 
 
 def _pick(rng: Rng, options: Any) -> str:

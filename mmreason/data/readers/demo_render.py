@@ -61,8 +61,8 @@ def save_jpeg(image: Image.Image, path: Path) -> None:
     partial.replace(path)
 
 
-# --- products -------------------------------------------------------------------------------------------------------
-# A silhouette is drawn on the unit square: shapes to fill (the product), to cut out, and lines to trace on top.
+# Products.
+# A silhouette is drawn on the unit square: shapes to fill, to cut out, and lines to trace on top.
 
 Points = list[tuple[float, float]]
 

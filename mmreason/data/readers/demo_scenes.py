@@ -62,7 +62,7 @@ class Sketch:
         self._draw.arc(self._at(box), start, end, fill=color, width=max(1, round(width * self._size)))
 
 
-# --- what a clip is about: each drawn in its colour, a shade of it (d) and a tint of it (t) --------------------------
+# What a clip is about: each drawn in its colour, a shade of it (d) and a tint of it (t).
 
 
 def _ball(s: Sketch, c: RGB, d: RGB, t: RGB) -> None:
@@ -147,7 +147,7 @@ SPRITES: dict[str, Callable[[Sketch, RGB, RGB, RGB], None]] = {
     "balloon": _balloon,
 }
 
-# --- where it happens -----------------------------------------------------------------------------------------------
+# Where it happens.
 
 # sky above, sky below, ground: dull next to the subject
 SCENES: dict[str, tuple[RGB, RGB, RGB]] = {
@@ -209,7 +209,7 @@ def _landmark(s: Sketch, name: str, x: float, horizon: float, rng: Rng) -> None:
         s.poly(far, (x - 0.2, horizon + 0.01), (x + 0.1, top - 0.05), (x + 0.4, horizon + 0.01))
 
 
-# --- how it moves: time 0…1 → centre x, y, size and angle of the subject ----------------------------------------------
+# How it moves: time 0…1 → centre x, y, size and angle of the subject.
 
 Pose = tuple[float, float, float, float]
 ACTIONS: dict[str, Callable[[float], Pose]] = {
@@ -268,7 +268,7 @@ def _place(frame: Image.Image, sprite: Image.Image, pose: Pose, size: float, shi
     frame.paste(drawn, (left, top), drawn)
 
 
-# --- news: an icon of the topic on the article's colour ---------------------------------------------------------------
+# News: an icon of the topic on the article's colour.
 
 
 def _science(s: Sketch, c: RGB) -> None:

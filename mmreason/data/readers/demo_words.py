@@ -2,7 +2,10 @@
 
 PATTERNS = ("plain", "striped", "dotted", "checked", "floral", "zigzag")
 USES = ("running", "hiking", "work", "travel", "school", "dancing", "gardening", "camping")
-BRANDS = "Nordvik Calla Tarn Osterby Lumen Pebblr Quince Halden Mirano Fjell Selby Arbor Wren Kestrel".split()
+BRANDS = (
+    *("Nordvik", "Calla", "Tarn", "Osterby", "Lumen", "Pebblr", "Quince"),
+    *("Halden", "Mirano", "Fjell", "Selby", "Arbor", "Wren", "Kestrel"),
+)
 DETAILS = (
     "reinforced seams",
     "a soft inner lining",

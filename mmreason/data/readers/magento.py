@@ -41,8 +41,8 @@ def read(config: Config) -> Tables:
     root = Path(config.catalogue.root)
     if not config.catalogue.root or not (root / APPAREL).is_file():
         raise DataError(
-            f"Magento root {str(root)!r} is not a Magento 2 sample shop: it holds no {APPAREL}; set catalogue.root to "
-            "a checkout of the magento2-sample-data repository"
+            f"Magento root {str(root)!r} is not a Magento 2 sample shop: it holds no {APPAREL}; set "
+            "catalogue.root to a checkout of the magento2-sample-data repository"
         )
     tables = Tables(media_root=root)
     alias = _apparel(root, tables)

@@ -1,8 +1,8 @@
 """Plain tables: a folder with ``items`` and, if there are any, ``interactions`` and ``reasons``.
 
-Each is Parquet, CSV or JSONL with columns named as in :mod:`mmreason.schema`. ``images`` may be a list, JSON, one
-path, or paths joined by ``|``; ``attributes`` JSON or ``name=value;name=value``, or columns ``attributes.<name>``;
-several values are joined by ``|``.
+Each is Parquet, CSV or JSONL with columns named as in :mod:`mmreason.schema`. ``images`` may be a list, JSON,
+one path, or paths joined by ``|``; ``attributes`` JSON or ``name=value;name=value``, or columns
+``attributes.<name>``; several values are joined by ``|``.
 """
 
 from __future__ import annotations
@@ -141,14 +141,17 @@ def _facts(value: Any) -> dict[str, list[str]]:
                     raise ValueError(part)
                 facts.setdefault(name.strip(), []).extend(_values(values))
             return facts
-    pairs = value.items() if isinstance(value, Mapping) else (value or [])  # a Parquet map is a list of pairs
-    return {str(name).strip(): _values(values) for name, values in pairs}
+    if isinstance(value, list) and all(isinstance(pair, tuple) for pair in value):
+        value = dict(value)  # a Parquet map
+    if value is not None and not isinstance(value, Mapping):
+        raise ValueError(value)
+    return {str(name).strip(): _values(values) for name, values in (value or {}).items()}
 
 
 def _values(value: Any) -> list[str]:
     if value is None:
         return []
-    values = (
-        value.split("|") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
-    )
+    values = value.split("|") if isinstance(value, str) else value if isinstance(value, list) else [value]
+    if any(isinstance(v, Mapping | list) for v in values):
+        raise ValueError(value)
     return [text for v in values if v is not None and (text := str(v).strip())]

@@ -106,6 +106,14 @@ def test_training_ranks_give_equal_full_batches(packed: tuple[Path, list[str]], 
     assert set(ids) - set(epochs[0]) != set(ids) - set(epochs[1])  # another rest is left out
 
 
+def test_training_leaves_out_another_rest_of_a_lone_shard(tmp_path: Path) -> None:
+    catalogue = packing.make_catalogue(tmp_path / "media", items=11)
+    write_shards(catalogue, tmp_path, 20)
+    loader = ShardLoader(tmp_path, "items", batch_size=4, collate=ids_of, shuffle=4, endless=True)
+    seen = {one for batch in islice(loader, 20) for one in batch}
+    assert seen == set(catalogue.items)
+
+
 def test_training_with_less_than_a_batch_a_rank_goes_through_it_again(tmp_path: Path) -> None:
     write_shards(packing.make_catalogue(tmp_path / "media", items=5), tmp_path, 2)
     seen: Counter[str] = Counter()
@@ -207,6 +215,12 @@ def symlink(members: Members) -> Members:
     return [*members[:place], (named(members[place][0].name, tarfile.SYMTYPE), b""), *members[place + 1 :]]
 
 
+def no_video(members: Members) -> Members:
+    place = second_json(members) + 2
+    assert members[place][0].name.endswith(".mp4")
+    return members[:place] + members[place + 1 :]
+
+
 def duplicate_member(members: Members) -> Members:
     place = second_json(members)
     return [*members[:place], members[place], members[place], *members[place + 1 :]]
@@ -231,6 +245,7 @@ FAULTS: list[tuple[Callable[[Members], Members], str, int, int]] = [
     (no_json, "no json", 40, 1),
     (foreign_json, "json of another item", 40, 1),
     (symlink, "member missing", 40, 1),
+    (no_video, "member missing", 40, 1),
     (duplicate_member, "duplicate member", 40, 1),
     (duplicate_key, "duplicate key", 41, 1),
     (unsafe_name, "unsafe name", 41, 1),
@@ -238,7 +253,9 @@ FAULTS: list[tuple[Callable[[Members], Members], str, int, int]] = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "cause", "kept", "skipped"), FAULTS, ids=[fault[1] for fault in FAULTS])
+@pytest.mark.parametrize(
+    ("fault", "cause", "kept", "skipped"), FAULTS, ids=[fault[0].__name__ for fault in FAULTS]
+)
 @pytest.mark.parametrize("workers", [0, 2])
 def test_bad_samples_are_counted(
     tmp_path: Path,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 
 from mmreason.evaluate import metrics
-from mmreason.generate.claims import Vocabulary
+from mmreason.data.claims import Vocabulary
 from mmreason.schema import Evidence, Item, Reason
 
 RNG = random.Random(0)

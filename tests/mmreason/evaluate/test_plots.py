@@ -23,6 +23,17 @@ def test_a_falling_loss_is_drawn_downwards_from_left_to_right():
     assert points(svg, "bold") and not points(svg, "valid")
 
 
+def test_only_long_curves_are_smoothed():
+    few, many = [1.0, 5.0] * 5, [1.0, 5.0] * 20
+    svg = curve_svg(Curve("x", range(10), few))
+    assert points(svg, "bold") == points(svg, "raw")
+    svg = curve_svg(Curve("x", range(40), many))
+    heights = [y for _, y in points(svg, "bold")[20:]]
+    assert max(heights) - min(heights) < 0.6 * (max(y for _, y in points(svg, "raw")) - min(heights))
+    svg = curve_svg(Curve("x", range(40), many, smoothed=many))
+    assert points(svg, "bold") == points(svg, "raw")
+
+
 def test_both_series_share_the_axes():
     svg = curve_svg(Curve("loss", [0, 10], [2.0, 1.0], valid_steps=[10], valid_values=[1.0]))
     assert points(svg, "valid")[0] == points(svg, "bold")[1]

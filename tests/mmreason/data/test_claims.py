@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmreason.generate.claims import COMMON, Vocabulary
+from mmreason.data.claims import COMMON, Vocabulary
 from mmreason.schema import DataError, Item
 
 VOCABULARY = Vocabulary(

@@ -1,0 +1,197 @@
+"""Decoding, verification, the reasoner and the bulk job."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from mmreason import DataError, Interaction, Item, Reason, Reasoner, User
+from mmreason.config import Config
+from mmreason.data.catalogue import read_catalogue
+from mmreason.data.claims import Vocabulary
+from mmreason.data.loader import reason_samples
+from mmreason.data.store import EmbeddingStore
+from mmreason.generate.decode import greedy
+from mmreason.generate.job import generate, read_parts, read_requests, run_job
+from mmreason.generate.verify import verify
+
+
+@pytest.fixture(scope="module")
+def reasoner(tiny_run: Config) -> Reasoner:
+    items = read_catalogue(tiny_run.path("catalogue")).items
+    store = EmbeddingStore.open(tiny_run.path("embed"))
+    return Reasoner.from_pretrained(
+        tiny_run.path("reason"), items=items, store=store, device="cpu", dtype="fp32", max_new_tokens=12
+    )
+
+
+@pytest.fixture(scope="module")
+def requests(tiny_run: Config, reasoner: Reasoner) -> list[tuple[User, Item]]:
+    samples = reason_samples(tiny_run.path("shards"), "test")
+    return [(s.user, reasoner.items[s.reason.item_id]) for s in samples]
+
+
+def test_greedy_is_hugging_faces_generate(reasoner: Reasoner) -> None:
+    """Row by row, against the library, from the same left-padded embeddings."""
+    lm = reasoner.model.lm
+    torch.manual_seed(1)
+    embeds = torch.randn(3, 9, 32) * 0.3
+    mask = torch.ones(3, 9, dtype=torch.long)
+    mask[0, :4] = 0
+    eos = 7  # a token that random weights do produce now and then
+    ours = greedy(lm, embeds, mask, 10, eos)
+    theirs = lm.generate(
+        inputs_embeds=embeds,
+        attention_mask=mask,
+        max_new_tokens=10,
+        do_sample=False,
+        eos_token_id=eos,
+        pad_token_id=0,
+    )
+    for row, ids in enumerate(ours.ids):
+        want = theirs[row].tolist()
+        assert ids == (want[: want.index(eos)] if eos in want else want)
+
+
+def test_rows_that_end_early_leave_the_others_alone(reasoner: Reasoner) -> None:
+    lm = reasoner.model.lm
+    torch.manual_seed(2)
+    embeds, mask = torch.randn(6, 5, 32), torch.ones(6, 5, dtype=torch.long)
+    free = greedy(lm, embeds, mask, 8, eos_token_id=-1)
+    eos = free.ids[2][3]
+    out = greedy(lm, embeds, mask, 8, eos)
+    assert any(len(ids) < 8 for ids in out.ids)
+    for row in range(6):
+        alone = greedy(lm, embeds[row : row + 1], mask[row : row + 1], 8, eos)
+        assert alone.ids[0] == out.ids[row]
+        assert alone.scores[0] == pytest.approx(out.scores[row], abs=1e-4)
+        full = free.ids[row]
+        assert out.ids[row] == (full[: full.index(eos)] if eos in full else full)
+
+
+def test_batched_equals_single(reasoner: Reasoner, requests: list[tuple[User, Item]]) -> None:
+    together = [r.text for r in reasoner.explain_many(requests, batch_size=5)]
+    assert together == [reasoner.explain(user, item).text for user, item in requests]
+
+
+def test_explain_works_on_items_and_histories_of_no_catalogue(tiny_run: Config) -> None:
+    reasoner = Reasoner.from_pretrained(tiny_run.path("reason"), device="cpu", dtype="fp32", max_new_tokens=4)
+    user = User("u", [Interaction(event="purchase", item=Item("h", title="Wool hat"))])
+    reason = reasoner.explain(user, Item("a", title="Rain coat"))
+    assert isinstance(reason, Reason) and reason.item_id == "a" and reason.verified is not None
+    with pytest.raises(DataError, match="history item 'b' is unknown"):
+        reasoner.explain(User("u", [Interaction(item_id="b")]), Item("a", title="Rain coat"))
+
+
+def test_explain_many_streams(reasoner: Reasoner, requests: list[tuple[User, Item]]) -> None:
+    taken = 0
+
+    def endless():  # type: ignore[no-untyped-def]
+        nonlocal taken
+        while True:
+            taken += 1
+            yield requests[taken % len(requests)]
+
+    stream = reasoner.explain_many(endless(), batch_size=2)
+    next(stream)
+    assert taken == 16  # one window of eight batches, no more
+
+
+ITEM = Item("a", "Coat", attributes={"material": ["Wool"]}, hidden={"color": ["red"]})
+HAT = Item("h", "Hat", attributes={"material": ["wool"]}, hidden={"color": ["red"]})
+WORDS = Vocabulary.of([ITEM, HAT, Item("x", attributes={"material": ["cotton"]}, hidden={"color": ["blue"]})])
+
+
+def test_verify_binds_claims_to_catalogue_picture_and_history() -> None:
+    shown = {"a": {"color": "red"}, "h": {"color": "red"}}
+    text = "You like wool and red, and this coat is red wool."
+    evidence, verified = verify(text, ITEM, [HAT], WORDS, shown)
+    assert verified
+    assert [(e.attribute, e.value, e.source, e.item_ids) for e in evidence] == [
+        ("material", "wool", "attribute", ["h"]),
+        ("color", "red", "picture", ["h"]),
+        ("color", "red", "picture", ["h"]),
+        ("material", "wool", "attribute", ["h"]),
+    ]
+    assert [text[slice(*e.span)] for e in evidence if e.span] == ["wool", "red", "red", "wool"]
+
+
+def test_verify_never_looks_at_hidden_facts() -> None:
+    evidence, verified = verify("It is red.", ITEM, [], WORDS, {"a": {"color": "blue"}})
+    assert not verified and evidence[0].source == "none"
+
+
+def test_a_false_claim_or_no_claim_is_not_verified() -> None:
+    shown = {"a": {"color": "red"}}
+    assert not verify("Red cotton.", ITEM, [], WORDS, shown)[1]
+    assert not verify("You will love it.", ITEM, [], WORDS, shown)[1]
+
+
+def _job(requests: list[tuple[User, Item]], folder: Path, write=None, identity=None) -> int:  # type: ignore[no-untyped-def]
+    def default(part: list[tuple[User, Item]]) -> list[Reason]:
+        return [Reason(u.id, i.id, f"{i.title} for {u.id}", score=0.5, verified=True) for u, i in part]
+
+    return run_job(requests, write or default, folder, 4, identity or {"model": "a"})
+
+
+REQUESTS = [(User(f"u{n}"), Item(f"i{n}", title=f"T{n}")) for n in range(10)]
+
+
+def test_a_job_writes_one_row_per_request_and_only_what_is_missing(tmp_path: Path) -> None:
+    assert _job(REQUESTS, tmp_path) == 0
+    first = read_parts(tmp_path)
+    assert first["text"].to_pylist() == [f"T{n} for u{n}" for n in range(10)]
+    (tmp_path / "part-000001.parquet").unlink()
+    with pytest.raises(DataError, match=r"not exactly one row per request \(6 of 10\)"):
+        read_parts(tmp_path)
+    assert _job(REQUESTS, tmp_path) == 6
+    assert read_parts(tmp_path).equals(first)
+
+
+def test_another_models_parts_are_not_mixed_in(tmp_path: Path) -> None:
+    _job(REQUESTS, tmp_path)
+    assert _job(REQUESTS[:5], tmp_path, identity={"model": "b"}) == 0
+    assert len(read_parts(tmp_path)) == 5
+
+
+def test_one_bad_request_costs_one_row(tmp_path: Path) -> None:
+    def write(part: list[tuple[User, Item]]) -> list[Reason]:
+        for _, item in part:
+            if item.id == "i5":
+                raise DataError("item 'i5': picture unreadable")
+        return [Reason(u.id, i.id, "fine") for u, i in part]
+
+    _job(REQUESTS, tmp_path, write)
+    table = read_parts(tmp_path).to_pylist()
+    assert [row["request"] for row in table if row["error"]] == [5]
+    assert table[5]["error"] == "item 'i5': picture unreadable" and table[5]["text"] == ""
+    assert sum(row["text"] == "fine" for row in table) == 9
+
+
+def test_requests_from_a_file(tiny_run: Config, tmp_path: Path) -> None:
+    catalogue = read_catalogue(tiny_run.path("catalogue"))
+    item, user = next(iter(catalogue.items)), catalogue.interactions[0].user_id
+    path = tmp_path / "requests.parquet"
+    pq.write_table(pa.table({"user_id": [user, "stranger"], "item_id": [item, item]}), path)
+    config = replace(tiny_run, generate=replace(tiny_run.generate, requests=str(path)))
+    (known, _), (stranger, _) = read_requests(config, catalogue)
+    assert known.history and not stranger.history
+    path = tmp_path / "requests.jsonl"
+    path.write_text(json.dumps({"user_id": user, "item_id": "nope"}))
+    config = replace(tiny_run, generate=replace(tiny_run.generate, requests=str(path)))
+    with pytest.raises(DataError, match=r"requests\.jsonl: row 1: item 'nope' is not in the catalogue"):
+        list(read_requests(config, catalogue))
+    path.write_text("{broken")
+    with pytest.raises(DataError, match=r"requests\.jsonl: cannot be read"):
+        list(read_requests(config, catalogue))
+
+
+def test_generate_reports_what_was_there(tiny_run: Config) -> None:
+    total = len(read_parts(tiny_run.path("generate")))
+    assert f"{total} reasons for {total} requests ({total} were there already)" in generate(tiny_run)
