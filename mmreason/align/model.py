@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from itertools import combinations
 from pathlib import Path
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -65,6 +66,10 @@ class AlignModel(nn.Module):
         self.config = config
         self.heads = nn.ModuleDict({name: Head(size, config.dim) for name, size in dims.items()})
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / config.temperature)))
+
+    def head(self, modality: str) -> Head:
+        """The head of one modality."""
+        return cast(Head, self.heads[modality])
 
     @property
     def logit_scale(self) -> Tensor:

@@ -45,7 +45,7 @@ def align(config: Config) -> str:
     for name in MODALITIES:
         present = train & features.masks[name]
         if present.any():
-            model.heads[name].fit(features.values[name][present].to(embedder.device))
+            model.head(name).fit(features.values[name][present].to(embedder.device))
     log = _train_heads(model, features, train, same_product(items), config, accelerator)
     if accelerator.is_main_process:
         embedder.save_pretrained(config.path("align"))
@@ -85,7 +85,7 @@ def _train_heads(
     """Train; returns the log, one row every few steps."""
     settings, device = config.align, accelerator.device
     model.to(device)
-    standard = {m: model.heads[m].standardise(x.to(device)) for m, x in features.values.items()}
+    standard = {m: model.head(m).standardise(x.to(device)) for m, x in features.values.items()}
     masks = {m: mask.to(device) for m, mask in features.masks.items()}
     rows, valid = train.nonzero().flatten(), (~train).nonzero().flatten()
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr, weight_decay=0.05)

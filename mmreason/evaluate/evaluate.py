@@ -61,7 +61,7 @@ def evaluate(config: Config) -> str:
     train = [s.reason.text for s in reason_samples(config.path("shards"), "train")]
     hidden = sorted({name for item in catalogue.items.values() for name in item.hidden})
     references = [row.reference.text for row in rows]
-    systems = {
+    systems: dict[str, Sequence[str | None]] = {
         "MMReason": [row.reason.text for row in rows],
         "text-only LM": [row.text_only for row in rows],
         "constant sentence": constant_sentence(

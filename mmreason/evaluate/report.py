@@ -91,7 +91,7 @@ class MetricTable:
     """
 
     columns: list[str]
-    rows: list[tuple[str, str, Sequence[float | Share | None]]]
+    rows: Sequence[tuple[str, str, Sequence[float | Share | None]]]
     notes: list[str] = field(default_factory=list)
     explain: Mapping[str, str] = field(default_factory=dict)
 

@@ -45,7 +45,8 @@ class ReasonBatch:
 
     def to(self, device: torch.device) -> ReasonBatch:
         """The batch on another device."""
-        return ReasonBatch(**{n: v.to(device) if v is not None else None for n, v in vars(self).items()})
+        moved: dict[str, Any] = {n: v.to(device) if v is not None else None for n, v in vars(self).items()}
+        return ReasonBatch(**moved)
 
 
 @dataclass

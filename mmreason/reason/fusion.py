@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +41,7 @@ class FusionBatch:
 
     def to(self, device: torch.device) -> FusionBatch:
         """The batch on another device."""
-        moved = {
+        moved: dict[str, Any] = {
             name: {m: x.to(device) for m, x in value.items()} if isinstance(value, dict) else value.to(device)
             for name, value in vars(self).items()
         }

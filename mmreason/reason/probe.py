@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -49,7 +50,7 @@ class PictureProbe(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             for layer in probe.linear.values():
-                layer.reset_parameters()
+                cast(nn.Linear, layer).reset_parameters()
             for name, labels in probe.values.items():
                 rows = [i for i in items if i.hidden.get(name) and i.hidden[name][0].lower() in labels]
                 x = picture_features(store, [i.id for i in rows])
