@@ -93,10 +93,7 @@ BY_EVENT = {
     "cart": ("You put several {things} in your cart, and {n} {does} as well.",),
     "rating": ("You gave several {things} high ratings, and {n} {does} too.",),
     "click": ("You kept clicking on {things}, and {n} {does} too.",),
-    "view": ("You spent a while watching {things}, and {n} {does} as well.",),
-    "read": ("You spent a while reading {things}, and {n} {does} as well.",),
 }
-LOOKED = "You spent a while looking at {things}, and {n} {does} as well."
 
 
 @dataclass(slots=True)
@@ -135,7 +132,7 @@ def write_reason(
         v.lower() for v in item.facts().get("category", [])
     }
     shapes = list(TWO_CLAIMS if len(claims) > 1 else ONE_CLAIM)
-    if len(claims) == 1 and (told := _event_shapes(item.domain, claims[0])) and rng.random() < 0.4:
+    if len(claims) == 1 and (told := _event_shapes(claims[0])) and rng.random() < 0.2:
         shapes = told
     slots = {"n": f"this {_kind(item, known)}"}
     for order, claim in enumerate(claims):
@@ -191,14 +188,13 @@ def _kind(item: Item, known: re.Pattern[str]) -> str:
     return thing if word != categories[0].lower() and known.search(word) else word
 
 
-def _event_shapes(domain: str, claim: Claim) -> list[str]:
-    """Shapes that tell what the user did."""
+def _event_shapes(claim: Claim) -> list[str]:
+    """Shapes that tell what the user did with at least two of the sharing items."""
     shapes: list[str] = []
     for event, told in BY_EVENT.items():
         done = [
             i for i in claim.shared_by if i.event == event and (event != "rating" or (i.rating or 0) >= 4)
         ]
-        if len(done) < 2 or (event in ("view", "read") and not all(i.seconds for i in done)):
-            continue
-        shapes += (LOOKED,) if event == "view" and domain != "video" else told
+        if len(done) >= 2:
+            shapes += told
     return shapes

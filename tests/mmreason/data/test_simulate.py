@@ -113,8 +113,6 @@ def check_events(text: str, sharing: list[Interaction]) -> None:
         (r"in your cart", events["cart"]),
         (r"You kept clicking", events["click"]),
         (r"high ratings", liked),
-        (r"You spent a while reading", events["read"]),
-        (r"You spent a while (watching|looking)", events["view"]),
     ):
         assert not re.search(pattern, text) or times >= 2, text
     assert not re.search(r"\d", text), text
@@ -164,7 +162,7 @@ def test_nothing_to_simulate_with(items: dict[str, Item]) -> None:
 
 
 def test_wording_is_varied() -> None:
-    assert len(ONE_CLAIM) >= 12 and len(TWO_CLAIMS) >= 6 and len(BY_EVENT) >= 6
+    assert len(ONE_CLAIM) >= 12 and len(TWO_CLAIMS) >= 6 and len(BY_EVENT) >= 4
     _, reasons = simulate(make_items(3), SimulateConfig(users=100, favour=["color"]), 3)
     assert len({reason.text for reason in reasons}) > 0.7 * len(reasons)
     openings = Counter(" ".join(reason.text.split()[:2]) for reason in reasons)
