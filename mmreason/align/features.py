@@ -57,6 +57,8 @@ class FeatureReader:
         encoders: Modality → encoder, in evaluation mode.
         batch_size: Inputs per forward pass; ``auto`` goes by the device. Texts also keep to a budget of tokens.
         decode: Modality → how to preprocess its inputs; default: in threads of this process.
+        threads: Batches computed at the same time; default: one a core on the CPU, one on an accelerator. With 1
+            a batch has all cores: for a single input, which so is ready sooner.
 
     Attributes:
         seconds: ``decode`` (waiting for samples) and ``model`` (sum over its threads), as spent so far.
@@ -67,6 +69,7 @@ class FeatureReader:
         encoders: Mapping[str, Encoder],
         batch_size: BatchSize = "auto",
         decode: Mapping[str, Decode] | None = None,
+        threads: int | None = None,
     ) -> None:
         self.encoders = encoders
         self.decode = decode or {}
@@ -76,7 +79,7 @@ class FeatureReader:
         self.inputs = auto["inputs"] if batch_size == "auto" else batch_size
         self.tokens = auto["tokens"]
         self._intra = torch.get_num_threads()
-        threads = self._intra if self.device.type == "cpu" else 1
+        threads = threads or (self._intra if self.device.type == "cpu" else 1)
         single = (torch.set_num_threads, (1,)) if threads > 1 else (None, ())
         self._models = ThreadPoolExecutor(threads, "model", *single)
         self._decoders = ThreadPoolExecutor(max(2, threads), "decode")
@@ -163,7 +166,12 @@ class FeatureReader:
         return decode
 
     def _submit(
-        self, pending: Pending, modality: str, rows: list[int], samples: list[Any], progress: Callable[[int], Any]
+        self,
+        pending: Pending,
+        modality: str,
+        rows: list[int],
+        samples: list[Any],
+        progress: Callable[[int], Any],
     ) -> None:
         good = [(r, s) for r, s in zip(rows, samples, strict=True) if not isinstance(s, MediaError)]
         for row, sample in zip(rows, samples, strict=True):

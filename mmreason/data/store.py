@@ -62,6 +62,7 @@ class StoreWriter:
 
     Attributes:
         found: How many items the store held when it was opened.
+        suffix: Of the names of this writer's files, ``-2-of-4`` or empty.
 
     Raises:
         DataError: If the store has another ``meta`` and ``overwrite`` is off, or an index is corrupt.
@@ -80,8 +81,8 @@ class StoreWriter:
         shard: tuple[int, int] = (1, 1),
     ) -> None:
         self.folder = Path(folder)
-        self._suffix = "" if shard[1] == 1 else f"-{shard[0]}-of-{shard[1]}"
-        self._path = self.folder / f"index{self._suffix}.json"
+        self.suffix = "" if shard[1] == 1 else f"-{shard[0]}-of-{shard[1]}"
+        self._path = self.folder / f"index{self.suffix}.json"
         wanted = json.loads(json.dumps(meta))  # as it will be read back: tuples are lists
         others = self._matching(wanted, overwrite)
         empty: Index = {"version": VERSION, "meta": wanted, "arrays": {}, "masks": [], "parts": []}
@@ -122,7 +123,7 @@ class StoreWriter:
     def _remove_leftovers(self, indexes: Mapping[str, Index]) -> None:
         """What a kill left of this writer, or of any if it writes alone; other writers may be at work."""
         listed = {part["name"] for index in indexes.values() for part in index["parts"]}
-        mine = re.compile(rf"(\.tmp-)?(part-\d+{self._suffix or '.*'}|index{self._suffix or '.*'}\.json)")
+        mine = re.compile(rf"(\.tmp-)?(part-\d+{self.suffix or '.*'}|index{self.suffix or '.*'}\.json)")
         for path in self.folder.glob("*") if self.folder.is_dir() else ():
             if mine.fullmatch(path.name) and path.name not in listed | indexes.keys():
                 remove(path)
@@ -152,7 +153,7 @@ class StoreWriter:
             raise ValueError(f"{shape} and masks {sorted(masks)} do not fit the parts of {self.folder}")
         if not ids:
             return
-        name = f"part-{self._number:06d}{self._suffix}"
+        name = f"part-{self._number:06d}{self.suffix}"
         columns = {"id": pa.array(ids, pa.string()), "hash": pa.array(hashes, pa.string())}
         columns |= {f"has_{mask}": pa.array(np.asarray(masks[mask])) for mask in sorted(masks)}
         with whole_folder(self.folder / name) as folder:
@@ -196,7 +197,9 @@ class EmbeddingStore:
         index = next((i for i in indexes if i["parts"]), indexes[0])
         for other in indexes:
             if other["parts"] and any(other[k] != index[k] for k in ("meta", "arrays", "masks")):
-                raise DataError(f"{folder}: its index files are of different models; remove it and embed again")
+                raise DataError(
+                    f"{folder}: its index files are of different models; remove it and embed again"
+                )
         self.meta: dict[str, Any] = index["meta"]
         self.dims: dict[str, int] = {name: a["dim"] for name, a in index["arrays"].items()}
         self.names = list(self.dims)
