@@ -47,7 +47,7 @@ def embed(config: Config) -> str:
     """
     share = share_of(config.embed.shard)
     folder = config.path("embed")
-    meta = {"model": fingerprint(config.path("align"))}
+    meta = {"model": fingerprint(config.path("align"))} | ({"int8": True} if config.embed.int8 else {})
     writer = StoreWriter(folder, meta, overwrite=True, shard=share)
     total, items, lost = source_items(config, share)
     job = BulkJob(config, writer, folder / f"quarantine{writer.suffix}.jsonl")
@@ -191,6 +191,7 @@ class BulkJob:
                 if embedder is None:
                     config = self.config
                     embedder = Embedder.from_pretrained(config.path("align"), config.device, config.dtype)
+                    embedder.optimize(config.embed.int8)
                 reader = reader or stack.enter_context(self._reader(embedder, stack))
                 following = reading.submit(next, parts, None)
                 inputs = sum(len(read(item)) for read in READERS.values() for item in part.items)
@@ -230,7 +231,7 @@ class BulkJob:
         limits = settings.decode_workers, settings.decode_seconds
         decode: dict[str, Decode] = {
             name: _Guarded(embedder.encoders[name].preprocessing, *limits, stack)
-            for name in ("image", "video")
+            for name in embedder.encoders.keys() - {"text"}
         }
         return FeatureReader(embedder.encoders, settings.batch_size, decode)
 

@@ -87,6 +87,35 @@ class Embedder:
         """
         return hub.push(self, repo, private=private, revision=revision, api=api)
 
+    def optimize(self, int8: bool = False) -> Embedder:
+        """Make the encoders faster; they can be used only, not trained or saved, from then on.
+
+        Args:
+            int8: Multiply in 8-bit integers where a layer is linear. On a CPU without fast bf16 that takes half
+                the time or less; the cosine to fp32 vectors stays above 0.99.
+
+        Returns:
+            Itself.
+
+        Raises:
+            DataError: If ``int8`` is asked for on another device than a CPU.
+        """
+        from encoders.folding import fold_batch_norms
+        from encoders.image import ImageEncoder
+        from encoders.int8 import quantise_linears
+
+        if int8 and self.device.type != "cpu":
+            raise DataError(f"int8 encoders run on a CPU, not on {self.device}; set embed.int8 to false")
+        for encoder in self.encoders.values():
+            encoder.float()
+            if isinstance(encoder, ImageEncoder) and self.device.type == "cpu":
+                fold_batch_norms(encoder)
+            if int8:
+                quantise_linears(encoder)
+            else:
+                encoder.to(dtype=self.dtype)
+        return self
+
     def to(self, device: str) -> Embedder:
         """Move encoders and heads."""
         self.device = pick_device(device)

@@ -23,7 +23,7 @@ Decode = Callable[[Iterable[Any]], Iterator[Any]]
 """Raw inputs to one preprocessed sample or one MediaError each, in order, as GuardedPool.map gives them."""
 
 # Measured: from here on a core's arithmetic is busy, and the activations still fit into its cache.
-AUTO = {"cpu": {"inputs": 16, "tokens": 2048}, "cuda": {"inputs": 128, "tokens": 32_768}}
+AUTO = {"cpu": {"inputs": 4, "tokens": 512}, "cuda": {"inputs": 128, "tokens": 32_768}}
 READERS: dict[str, Callable[[Item], list[Any]]] = {
     "image": lambda item: item.images,
     "text": lambda item: [text] if (text := item_text(item)) else [],
@@ -103,7 +103,7 @@ class FeatureReader:
             progress: Called with the number of inputs that were encoded or given up.
         """
         pending = Pending(items, self.encoders)
-        for modality in READERS:
+        for modality in self.encoders:
             inputs = [(row, raw) for row, item in enumerate(items) for raw in READERS[modality](item)]
             if inputs:
                 batches = self._texts(inputs) if modality == "text" else self._media(modality, inputs)
@@ -122,7 +122,7 @@ class FeatureReader:
         batch: list[int] = []
         for index in order:
             full = (len(batch) + 1) * _length(samples[index]) > self.tokens
-            if batch and (full or len(batch) == 16 * self.inputs):
+            if batch and (full or len(batch) == 32 * self.inputs):
                 yield [rows[i] for i in batch], [samples[i] for i in batch]
                 batch = []
             batch.append(index)
@@ -204,7 +204,7 @@ class Pending:
 
     def __init__(self, items: Sequence[Item], encoders: Mapping[str, Encoder]) -> None:
         self.ids = [item.id for item in items]
-        self.dims = {name: encoders[name].dim for name in READERS}
+        self.dims = {name: encoder.dim for name, encoder in encoders.items()}
         self.errors: Errors = []
         self.batches: list[tuple[str, list[int], Future]] = []
 

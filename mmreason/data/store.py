@@ -231,6 +231,16 @@ class EmbeddingStore:
         """Item ids, by row."""
         return self._ids.all()
 
+    @property
+    def masks(self) -> list[str]:
+        """Modalities that :meth:`mask` knows."""
+        return list(self._masks)
+
+    @property
+    def parts(self) -> list[str]:
+        """Names of the parts, later ones last."""
+        return [part["name"] for part in self._parts]
+
     def __len__(self) -> int:
         return len(self._ids)
 
