@@ -27,7 +27,7 @@ from mmreason.config import EmbedConfig
 from mmreason.data.store import EmbeddingStore
 from mmreason.schema import Item
 
-WORDS = [
+WORDS = (
     "red",
     "blue",
     "warm",
@@ -40,13 +40,7 @@ WORDS = [
     "rain",
     "summer",
     "jacket",
-    "shirt",
-    "tee",
-    "bag",
-    "watch",
-    "shoe",
-    "kids",
-]
+)
 
 
 def short_texts(count: int, watch: dict[int, tuple[float, float]]) -> Iterator[Item]:

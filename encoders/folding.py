@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 from typing import Any, cast
 
 import torch
@@ -44,7 +45,7 @@ def fold_batch_norms(encoder: ImageEncoder) -> int:
 def _fold(module: nn.Module) -> int:
     count = 0
     children = list(module.named_children())
-    for (name, conv), (next_name, norm) in zip(children, children[1:], strict=False):
+    for (name, conv), (next_name, norm) in pairwise(children):
         fits = type(conv) is nn.Conv2d or type(conv).__name__ == "Conv2dSame"
         if fits and isinstance(norm, nn.BatchNorm2d) and norm.num_features == cast(Any, conv).out_channels:
             setattr(module, name, fuse_conv_bn_eval(cast(Any, conv), norm))

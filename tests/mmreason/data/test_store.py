@@ -264,7 +264,7 @@ def test_several_writers_share_a_store(tmp_path: Path) -> None:
     first = StoreWriter(tmp_path, {"model": "m"}, shard=(1, 2))
     assert first.found == 10 and (tmp_path / ".tmp-part-000009-2-of-2").exists()
     # A later writer of any shard counts, whatever its index file is called.
-    ids, hashes, arrays, masks = packing.part_of(1)
+    ids, _, arrays, masks = packing.part_of(1)
     StoreWriter(tmp_path, {"model": "m"}).write_part(
         ids, ["new"] * 5, {n: a + 1 for n, a in arrays.items()}, masks
     )
