@@ -14,7 +14,10 @@ from mmreason.config import Config
 from mmreason.pipeline import STAGES, run, run_verb
 from mmreason.schema import DataError
 
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "search": ("mmreason.align.search:search", "items nearest to a text, a picture or a video"),
+    "export-embeddings": ("mmreason.data.export:export_embeddings", "the embedding store as Parquet or NumPy"),
+}
 """Verbs that are no stage of a run: name → (``module:function``, help). The function's signature is the verb's
 arguments, its docstring the help; it returns the text to print. Imported only when its verb is asked for."""
 
@@ -75,6 +78,8 @@ def parser(verb_asked: str = "") -> ArgumentParser:
 def _dispatch(arguments: list[str]) -> None:
     if len(arguments) > 1 and arguments[1].endswith((".yaml", ".yml")) and arguments[0] not in COMMANDS:
         arguments = [arguments[0], "--config", *arguments[1:]]  # mmreason run configs/quickstart.yaml
+    if arguments[:1] == ["search"] and arguments[1:] and not arguments[1].startswith("-"):
+        arguments = ["search", "--query", *arguments[1:]]  # mmreason search "red hoodie"
     top = parser(arguments[0] if arguments else "")
     try:
         parsed = top.parse_args(arguments)
