@@ -12,7 +12,7 @@ from accelerate.utils import set_seed
 from torch import Tensor
 from tqdm import tqdm
 
-from mmreason.align.train import cosine
+from mmreason.align.schedule import cosine
 from mmreason.checkpoint import load_training_state, save_training_state, write_json
 from mmreason.config import Config, ReasonConfig
 from mmreason.data.catalogue import read_catalogue
