@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from mmreason.align.batch import Batch
 from mmreason.align.embedder import Embedder
-from mmreason.align.features import keep_features, read_features
+from mmreason.align.feature_store import keep_features, read_features
 from mmreason.align.losses.mining import mine_hard_negatives
 from mmreason.align.model import MODALITIES
 from mmreason.align.schedule import cosine

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from mmreason.schema import DataError, Item, item_text
 
-SHINGLE = 8  # characters: one changed word spoils about a dozen, so "red coat" and "blue coat" stay apart
+SHINGLE = 8  # characters: one changed word spoils about a dozen
+LONG = 160  # characters from which a text can be nearly another: below, every word tells
 BANDS, ROWS = 8, 16  # of MinHash values; half the pairs of Jaccard similarity 0.85 share a band
 _PRIME = np.uint64((1 << 61) - 1)
 _SEEDS = np.random.default_rng(0).integers(1, 1 << 31, size=(2, BANDS * ROWS), dtype=np.uint64)
@@ -65,12 +66,12 @@ def near_text_codes(text: str) -> list[int]:
     Texts of Jaccard similarity 0.7, 0.8, 0.9 and 0.95 share a band with a chance of 3, 20, 81 and 99 %.
 
     Args:
-        text: Plain text; of fewer than ``4 * SHINGLE`` characters it is never nearly another.
+        text: Plain text; of fewer than :data:`LONG` characters it is never nearly another.
 
     Returns:
         :data:`BANDS` integers.
     """
-    if len(text) < 4 * SHINGLE:
+    if len(text) < LONG:
         return [0] * BANDS
     points = np.frombuffer(text.encode("utf-32-le", "replace"), dtype=np.uint32).astype(np.uint64)
     windows = np.lib.stride_tricks.sliding_window_view(points, SHINGLE)
