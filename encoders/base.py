@@ -7,25 +7,29 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from encoders.errors import MediaError, WeightsError
+from encoders.trainable import Trainable
 
 __all__ = ["Encoder", "MediaError", "Modality", "WeightsError"]
 
 Modality = Literal["image", "text", "video"]
 
 
-class Encoder(nn.Module, ABC):
+class Encoder(Trainable, ABC):
     """Turns raw inputs of one modality into features.
 
     Attributes:
         modality: ``image``, ``text`` or ``video``.
         dim: Length D of a feature.
+        preprocessing: What :meth:`preprocess` does, without the weights: small and picklable, for worker
+            processes such as :class:`encoders.guarded.GuardedPool`.
     """
 
     modality: ClassVar[Modality]
     dim: int
+    preprocessing: Any
 
     @classmethod
     def names(cls) -> list[str]:

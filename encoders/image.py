@@ -103,6 +103,10 @@ class ImageEncoder(Encoder):
         """One picture (path, bytes, PIL image, uint8 tensor or array) to (3, H, W) uint8."""
         return self.preprocessing(raw)
 
+    def blocks(self) -> list[nn.Module]:
+        """The tower's residual blocks; empty if it keeps them under none of the usual names."""
+        return _list_blocks(self.tower)
+
     def forward(self, batch: Tensor) -> Tensor:
         """Encode pictures.
 
@@ -237,6 +241,13 @@ def find_blocks(tower: nn.Module) -> list[nn.Module]:
     Raises:
         ValueError: If the tower keeps its blocks under none of the usual names.
     """
+    blocks = _list_blocks(tower)
+    if not blocks:
+        raise ValueError(f"{type(tower).__name__} has no blocks, stages or layers: use feature='pooled'")
+    return blocks
+
+
+def _list_blocks(tower: nn.Module) -> list[nn.Module]:
     tower = getattr(tower, "trunk", tower)
     tower = getattr(tower, "transformer", tower)
     found = [
@@ -245,10 +256,7 @@ def find_blocks(tower: nn.Module) -> list[nn.Module]:
         if name in ("blocks", "stages", "layers", "resblocks")
         or (name.startswith("layer") and name[5:].isdigit())
     ]
-    blocks = [block for child in found for block in _flatten(child)]
-    if not blocks:
-        raise ValueError(f"{type(tower).__name__} has no blocks, stages or layers: use feature='pooled'")
-    return blocks
+    return [block for child in found for block in _flatten(child)]
 
 
 def _flatten(module: nn.Module) -> Iterator[nn.Module]:
