@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import nn
 
-from mmreason.align.layers import layer_groups
 from mmreason.align.towers import Towers
 from mmreason.config import AlignConfig, AlignStage
 from mmreason.schema import DataError
@@ -109,19 +108,30 @@ def _names(towers: Towers, part: str) -> set[str]:
         return {name for name, _ in towers.named_parameters() if name.startswith("model.")}
     tower, _, count = part.partition(":")
     if tower in towers.encoders and (not count or count.isdecimal()):
-        groups = layer_groups(towers.encoder(tower))
-        kept = groups[-(int(count) + 1) :] if count else groups
-        names = {f"encoders.{tower}.{name}" for group in kept for name in group}
+        encoder = towers.encoder(tower)
+        kept = encoder.layer_groups()
+        if count and not encoder.blocks():
+            return set()
+        if count:
+            last = {id(p) for block in encoder.blocks()[-int(count) :] for p in block.parameters()}
+            first = next((n for n, g in enumerate(kept) if last & {id(p) for p in g.values()}), 0)
+            kept = kept[first:]
+        names = {f"encoders.{tower}.{name}" for group in kept for name in group if not _unused(name)}
         return names & {name for name, _ in towers.named_parameters()}  # a video's tower is the image's
     return {
         name for name, _ in towers.named_parameters() if fnmatchcase(name.removeprefix("encoders."), part)
     }
 
 
+def _unused(name: str) -> bool:
+    """Hugging Face models pool with a layer of their own, which ours do not use: it would get no gradient."""
+    return "pooler." in name
+
+
 def _tower_rates(towers: Towers, stage: AlignStage, config: AlignConfig) -> dict[str, float]:
     rates = {}
     for tower in towers.encoders:
-        groups = layer_groups(towers.encoder(tower))
+        groups = towers.encoder(tower).layer_groups()
         for number, group in enumerate(groups):
             rate = stage.tower_lr * config.layer_decay ** (len(groups) - 1 - number)
             rates.update({f"encoders.{tower}.{name}": rate for name in group})

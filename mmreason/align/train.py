@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, set_seed
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType, InitProcessGroupKwargs, set_seed
 from torch import Tensor
 from tqdm import tqdm
 
@@ -33,6 +33,7 @@ __all__ = ["align", "cosine"]
 
 VALID_ROWS = 512
 FIT_ROWS = 1024  # items whose features tell the heads' mean and spread, when training from pixels
+REPLICATED = (DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)  # every process holds all weights
 GIVE_UP = timedelta(hours=2)  # how long a process waits for the others
 
 
@@ -53,6 +54,11 @@ def align(config: Config) -> str:
         ],
         **tracking(settings, config.path("align")),
     )
+    if accelerator.distributed_type not in (DistributedType.NO, *REPLICATED):
+        raise DataError(
+            f"align: {accelerator.distributed_type.value} is not supported; use configs/accelerate/ddp.yaml, and "
+            "align.micro_batch if a batch does not fit"
+        )
     set_seed(config.seed)
     if settings.trackers:
         flat = {name: value for name, value in vars(settings).items() if isinstance(value, int | float | str)}

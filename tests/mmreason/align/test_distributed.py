@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from processes import PAIRS, Net, contrast, losses, run_two, smaller, train
 
 from mmreason.align.losses import PairLoss
 from mmreason.align.train import align
 from mmreason.checkpoint import load_tensors
 from mmreason.config import Config
-from processes import PAIRS, Net, contrast, losses, run_two, smaller, train
 
 
 def test_local_is_global_is_one_process_is_cached(tmp_path: Path) -> None:

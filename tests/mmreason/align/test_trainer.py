@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from processes import smaller
 
 from mmreason import DataError, Embedder, Item
 from mmreason.align import train as train_module
 from mmreason.align.ema import MovingAverage
 from mmreason.align.feature_store import towers_of
-from mmreason.align.layers import layer_groups
 from mmreason.align.losses import PairLoss, item_codes
 from mmreason.align.model import AlignModel
 from mmreason.align.retrieval import mean_reciprocal_rank
@@ -31,7 +31,6 @@ from mmreason.checkpoint import load_tensors
 from mmreason.config import AlignStage, Config
 from mmreason.data.loader import item_samples
 from mmreason.data.store import EmbeddingStore, StoreWriter
-from processes import smaller
 
 Copy = Callable[..., Config]
 
@@ -167,7 +166,7 @@ def test_trained_towers_are_saved_and_found_again(copy: Copy, capsys: pytest.Cap
         ]
         for m, e in before.encoders.items()
     }
-    groups = layer_groups(before.encoders["image"])
+    groups = before.encoders["image"].layer_groups()
     assert set(changed["image"]) <= {*groups[-1], *groups[-2]} and changed["image"] and changed["text"]
     assert after.encode([Item("a", title="Coat")]).shape == (1, 16)
 
@@ -176,16 +175,16 @@ def test_layers_by_depth_learn_slower_the_deeper(copy: Copy) -> None:
     config = copy("run", source="pixels", layer_decay=0.5)
     embedder = Embedder.create(config.align, "cpu", "fp32")
     towers = Towers(embedder.encoders, embedder.model)
-    stage = AlignStage("all", 5, ["heads", "image", "text:1"], lr=1e-3, tower_lr=1e-4)
+    stage = AlignStage("all", 5, ["heads", "image", "text"], lr=1e-3, tower_lr=1e-4)
     set_trained(towers, stage)
-    groups = layer_groups(embedder.encoders["image"])
+    groups = embedder.encoders["image"].layer_groups()
     rate = {id(p): g["peak"] for g in parameter_groups(towers, stage, config.align) for p in g["params"]}
     parameters = dict(embedder.encoders["image"].named_parameters())
     for depth, group in enumerate(reversed(groups)):
         for name in group:
             assert rate[id(parameters[name])] == pytest.approx(1e-4 * 0.5**depth)
     trained = {n for n, p in towers.named_parameters() if p.requires_grad}
-    assert "model.log_scale" in trained and not any("embeddings" in n or "pooler" in n for n in trained)
+    assert "model.log_scale" in trained and not any("pooler" in n for n in trained)
     assert rate[id(towers.model.log_scale)] == 1e-3
     assert "heads  trains" in describe(towers, stage, config.align)
     with pytest.raises(DataError, match="names no parameter"):
