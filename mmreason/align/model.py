@@ -82,11 +82,13 @@ class AlignModel(nn.Module):
     @property
     def logit_scale(self) -> Tensor:
         """Inverse temperature; the temperature is held between its floor and 1."""
-        return self.log_scale.clamp(0.0, -math.log(self.config.min_temperature)).exp()
+        held = self.log_scale.detach().clamp(0.0, -math.log(self.config.min_temperature))
+        # A clamp has no gradient at its bounds, and a temperature that came there would stay there.
+        return held.exp() * (1 + self.log_scale - self.log_scale.detach())
 
     @torch.no_grad()
     def hold_temperature(self) -> None:
-        """Bring the parameter itself back into its bounds: beyond them it would have no gradient."""
+        """Bring the parameter itself back into its bounds, so that it does not wander off beyond them."""
         self.log_scale.clamp_(0.0, -math.log(self.config.min_temperature))
 
     def embed(self, features: dict[str, Tensor]) -> dict[str, Tensor]:

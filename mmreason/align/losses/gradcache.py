@@ -47,7 +47,8 @@ def cached_backward(
         >>> layer.weight.grad is not None
         True
     """
-    states, outputs = [], []
+    states: list[list[Tensor]] = []
+    outputs: list[Vectors] = []
     with torch.no_grad():
         for part in parts:
             states.append(_random_state())
