@@ -15,6 +15,7 @@ import torch
 from accelerate import Accelerator
 from processes import smaller
 
+from encoders import create_encoder
 from mmreason import DataError, Embedder, Item
 from mmreason.align import train as train_module
 from mmreason.align.ema import MovingAverage
@@ -22,7 +23,7 @@ from mmreason.align.feature_store import towers_of
 from mmreason.align.losses import PairLoss, item_codes
 from mmreason.align.model import AlignModel
 from mmreason.align.retrieval import mean_reciprocal_rank
-from mmreason.align.sources import FeatureSource, PixelCollator, drop_modalities
+from mmreason.align.sources import FeatureSource, PixelCollator, drop_modalities, trim_padding
 from mmreason.align.stages import describe, parameter_groups, set_trained, stages_of
 from mmreason.align.towers import Towers
 from mmreason.align.train import align
@@ -191,6 +192,19 @@ def test_layers_by_depth_learn_slower_the_deeper(copy: Copy) -> None:
         set_trained(towers, AlignStage("x", 1, ["sound"]))
     with pytest.raises(DataError, match=r"align\.source=pixels"):
         stages_of(smaller(config, source="features", stages=[stage]).align)
+
+
+def test_padding_that_no_token_sees_is_cut_and_changes_nothing() -> None:
+    small = {"context_length": 24, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2}
+    encoder = create_encoder("openclip-text:small", config={"embed_dim": 8, "text_cfg": small})
+    whole = encoder.collate([encoder.preprocess(t) for t in ("a red coat", "a hat", "")])
+    cut = trim_padding(encoder, whole)
+    assert cut.shape == (3, 5) and whole.shape == (3, 24)
+    assert torch.allclose(encoder(cut), encoder(whole), atol=1e-6)
+    looks_behind = create_encoder(
+        "openclip-text:small", config={"embed_dim": 8, "text_cfg": {**small, "no_causal_mask": True}}
+    )
+    assert trim_padding(looks_behind, whole) is whole
 
 
 def test_batchnorm_and_frozen_towers_stay_in_evaluation(copy: Copy) -> None:
