@@ -55,6 +55,15 @@ def set_trained(towers: Towers, stage: AlignStage) -> None:
         parameter.requires_grad_(name in trained)
 
 
+def trained_towers(towers: Towers, stages: list[AlignStage]) -> set[str]:
+    """The towers of which some stage trains some layer; a video's is the image's too."""
+    found: set[str] = set()
+    for stage in stages:
+        set_trained(towers, stage)
+        found |= {modality for modality in towers.encoders if towers.trains(modality)}
+    return found
+
+
 def parameter_groups(towers: Towers, stage: AlignStage, config: AlignConfig) -> list[dict[str, Any]]:
     """The optimiser's groups: by learning rate and weight decay.
 

@@ -30,7 +30,7 @@ class Towers(nn.Module):
     Args:
         encoders: Modality → encoder; empty if only features come in.
         model: The heads.
-        half: Compute trained towers under bf16 autocast, their weights staying fp32; frozen ones in bf16.
+        half: Compute towers under bf16 autocast; see also :meth:`set_precision`.
     """
 
     def __init__(self, encoders: dict[str, Encoder], model: AlignModel, half: bool = False) -> None:
@@ -49,11 +49,11 @@ class Towers(nn.Module):
         """Whether any layer of a tower trains."""
         return any(p.requires_grad for p in self.encoders[modality].parameters())
 
-    def set_precision(self) -> None:
-        """Trained towers to fp32, frozen ones to bf16 if ``half``; call it when what trains has changed."""
-        for modality, encoder in self.encoders.items():
-            if self.half and not self.trains(modality):
-                encoder.to(torch.bfloat16)
+    def set_precision(self, trained: Iterable[str]) -> None:
+        """Towers that no stage trains to bf16, if ``half``; the others keep fp32 weights for all stages."""
+        if self.half:
+            for modality in set(self.encoders) - set(trained):
+                self.encoders[modality].to(torch.bfloat16)
 
     def train(self, mode: bool = True) -> Towers:
         """Dropout only where something trains, and no BatchNorm."""
@@ -88,8 +88,7 @@ class Towers(nn.Module):
                 return sums
             # A tower must run in every step of every process, or the others wait for its gradients.
             inputs = Inputs(self._blanks[modality], torch.zeros(1, dtype=torch.long, device=device))
-        half = self.half and self.trains(modality)
-        with torch.autocast(device.type, torch.bfloat16) if half else nullcontext():
+        with torch.autocast(device.type, torch.bfloat16) if self.half else nullcontext():
             encoded = self.encoders[modality](inputs.tensors)
         sums = sums.index_add(0, inputs.rows, encoded.float())
         counts = torch.zeros(len(batch), device=device).index_add(

@@ -19,6 +19,7 @@ from mmreason.align.losses.mining import mine_hard_negatives
 from mmreason.align.model import MODALITIES
 from mmreason.align.schedule import cosine
 from mmreason.align.sources import FeatureSource, PixelCollator, PixelSource
+from mmreason.align.stages import stages_of, trained_towers
 from mmreason.align.towers import Towers, save_towers
 from mmreason.align.trainer import Trainer, tracking
 from mmreason.checkpoint import write_json
@@ -67,11 +68,8 @@ def align(config: Config) -> str:
     embedder, towers, trainer, about = prepare(config, accelerator)
     log = trainer.run()
     if accelerator.is_main_process:
-        # A video's tower is the image's, so training either is saved as the image's.
-        trained = {part.partition(":")[0].partition(".")[0] for s in settings.stages for part in s.trains}
-        trained = {"image" if part == "video" else part for part in trained} - {"heads"}
-        if settings.source == "pixels":
-            save_towers(towers, sorted(trained & set(towers.encoders)), config.path("align"))
+        trained = trained_towers(towers, stages_of(settings))
+        save_towers(towers, sorted(trained & {"image", "text"}), config.path("align"))
         embedder.save_pretrained(config.path("align"))
         write_json(config.path("align", "log.json"), log)
         _quarantine(config, list(trainer.errors))
@@ -139,6 +137,7 @@ def _from_pixels(config: Config, accelerator: Accelerator) -> tuple[Embedder, To
     half = pick_dtype(config.dtype, device) is torch.bfloat16
     embedder = Embedder.create(settings, config.device, "fp32")
     towers = Towers(embedder.encoders, embedder.model, half).to(device)
+    towers.set_precision(trained_towers(towers, stages_of(settings)))
     collate = PixelCollator(embedder.encoders, settings.mask)
     batch, valid, masks = settings.micro_batch or settings.batch_size, [], []
     fitting: dict[str, list[Tensor]] = {m: [] for m in MODALITIES}
@@ -190,6 +189,8 @@ def _quarantine(config: Config, errors: list[tuple[str, str, str]]) -> None:
 
 
 def _summary(log: list[dict[str, Any]]) -> str:
+    if not log:
+        return "no steps: the heads are as they were made"
     first, last = log[0], log[-1]
     found = f"contrastive loss {first['loss']:.2f} → {last['loss']:.2f} in {last['step']} steps"
     return f"{found} (valid {last['valid_loss']:.2f})"

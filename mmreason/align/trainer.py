@@ -98,10 +98,9 @@ class Trainer:
 
     def _run_stage(self, index: int, stage: AlignStage, offset: int) -> None:
         set_trained(self.towers, stage)
-        self.towers.set_precision()
         if self.accelerator.is_main_process:
             print(describe(self.towers, stage, self.config), flush=True)
-        raw: Any = torch.optim.AdamW(parameter_groups(self.towers, stage, self.config))
+        raw: Any = torch.optim.AdamW(parameter_groups(self.towers, stage, self.config), fused=True)
         checkpoints = self.folder / "checkpoints" / f"{index}-{stage.name}"
         average = MovingAverage(trainable_tensors(self.towers), self.config.ema) if self.config.ema else None
         best = {n: t.detach().clone() for n, t in trainable_tensors(self.towers).items()}
@@ -132,7 +131,8 @@ class Trainer:
     ) -> None:
         """Steps until the stage is done or its retrieval no longer rises."""
         settings = self.config
-        with tqdm(total=stage.steps, initial=start, desc=f"align {stage.name}", disable=None) as bar:
+        hidden = None if self.accelerator.is_main_process else True
+        with tqdm(total=stage.steps, initial=start, desc=f"align {stage.name}", disable=hidden) as bar:
             for step in range(start, stage.steps):
                 loss = self._step(model, optimizer, stage, step, offset)
                 if average:
