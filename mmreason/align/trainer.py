@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,10 +33,52 @@ LOST_PEER = ("connection closed", "connection reset", "broken pipe", "timed out"
 
 @dataclass
 class _Progress:
-    """What a stage keeps beside weights: the best retrieval so far, and evaluations since."""
+    """The best retrieval of a stage so far, and evaluations since."""
 
     best: float = -1.0
     since: int = 0
+
+
+class _Stage:
+    """One stage while it runs: what trains, and what is kept beside it."""
+
+    def __init__(
+        self, index: int, stage: AlignStage, offset: int, towers: Towers, config: AlignConfig, folder: Path
+    ):
+        self.name, self.steps, self.offset = stage.name, stage.steps, offset
+        self.folder = folder / "checkpoints" / f"{index}-{stage.name}"
+        self.trained = trainable_tensors(towers)
+        self.average = MovingAverage(self.trained, config.ema) if config.ema else None
+        self.best = {n: t.detach().clone() for n, t in self.trained.items()} if config.patience else {}
+        self.progress = _Progress()
+        heads = {f"buffer.{name}": t for name, t in towers.model.named_buffers()}
+        averages = self.average.tensors if self.average else {}
+        self.more = heads | _prefixed("average", averages) | _prefixed("best", self.best)
+
+    def averaged(self) -> Any:
+        """Context in which the moving average, if there is one, is in the weights' place."""
+        return self.average.swapped_in() if self.average else nullcontext()
+
+    def judge(self, score: float) -> None:
+        """Keep the weights if they retrieve better than any before."""
+        self.progress.since += 1
+        if score > self.progress.best:
+            self.progress.best, self.progress.since = score, 0
+            _copy(self.trained, self.best)
+
+    def finish(self) -> None:
+        """Put the weights to keep in place: the best, else the average, else those there are."""
+        _copy(self.best or (self.average.tensors if self.average else {}), self.trained)
+
+
+def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+@torch.no_grad()
+def _copy(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
+    for name, tensor in source.items():
+        target[name].copy_(tensor)
 
 
 class Trainer:
@@ -100,64 +142,44 @@ class Trainer:
         set_trained(self.towers, stage)
         if self.accelerator.is_main_process:
             print(describe(self.towers, stage, self.config), flush=True)
-        raw: Any = torch.optim.AdamW(parameter_groups(self.towers, stage, self.config), fused=True)
-        checkpoints = self.folder / "checkpoints" / f"{index}-{stage.name}"
-        average = MovingAverage(trainable_tensors(self.towers), self.config.ema) if self.config.ema else None
-        best = {n: t.detach().clone() for n, t in trainable_tensors(self.towers).items()}
-        more = self._more(average, best if self.config.patience else {})
-        start, progress = self._resume(checkpoints, raw, more)
+        groups = parameter_groups(self.towers, stage, self.config)
+        raw: Any = torch.optim.AdamW(groups, fused=True)
+        running = _Stage(index, stage, offset, self.towers, self.config, self.folder)
+        start = self._resume(running, raw)
         if start < stage.steps:
             model, optimizer = self.accelerator.prepare(self.towers, raw)
-            self._loop(stage, start, offset, model, optimizer, average, best, progress, checkpoints, more)
+            self._loop(running, start, model, optimizer)
             self.accelerator.free_memory()
-        kept = best if self.config.patience else average.tensors if average else {}
-        own = trainable_tensors(self.towers)
-        with torch.no_grad():
-            for name, tensor in kept.items():
-                own[name].copy_(tensor)
+        running.finish()
 
-    def _loop(
-        self,
-        stage: AlignStage,
-        start: int,
-        offset: int,
-        model: Any,
-        optimizer: Any,
-        average: MovingAverage | None,
-        best: dict[str, Tensor],
-        progress: _Progress,
-        checkpoints: Path,
-        more: dict[str, Tensor],
-    ) -> None:
+    def _loop(self, stage: _Stage, start: int, model: Any, optimizer: Any) -> None:
         """Steps until the stage is done or its retrieval no longer rises."""
         settings = self.config
         hidden = None if self.accelerator.is_main_process else True
         with tqdm(total=stage.steps, initial=start, desc=f"align {stage.name}", disable=hidden) as bar:
             for step in range(start, stage.steps):
-                loss = self._step(model, optimizer, stage, step, offset)
-                if average:
-                    average.update(step)
+                loss = self._step(model, optimizer, stage, step)
+                if stage.average:
+                    stage.average.update(step)
                 bar.update()
                 last = step == stage.steps - 1
                 if step % settings.eval_every == 0 or last:
-                    with average.swapped_in() if average else nullcontext():
-                        self._note(stage, offset + step + 1, loss, best, progress, bar)
-                stop = bool(settings.patience) and progress.since >= settings.patience
+                    with stage.averaged():
+                        self._note(stage, step, loss, bar)
+                stop = bool(settings.patience) and stage.progress.since >= settings.patience
                 if (step + 1) % settings.save_every == 0 or last or stop:
-                    done = stage.steps if stop else step + 1
-                    self._save(checkpoints, done, optimizer, progress, more)
+                    self._save(stage, stage.steps if stop else step + 1, optimizer)
                 if stop:
                     bar.write(f"stage {stage.name} stopped at step {step + 1}: retrieval no longer rises")
                     return
 
-    def _step(self, model: Any, optimizer: Any, stage: AlignStage, step: int, offset: int) -> Tensor:
+    def _step(self, model: Any, optimizer: Any, stage: _Stage, step: int) -> Tensor:
         """One optimiser step; returns this process's loss."""
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * cosine(step, stage.steps, round(self.config.warmup * stage.steps))
         self.towers.train()
-        parts = self._parts(offset + step)
-        loss = self._backward(model, parts)
-        norm = self.accelerator.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], 1.0)
+        loss = self._backward(model, self._parts(stage.offset + step))
+        norm = self.accelerator.clip_grad_norm_(list(stage.trained.values()), 1.0)
         # Before the weights are touched: a step with a bad number must not spoil them.
         if not (torch.isfinite(loss) and torch.isfinite(torch.as_tensor(norm))):
             raise DataError(
@@ -214,30 +236,17 @@ class Trainer:
             unsynced=lambda: self.accelerator.no_sync(model),
         )
 
-    def _note(
-        self,
-        stage: AlignStage,
-        step: int,
-        loss: Tensor,
-        best: dict[str, Tensor],
-        progress: _Progress,
-        bar: tqdm,
-    ) -> None:
+    def _note(self, stage: _Stage, step: int, loss: Tensor, bar: tqdm) -> None:
         """Evaluate, keep what is best so far, and log."""
         mean: Any = self.accelerator.reduce(loss, "mean")
-        row: dict[str, Any] = {"stage": stage.name, "step": step, "loss": mean.item()}
+        row: dict[str, Any] = {"stage": stage.name, "step": stage.offset + step + 1, "loss": mean.item()}
         row |= {"temperature": 1 / self.towers.model.logit_scale.item()} | self.evaluate()
         row.setdefault("valid_loss", row["loss"])
-        score = row.get("retrieval")
-        if score is not None and self.config.patience:
-            progress.since += 1
-            if score > progress.best:
-                progress.best, progress.since = score, 0
-                for name, tensor in trainable_tensors(self.towers).items():
-                    best[name].copy_(tensor.detach())
+        if self.config.patience and "retrieval" in row:
+            stage.judge(row["retrieval"])
         self.log.append(row)
         numbers = {name: value for name, value in row.items() if isinstance(value, float)}
-        self.accelerator.log(numbers, step=step)
+        self.accelerator.log(numbers, step=row["step"])
         bar.set_postfix({name: f"{value:.3f}" for name, value in numbers.items() if name != "temperature"})
 
     @torch.no_grad()
@@ -257,26 +266,20 @@ class Trainer:
         rank = mean_reciprocal_rank(vectors, masks, codes, self.pairs)
         return found if rank is None else found | {"retrieval": rank}
 
-    def _more(self, average: MovingAverage | None, best: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Tensors beside the trained ones that a checkpoint holds."""
-        heads = {f"buffer.{name}": t for name, t in self.towers.model.named_buffers()}
-        averages = {f"average.{name}": t for name, t in (average.tensors if average else {}).items()}
-        return heads | averages | {f"best.{name}": t for name, t in best.items()}
-
-    def _resume(self, checkpoints: Path, optimizer: Any, more: dict[str, Tensor]) -> tuple[int, _Progress]:
+    def _resume(self, stage: _Stage, optimizer: Any) -> int:
+        """Load the newest checkpoint of a stage; returns the steps done."""
         rank = self.accelerator.process_index
-        saved = load_training_state(checkpoints, self.towers, optimizer, more=more, rank=rank)
+        saved = load_training_state(stage.folder, self.towers, optimizer, more=stage.more, rank=rank)
         if saved is None:
-            return 0, _Progress()
+            return 0
         self.log = saved["log"]
         self.errors.update((tuple(error), None) for error in saved["errors"])
         if rank < len(saved["source"]):
             self.source.load_state_dict(saved["source"][rank])
-        return saved["step"], _Progress(**saved["progress"])
+        stage.progress = _Progress(**saved["progress"])
+        return saved["step"]
 
-    def _save(
-        self, checkpoints: Path, step: int, optimizer: Any, progress: _Progress, more: dict[str, Tensor]
-    ) -> None:
+    def _save(self, stage: _Stage, step: int, optimizer: Any) -> None:
         """Write a checkpoint; all processes take part, one writes."""
         accelerator = self.accelerator
         mine = (self.source.state_dict(), random_state(), list(self.errors))
@@ -287,11 +290,11 @@ class Trainer:
                 "log": self.log,
                 "source": [source for source, _, _ in every],
                 "errors": list(self.errors),
-                "progress": vars(progress),
+                "progress": vars(stage.progress),
             }
             inner = getattr(optimizer, "optimizer", optimizer)
             random = [states for _, states, _ in every]
-            save_training_state(checkpoints, step, self.towers, inner, state, more=more, random=random)
+            save_training_state(stage.folder, step, self.towers, inner, state, more=stage.more, random=random)
         accelerator.wait_for_everyone()
 
     @contextmanager

@@ -58,7 +58,7 @@ def _stop_at(monkeypatch: pytest.MonkeyPatch, config: Config, step: int) -> None
     real = Trainer._step
 
     def killed(self: Trainer, *args: Any) -> Any:
-        if args[4] + args[3] == step:
+        if args[2].offset + args[3] == step:
             raise KeyboardInterrupt
         return real(self, *args)
 
