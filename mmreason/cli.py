@@ -97,7 +97,7 @@ def to_config(values: Namespace) -> Config:
     from typing import Any, get_args, get_type_hints
 
     def build(kind: Any, node: Any) -> Any:
-        if is_dataclass(kind) and not is_dataclass(node):
+        if isinstance(kind, type) and is_dataclass(kind) and not is_dataclass(node):
             hints = get_type_hints(kind)
             return kind(**{f.name: build(hints[f.name], node[f.name]) for f in fields(kind)})
         inner = get_args(kind)

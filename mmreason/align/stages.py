@@ -106,8 +106,8 @@ def describe(towers: Towers, stage: AlignStage, config: AlignConfig) -> str:
             lines.append(f"  {part:<6} frozen ({frozen[part]:,} parameters)")
             continue
         of = f" of {trained[part] + frozen[part]:,}" if frozen[part] else ""
-        rate = f"{highs[part]:g}" if lows[part] == highs[part] else f"{lows[part]:.2g} to {highs[part]:g}"
-        lines.append(f"  {part:<6} trains {trained[part]:,}{of} parameters, lr {rate}")
+        shown = f"{highs[part]:g}" if lows[part] == highs[part] else f"{lows[part]:.2g} to {highs[part]:g}"
+        lines.append(f"  {part:<6} trains {trained[part]:,}{of} parameters, lr {shown}")
     return "\n".join(lines)
 
 

@@ -30,14 +30,14 @@ class Towers(nn.Module):
     Args:
         encoders: Modality → encoder; empty if only features come in.
         model: The heads.
-        half: Compute towers under bf16 autocast; see also :meth:`set_precision`.
+        bf16: Compute towers under bf16 autocast; see also :meth:`set_precision`.
     """
 
-    def __init__(self, encoders: dict[str, Encoder], model: AlignModel, half: bool = False) -> None:
+    def __init__(self, encoders: dict[str, Encoder], model: AlignModel, bf16: bool = False) -> None:
         super().__init__()
         self.encoders = nn.ModuleDict(encoders)
         self.model = model
-        self.half = half
+        self.bf16 = bf16
         self._blanks = {m: e.collate([e.preprocess(_BLANKS[m])]) for m, e in encoders.items()}
 
     def encoder(self, modality: str) -> Encoder:
@@ -50,8 +50,8 @@ class Towers(nn.Module):
         return any(p.requires_grad for p in self.encoders[modality].parameters())
 
     def set_precision(self, trained: Iterable[str]) -> None:
-        """Towers that no stage trains to bf16, if ``half``; the others keep fp32 weights for all stages."""
-        if self.half:
+        """Towers that no stage trains to bf16, if ``bf16``; the others keep fp32 weights for all stages."""
+        if self.bf16:
             for modality in set(self.encoders) - set(trained):
                 self.encoders[modality].to(torch.bfloat16)
 
@@ -88,7 +88,7 @@ class Towers(nn.Module):
                 return sums
             # A tower must run in every step of every process, or the others wait for its gradients.
             inputs = Inputs(self._blanks[modality], torch.zeros(1, dtype=torch.long, device=device))
-        with torch.autocast(device.type, torch.bfloat16) if self.half else nullcontext():
+        with torch.autocast(device.type, torch.bfloat16) if self.bf16 else nullcontext():
             encoded = self.encoders[modality](inputs.tensors)
         sums = sums.index_add(0, inputs.rows, encoded.float())
         counts = torch.zeros(len(batch), device=device).index_add(

@@ -98,7 +98,8 @@ def _from_features(config: Config, accelerator: Accelerator) -> tuple[Embedder, 
     train, held = rows.train.nonzero().flatten(), (~rows.train).nonzero().flatten()[:VALID_ROWS]
     everything = FeatureSource(features, there, codes, size=1)
     source = FeatureSource(
-        *({m: x[train] for m, x in each.items()} for each in (features, there)),
+        {m: x[train] for m, x in features.items()},
+        {m: mask[train] for m, mask in there.items()},
         codes[train],
         size=settings.batch_size,
         micro=settings.micro_batch,
@@ -134,9 +135,9 @@ def _from_pixels(config: Config, accelerator: Accelerator) -> tuple[Embedder, To
     settings, device = config.align, accelerator.device
     if settings.hard_negatives:
         raise DataError("align.hard_negatives: shards are read in a stream; set align.source=features")
-    half = pick_dtype(config.dtype, device) is torch.bfloat16
+    bf16 = pick_dtype(config.dtype, device) is torch.bfloat16
     embedder = Embedder.create(settings, config.device, "fp32")
-    towers = Towers(embedder.encoders, embedder.model, half).to(device)
+    towers = Towers(embedder.encoders, embedder.model, bf16).to(device)
     towers.set_precision(trained_towers(towers, stages_of(settings)))
     collate = PixelCollator(embedder.encoders, settings.mask)
     batch, valid, masks = settings.micro_batch or settings.batch_size, [], []

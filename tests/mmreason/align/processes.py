@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -32,11 +33,16 @@ def run_two(target: Callable, *args: Any, timeout: float = 240) -> list[int | No
     processes = [context.Process(target=_enter, args=(rank, port, target, *args)) for rank in range(WORLD)]
     for process in processes:
         process.start()
+    ends = time.monotonic() + timeout
+    while any(p.is_alive() for p in processes) and time.monotonic() < ends:
+        if any(p.exitcode for p in processes):  # the other is to notice by itself, and soon
+            ends = min(ends, time.monotonic() + 60)
+            processes[0].join(1)
+            processes[1].join(1)
+        time.sleep(0.05)
     for process in processes:
-        process.join(timeout)
-        if process.is_alive():
-            process.kill()
-            process.join()
+        process.kill()
+        process.join()
     return [process.exitcode for process in processes]
 
 
