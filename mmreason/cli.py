@@ -99,19 +99,16 @@ def _dispatch(arguments: list[str]) -> None:
 def to_config(values: Namespace) -> Config:
     """Parsed arguments as the typed configuration."""
     from dataclasses import fields, is_dataclass
-    from typing import Any, get_type_hints
+    from typing import Any, get_args, get_type_hints
 
     def build(kind: Any, node: Any) -> Any:
-        hints = get_type_hints(kind)
-        made = {}
-        for f in fields(kind):
-            value = node[f.name]
-            made[f.name] = (
-                build(hints[f.name], value)
-                if is_dataclass(hints[f.name]) and not is_dataclass(value)
-                else value
-            )
-        return kind(**made)
+        if isinstance(kind, type) and is_dataclass(kind) and not is_dataclass(node):
+            hints = get_type_hints(kind)
+            return kind(**{f.name: build(hints[f.name], node[f.name]) for f in fields(kind)})
+        inner = get_args(kind)
+        if isinstance(node, list) and inner and is_dataclass(inner[0]):
+            return [build(inner[0], each) for each in node]
+        return node
 
     return build(Config, values)
 

