@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mmreason.align.train import cosine
-from mmreason.align.users import NUMBERS, Histories, UserTower, histories, known_steps
+from mmreason.align.users import NUMBERS, Histories, UserTower, before_last, histories, known_steps
 from mmreason.checkpoint import write_json
 from mmreason.config import Config
 from mmreason.data.catalogue import read_catalogue
@@ -114,7 +114,7 @@ def align_users(config: Config) -> str:
     rows = {item: row for row, item in enumerate(ids)}
     users = [known_steps(history, rows) for history in by_user.values()]
     if config.users.leave_out_last:
-        users = [steps[:-1] for steps in users]
+        users = [before_last(steps) for steps in users]
     known = sorted({step.item_id for steps in users for step in steps})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -155,10 +155,9 @@ def fit_users(
     if not kept:
         raise DataError("no user has two steps with embedded items: nothing tells what comes next")
     tower.reference.fill_(max(step.timestamp for steps in kept for step in steps))
-    held = [(steps[:-1], rows[steps[-1].item_id]) for steps in kept if len(steps) >= 3]
-    sequences = _Sequences.of(
-        [steps[:-1] if len(steps) >= 3 else steps for steps in kept], rows, float(tower.reference)
-    )
+    held = [(past, rows[s[-1].item_id]) for s in kept if len(past := before_last(s)) >= 2]
+    taught = [past if len(past := before_last(s)) >= 2 else s for s in kept]
+    sequences = _Sequences.of(taught, rows, float(tower.reference))
     content = torch.as_tensor(content, dtype=torch.float32, device=device)
     known = tower.rows_of(ids).to(device)
     popularity = torch.bincount(sequences.steps.items[0], minlength=len(ids)).float()
@@ -248,7 +247,6 @@ def _held_out(
     rows = {item: row for row, item in enumerate(ids)}
     hits = 0
     for row, (past, target) in enumerate(held):
-        seen = [rows[step.item_id] for step in past if rows[step.item_id] != target]
-        scores[row, seen] = -torch.inf
+        scores[row, [rows[step.item_id] for step in past]] = -torch.inf
         hits += int((scores[row] >= scores[row, target]).sum()) <= 10
     return hits / len(held)

@@ -80,6 +80,11 @@ def known_steps(history: Sequence[Interaction], rows: Mapping[str, int]) -> list
     return sorted((step for step in history if step.item_id in rows), key=lambda step: step.timestamp)
 
 
+def before_last(steps: Sequence[Interaction]) -> list[Interaction]:
+    """What a user had done before taking their last item: a purchase after a click is no new item."""
+    return [step for step in steps[:-1] if step.item_id != steps[-1].item_id]
+
+
 def behaviours(steps: Sequence[Interaction], reference: float = 0.0) -> Tensor:
     """(n, 8) float: what the user did in each step, at about unit scale.
 

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mmreason.align.embedder import Embedder
 from mmreason.align.model import MODALITIES
-from mmreason.align.users import UserTower, known_steps
+from mmreason.align.users import UserTower, before_last, known_steps
 from mmreason.checkpoint import write_json
 from mmreason.config import Config
 from mmreason.data.catalogue import Catalogue, read_catalogue
@@ -173,9 +173,9 @@ class NextItemTest:
     """Leave-last-out: what each user took last, and what they had before.
 
     Attributes:
-        past: U histories without the last step.
+        past: U histories without the last item.
         seen: Their item rows.
-        targets: U item rows, the last steps.
+        targets: U item rows, the last items.
         warm: (U,) bool, whether the target is in anyone's past.
     """
 
@@ -186,7 +186,7 @@ class NextItemTest:
 
 
 def leave_last_out(histories: Sequence[Sequence[Interaction]], rows: dict[str, int]) -> NextItemTest:
-    """Split each history before its last step; users of fewer than two steps are left out.
+    """Split each history before its last item; users with nothing before it are left out.
 
     Args:
         histories: In any order of time.
@@ -195,9 +195,9 @@ def leave_last_out(histories: Sequence[Sequence[Interaction]], rows: dict[str, i
     test = NextItemTest()
     for history in histories:
         steps = known_steps(history, rows)
-        if len(steps) >= 2:
-            test.past.append(steps[:-1])
-            test.seen.append([rows[step.item_id] for step in steps[:-1]])
+        if steps and (past := before_last(steps)):
+            test.past.append(past)
+            test.seen.append([rows[step.item_id] for step in past])
             test.targets.append(rows[steps[-1].item_id])
     trained = {row for seen in test.seen for row in seen}
     test.warm = np.array([target in trained for target in test.targets], dtype=bool)

@@ -38,7 +38,9 @@ def project(vectors: np.ndarray, seed: int = 0, method: str = "tsne") -> np.ndar
     from sklearn.manifold import TSNE
 
     if method not in ("tsne", "pca") or len(vectors) < 2:
-        raise DataError(f"cannot map {len(vectors)} vectors with {method!r}; use tsne or pca, from 2 vectors on")
+        raise DataError(
+            f"cannot map {len(vectors)} vectors with {method!r}; use tsne or pca, from 2 vectors on"
+        )
     if method == "tsne" and len(vectors) >= 10:
         neighbours = min(30.0, (len(vectors) - 1) / 3)
         tsne = TSNE(2, perplexity=neighbours, metric="cosine", init="pca", random_state=seed)
@@ -133,7 +135,11 @@ def _thumbnails(axes: Any, items: Sequence[Item], points: np.ndarray, colors: Se
             OffsetImage(np.asarray(picture), zoom=72 / DPI),
             points[row],
             pad=0.12,
-            bboxprops={"edgecolor": colors[row], "linewidth": 2.2, "boxstyle": "round,pad=0.12,rounding_size=0.3"},
+            bboxprops={
+                "edgecolor": colors[row],
+                "linewidth": 2.2,
+                "boxstyle": "round,pad=0.12,rounding_size=0.3",
+            },
             zorder=4,
         )
         axes.add_artist(box)

@@ -37,7 +37,9 @@ def prompts(name: str, value: str, titles: Sequence[str] = ()) -> list[str]:
     ]
 
 
-def prompt_vectors(embedder: Embedder, name: str, values: Sequence[str], titles: Sequence[str] = ()) -> np.ndarray:
+def prompt_vectors(
+    embedder: Embedder, name: str, values: Sequence[str], titles: Sequence[str] = ()
+) -> np.ndarray:
     """(C, D) float32 unit vectors, one a value: the normalised mean over its prompts."""
     texts = [prompts(name, value, titles) for value in values]
     items = [Item(f"{c}/{p}", text=text) for c, row in enumerate(texts) for p, text in enumerate(row)]

@@ -17,7 +17,9 @@ from mmreason.config import UserConfig
 from mmreason.schema import DataError, Interaction
 
 IDS = [f"i{n}" for n in range(12)]
-SMALL = UserConfig(layers=1, heads=2, dropout=0.1, max_history=6, steps=60, batch_size=32, check_every=20, lr=3e-3)
+SMALL = UserConfig(
+    layers=1, heads=2, dropout=0.1, max_history=6, steps=60, batch_size=32, check_every=20, lr=3e-3
+)
 
 
 def _content(items: int = 12, size: int = 16) -> torch.Tensor:
@@ -106,9 +108,10 @@ def test_training_learns_what_comes_next_and_is_seeded(adapt: bool) -> None:
         logs.append(fit_users(tower, content, IDS, users, seed=3))
         towers.append(tower)
     assert logs[0] == logs[1] and logs[0][-1]["loss"] < logs[0][0]["loss"]
-    ranked = towers[0].encode([_walk(s, 4) for s in range(12)], content, IDS) @ towers[0].encode_items(
-        content, IDS
-    ).T
+    ranked = (
+        towers[0].encode([_walk(s, 4) for s in range(12)], content, IDS)
+        @ towers[0].encode_items(content, IDS).T
+    )
     assert (ranked.argmax(1) == [(s + 4) % 12 for s in range(12)]).mean() > 0.7
 
 
