@@ -1,7 +1,7 @@
 """Phone photos of groceries to their products: description, and description and iconic picture fused.
 
     python benchmarks/align_grocery.py --data ../shared/data/grocery
-    python benchmarks/align_grocery.py --data ../shared/data/grocery --products 10 --views 3 --steps 50    # a quick look
+    python benchmarks/align_grocery.py --data ../shared/data/grocery --products 10 --views 3 --steps 50    # quick
 
 Trained on the photos of ``train.txt`` with the 81 products' iconic pictures and descriptions, measured on those of
 ``val.txt`` against all 81 products. Frozen default towers; several crops of each photo are encoded once. The picture

@@ -182,7 +182,8 @@ def colors(
     common = Counter(train_labels).most_common(1)[0][0]
     print(f"most frequent colour of the training ({names[common]}): {labels.count(common) / len(labels):.1%}")
     print(
-        f"zero-shot colour of {len(labels)} unseen photos: {found['accuracy']}, mean over colours {found['balanced']:.1%}"
+        f"zero-shot colour of {len(labels)} unseen photos: {found['accuracy']}, "
+        f"mean over colours {found['balanced']:.1%}"
     )
     bars.check("zero-shot colour by prompts", found["accuracy"].value, 0.75)
 

@@ -1,12 +1,12 @@
-"""Training heads on photos of products, from features alone: many photos a product, several views and phrasings each."""
+"""Heads from photos of products, from features alone: many photos a product, several views and phrasings."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from mmreason.align.losses import contrastive_loss
@@ -142,8 +142,9 @@ def fit_photos(
         if name not in frozen:
             model.head(name).fit(torch.cat([part.flatten(0, 1) for part in parts]))
             model.head(name).dropout.p = dropout
-    photos, *pictures = [model.head("image").standardise(part) for part in views["image"]]
-    texts = model.head("text").standardise(data.texts)
+    photos, *pictures = [_ready(model, "image", part, frozen) for part in views["image"]]
+    texts = _ready(model, "text", data.texts, frozen)
+    heads = {m: nn.Identity() if m in frozen else model.head(m) for m in views}
     trained = [
         p for n, p in model.named_parameters() if not n.startswith(tuple(f"heads.{m}." for m in frozen))
     ]
@@ -156,10 +157,8 @@ def fit_photos(
             for group in optimizer.param_groups:
                 group["lr"] = lr * cosine(step, steps, max(1, steps // 10))
             model.train()
-            for name in frozen:
-                model.head(name).eval()
             rows = torch.randint(len(photos), (min(batch_size, len(photos)),), generator=generator)
-            loss = _loss(model, data, photos, texts, pictures, rows, generator)
+            loss = _loss(heads, model.logit_scale, data, photos, texts, pictures, rows, generator)
             if not torch.isfinite(loss):
                 raise DataError(f"the loss of step {step + 1} is not finite; look for bad features")
             optimizer.zero_grad()
@@ -171,8 +170,18 @@ def fit_photos(
     return losses
 
 
+def _ready(model: AlignModel, name: str, features: Tensor, frozen: Sequence[str]) -> Tensor:
+    """Standardised features; a frozen head's vectors, which no step changes."""
+    standard = model.head(name).standardise(features)
+    if name not in frozen:
+        return standard
+    with torch.no_grad():
+        return model.head(name).eval()(standard)
+
+
 def _loss(
-    model: AlignModel,
+    heads: Mapping[str, nn.Module],
+    scale: Tensor,
     data: PhotoSet,
     photos: Tensor,
     texts: Tensor,
@@ -184,14 +193,14 @@ def _loss(
     assert data.group is not None
     same = data.group[product][:, None] == data.group[product]
     valid = torch.ones(len(rows), dtype=torch.bool)
-    image = model.heads["image"](_view(photos, rows, generator))
-    text = model.heads["text"](_view(texts, product, generator))
-    loss = contrastive_loss(image, text, model.logit_scale, same, valid)
+    image = heads["image"](_view(photos, rows, generator))
+    text = heads["text"](_view(texts, product, generator))
+    loss = contrastive_loss(image, text, scale, same, valid)
     if not pictures:
         return loss
-    own = model.heads["image"](_view(pictures[0], product, generator))
+    own = heads["image"](_view(pictures[0], product, generator))
     fused = fuse({"image": own, "text": text}, {"image": valid, "text": valid})
-    return (loss + contrastive_loss(image, fused, model.logit_scale, same, valid)) / 2
+    return (loss + contrastive_loss(image, fused, scale, same, valid)) / 2
 
 
 def _view(values: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
