@@ -16,7 +16,10 @@ from mmreason.schema import DataError, Item
 
 THUMBNAIL = 72  # longest side in pixels
 SIDE, DPI = 13.0, 110  # inches and dots per inch
-PALETTE = ("#0b6e99", "#d9730d", "#0f7b6c", "#ad1a72", "#6940a5", "#b7880b", "#c4314b", "#5a7d2a")
+PALETTE = (
+    *("#0b6e99", "#d9730d", "#0f7b6c", "#ad1a72", "#6940a5", "#b7880b", "#c4314b"),
+    *("#5a7d2a", "#2f4b9b", "#8c564b", "#17a2b8", "#e377c2", "#4d4d4d"),
+)
 
 
 def project(vectors: np.ndarray, seed: int = 0, method: str = "tsne") -> np.ndarray:
@@ -86,36 +89,44 @@ def draw_map(
     Returns:
         The PNG, and a line for each picture or video that could not be read.
     """
+    from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
 
     # No pyplot: it keeps global state, and picks a window system where there is one.
-    figure = Figure(figsize=(SIDE, SIDE), dpi=DPI, facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    colors, legend = _colors(items, color_by)
-    if texts is not None:
-        for point, text, color in zip(points, texts, colors, strict=True):
-            axes.plot(*zip(point, text, strict=True), color=color, alpha=0.22, linewidth=0.9, zorder=1)
-        axes.scatter(*texts.T, c=colors, s=16, alpha=0.75, linewidths=0, zorder=2)
-    axes.scatter(*points.T, c=colors, s=30, marker="s", alpha=0.9, linewidths=0, zorder=3)
-    unreadable = _thumbnails(axes, items, points, colors)
+    # A catalogue's words are words, never formulas.
+    with rc_context({"text.parse_math": False}):
+        figure = Figure(figsize=(SIDE, SIDE), dpi=DPI, facecolor="white", layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        colors, legend = _colors(items, color_by)
+        if texts is not None:
+            for point, text, color in zip(points, texts, colors, strict=True):
+                axes.plot(*zip(point, text, strict=True), color=color, alpha=0.3, linewidth=0.9, zorder=1)
+            axes.scatter(*texts.T, c=colors, s=18, alpha=0.8, linewidths=0, zorder=2)
+        axes.scatter(*points.T, c=colors, s=30, marker="s", alpha=0.9, linewidths=0, zorder=3)
+        unreadable = _thumbnails(axes, items, points, colors)
+        _legend(axes, legend, texts is not None)
+        axes.set(xticks=[], yticks=[], xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
+        axes.set_title(title, fontsize=15, loc="left", pad=12)
+        axes.spines[:].set_visible(False)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue(), unreadable
+
+
+def _legend(axes: Any, legend: dict[str, str], with_texts: bool) -> None:
+    from matplotlib.lines import Line2D
+
     handles = [
-        Line2D([], [], marker="s", linestyle="", color=color, label=name, markersize=9)
+        Line2D([], [], marker="s", linestyle="", color=color, label=name[:24], markersize=9)
         for name, color in legend.items()
     ]
-    if texts is not None:
+    if with_texts:
         handles.append(Line2D([], [], marker="o", color="#888", label="its text", markersize=5))
     axes.legend(
-        handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.005), ncols=6, frameon=False, fontsize=11
+        handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.005), ncols=7, frameon=False, fontsize=11
     )
-    axes.set(xticks=[], yticks=[], xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
-    axes.set_title(title.replace("$", r"\$"), fontsize=15, loc="left", pad=12)
-    axes.spines[:].set_visible(False)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue(), unreadable
 
 
 def _thumbnails(axes: Any, items: Sequence[Item], points: np.ndarray, colors: Sequence[str]) -> list[str]:
@@ -125,7 +136,7 @@ def _thumbnails(axes: Any, items: Sequence[Item], points: np.ndarray, colors: Se
     unreadable: list[str] = []
     shown = np.array([bool(item.images or item.video is not None) for item in items])
     rows = np.flatnonzero(shown)
-    for row in rows[spread(points[rows], THUMBNAIL * 1.12 / (SIDE * DPI))]:
+    for row in rows[spread(points[rows], THUMBNAIL * 1.3 / (SIDE * DPI))]:
         try:
             picture = _thumbnail(items[row])
         except MediaError as error:
