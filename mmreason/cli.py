@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
@@ -17,9 +18,18 @@ from mmreason.schema import DataError
 COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("mmreason.align.search:search", "items nearest to a text, a picture or a video"),
     "export-embeddings": ("mmreason.data.export:export_embeddings", "the embedding store as Parquet or NumPy"),
+    "align-users": (
+        "mmreason.align.train_users:align_users",
+        "train the user tower on what users took next",
+    ),
+    "evaluate-alignment": (
+        "mmreason.evaluate.alignment:evaluate_alignment",
+        "retrieval, zero-shot classification, next items and a map of the shared space",
+    ),
 }
 """Verbs that are no stage of a run: name → (``module:function``, help). The function's signature is the verb's
-arguments, its docstring the help; it returns the text to print. Imported only when its verb is asked for."""
+arguments (one ``config`` takes a run's, as a stage does), its docstring the help; it returns the text to print.
+Imported only when its verb is asked for."""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -48,6 +58,15 @@ def _function(command: str) -> Callable[..., str]:
     return getattr(import_module(module), name)
 
 
+def _takes_config(command: str) -> bool:
+    return [*signature(_function(command)).parameters] == ["config"]
+
+
+def _add_config(verb: ArgumentParser) -> None:
+    verb.add_argument("--config", action="config", help="YAML file, e.g. configs/quickstart.yaml")
+    verb.add_class_arguments(Config)
+
+
 def parser(verb_asked: str = "") -> ArgumentParser:
     """The parser of every verb: a YAML file and dotted overrides, typed by :class:`Config`.
 
@@ -62,15 +81,17 @@ def parser(verb_asked: str = "") -> ArgumentParser:
     help_texts |= {stage.name: f"the {stage.name} stage alone" for stage in STAGES}
     for name, text in help_texts.items():
         verb = ArgumentParser(exit_on_error=False, description=text)
-        verb.add_argument("--config", action="config", help="YAML file, e.g. configs/quickstart.yaml")
-        verb.add_class_arguments(Config)
+        _add_config(verb)
         if name == "run":
             verb.add_argument("--force", type=bool, default=False, help="do finished stages again")
         verbs.add_subcommand(name, verb, help=text)
     for name, (_, text) in COMMANDS.items():
         verb = ArgumentParser(exit_on_error=False, description=text)
         if name == verb_asked:
-            verb.add_function_arguments(_function(name))
+            if _takes_config(name):
+                _add_config(verb)
+            else:
+                verb.add_function_arguments(_function(name))
         verbs.add_subcommand(name, verb, help=text)
     return top
 
@@ -86,6 +107,9 @@ def _dispatch(arguments: list[str]) -> None:
     except ArgumentError as error:
         raise DataError(_plain(str(error))) from None
     values: Namespace = parsed[parsed.verb]
+    if parsed.verb in COMMANDS and _takes_config(parsed.verb):
+        print(_function(parsed.verb)(to_config(values)))
+        return
     if parsed.verb in COMMANDS:
         print(_function(parsed.verb)(**vars(top.instantiate_classes(parsed)[parsed.verb])))
         return

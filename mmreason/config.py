@@ -171,6 +171,47 @@ class AlignConfig:
 
 
 @dataclass
+class UserConfig:
+    """The user tower (``align-users``).
+
+    Args:
+        dim: Size of the users' and items' space; 0 takes the size of the items' content vectors.
+        adapt_items: Let the training move the items (an adapter, and a residual for each known item) for better
+            recommendations. Off, items stay what they are in the shared space, so that a user can be compared
+            with any picture, video or text.
+        layers: Transformer layers.
+        heads: Attention heads.
+        dropout: Dropout in the Transformer and on the content.
+        max_history: Latest steps of a history that count.
+        temperature: Initial temperature of the contrast, learned.
+        steps: Optimiser steps.
+        batch_size: Stretches of histories per step.
+        lr: Peak learning rate (cosine schedule with warm-up).
+        negatives: Items drawn evenly per step, beside the batch's own targets.
+        drop_known: Chance that a known item's residual is dropped in training, so that content alone works for
+            new items.
+        leave_out_last: Keep each user's last step out of training, so that ``evaluate-alignment`` can measure on
+            it; turn off for the tower that serves.
+        check_every: Steps between measurements on the held-out last steps; the best state is kept.
+    """
+
+    dim: int = 0
+    adapt_items: bool = False
+    layers: int = 2
+    heads: int = 4
+    dropout: float = 0.2
+    max_history: int = 50
+    temperature: float = 0.07
+    steps: int = 1000
+    batch_size: int = 64
+    lr: float = 1e-3
+    negatives: int = 1024
+    drop_known: float = 0.3
+    leave_out_last: bool = True
+    check_every: int = 100
+
+
+@dataclass
 class EmbedConfig:
     """The embedding store.
 
@@ -318,6 +359,7 @@ class Config:
     simulate: SimulateConfig = field(default_factory=SimulateConfig)
     pack: PackConfig = field(default_factory=PackConfig)
     align: AlignConfig = field(default_factory=AlignConfig)
+    users: UserConfig = field(default_factory=UserConfig)
     embed: EmbedConfig = field(default_factory=EmbedConfig)
     reason: ReasonConfig = field(default_factory=ReasonConfig)
     generate: GenerateConfig = field(default_factory=GenerateConfig)
