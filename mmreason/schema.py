@@ -90,6 +90,7 @@ class Interaction:
         seconds: Seconds watched or read in all, if known.
         rating: 1 to 5, if given.
         timestamp: Unix seconds of the last time.
+        text: What the user wrote, of a review.
         item: The item itself, when it is in no catalogue (Python API only).
     """
 
@@ -100,6 +101,7 @@ class Interaction:
     seconds: float | None = None
     rating: float | None = None
     timestamp: float = 0.0
+    text: str = ""
     item: Item | None = None
 
     def __post_init__(self) -> None:

@@ -31,6 +31,7 @@ SCHEMAS: dict[type, pa.Schema] = {
             **dict.fromkeys(("user_id", "item_id", "event"), _TEXT),
             "count": pa.int64(),
             **dict.fromkeys(("seconds", "rating", "timestamp"), pa.float64()),
+            "text": _TEXT,
         }
     ),
     Reason: pa.schema(
