@@ -94,7 +94,7 @@ class _Hit:
 
     start: int
     stop: int
-    aspect: str
+    aspects: tuple[str, ...]  # none of an opinion that judges nothing in particular
     kind: str  # terms, good, bad
 
 
@@ -112,7 +112,7 @@ class _Entry:
 
     keys: tuple[str, ...]
     text: str
-    aspect: str
+    aspects: tuple[str, ...]
     kind: str
 
 
@@ -133,14 +133,18 @@ class OpinionFinder:
 
     def __post_init__(self) -> None:
         self._entries = {}
-        named = [(name, kind, w) for name, a in self.lexicon.aspects.items() for kind in KINDS for w in getattr(a, kind)]
-        named += [(GENERAL, "good", word) for word in self.lexicon.good]
-        named += [(GENERAL, "bad", word) for word in self.lexicon.bad]
-        named += [(GENERAL, "terms", word) for word in self.lexicon.ignore]
-        for name, kind, word in named:
+        named = [(w, kind, name) for name, a in self.lexicon.aspects.items() for kind in KINDS for w in getattr(a, kind)]
+        named += [(word, "good", GENERAL) for word in self.lexicon.good]
+        named += [(word, "bad", GENERAL) for word in self.lexicon.bad]
+        named += [(word, "terms", GENERAL) for word in self.lexicon.ignore]
+        aspects: dict[tuple[str, str], list[str]] = {}
+        for word, kind, name in named:
+            aspects.setdefault((word.lower(), kind), []).append(name)
+        for (word, kind), names in aspects.items():
             keys = tuple(token.key for token in self.language.tokens(word))
             if keys:
-                self._entries.setdefault(keys[0], []).append(_Entry(keys, word.lower(), name, kind))
+                entry = _Entry(keys, word, tuple(name for name in names if name), kind)
+                self._entries.setdefault(keys[0], []).append(entry)
         for entries in self._entries.values():
             entries.sort(key=lambda entry: -len(entry.keys))  # stable: the first of equals wins
 
@@ -150,19 +154,19 @@ class OpinionFinder:
 
     def mentions(self, sentence: str) -> set[str]:
         """The aspects that a sentence names, judged or not."""
-        return {hit.aspect for hit in self._hits(self.language.tokens(sentence)) if hit.aspect}
+        return {aspect for hit in self._hits(self.language.tokens(sentence)) for aspect in hit.aspects}
 
     def nouns(self, sentence: str) -> Iterator[tuple[str, bool, bool]]:
         """Nouns of a sentence: each with whether an opinion of nothing in particular stands near it in its
         clause, and whether it is pointed at ("this shirt"), as only the item is."""
         tokens = self.language.tokens(sentence)
-        judges = [hit for hit in self._hits(tokens) if hit.kind != "terms" and not hit.aspect]
+        judges = [hit for hit in self._hits(tokens) if hit.kind != "terms" and not hit.aspects]
         clauses = self._clauses(tokens)
         for noun, start, end in self.language.nouns(sentence):
             inside = [i for i, token in enumerate(tokens) if start <= token.start and token.end <= end]
             if not inside:
                 continue
-            hit = _Hit(inside[0], inside[-1] + 1, noun, "terms")
+            hit = _Hit(inside[0], inside[-1] + 1, (noun,), "terms")
             clause = next(c for c in clauses if c.start <= hit.start < c.stop)
             near = [j for j in judges if clause.start <= j.start < clause.stop and _gap(hit, j) <= 3]
             yield noun, bool(near), hit.start > 0 and tokens[hit.start - 1].text.lower() in self.language.pointers
@@ -174,8 +178,8 @@ class OpinionFinder:
             if hit is not None and not self.language.stands(tokens, hit.start, hit.stop):
                 hit = None
             elif hit is None and (valence := self.language.valence(tokens, i)):
-                hit = _Hit(i, i + 1, GENERAL, "good" if valence > 0 else "bad")
-            if hit is not None and (hit.aspect or hit.kind != "terms"):
+                hit = _Hit(i, i + 1, (), "good" if valence > 0 else "bad")
+            if hit is not None and (hit.aspects or hit.kind != "terms"):
                 hits.append(hit)
             i = hit.stop if hit is not None else i + 1
         return hits
@@ -194,7 +198,7 @@ class OpinionFinder:
                 continue  # a noun: "storage" is not "store", nor "runs" "running"
             if best is None or (size == 1 and best.text != word == entry.text):
                 best = entry
-        return None if best is None else _Hit(i, i + len(best.keys), best.aspect, best.kind)
+        return None if best is None else _Hit(i, i + len(best.keys), best.aspects, best.kind)
 
     def _clauses(self, tokens: list[Token]) -> list[_Clause]:
         language, clauses = self.language, []
@@ -224,39 +228,39 @@ class OpinionFinder:
             inside = [hit for hit in hits if clause.start <= hit.start < clause.stop]
             terms = [hit for hit in inside if hit.kind == "terms"]
             conceded = clause.role == "conceded" or clause.block < last_block
-            for aspect, term, judge in self._pairs(tokens, inside, earlier):
+            for aspects, term, judge in self._pairs(tokens, inside, earlier):
                 polarity = self._polarity(tokens, clause, inside, judge)
                 if clause.role == "supposed":
-                    aspect, polarity = GENERAL, min(polarity, 0)
-                if polarity:
+                    aspects, polarity = (), min(polarity, 0)
+                for aspect in (aspects or (GENERAL,)) if polarity else ():
                     opinions.append(_opinion(sentence, tokens, aspect, term, judge, polarity, conceded))
             earlier.append(terms)
         return sorted(opinions, key=lambda opinion: (opinion.span, opinion.aspect))
 
     def _pairs(
         self, tokens: list[Token], inside: list[_Hit], earlier: list[list[_Hit]]
-    ) -> Iterator[tuple[str, _Hit, _Hit]]:
-        """Aspect, the words that name it, and the words that judge it."""
+    ) -> Iterator[tuple[tuple[str, ...], _Hit, _Hit]]:
+        """Aspects, the words that name them, and the words that judge them."""
         terms = [hit for hit in inside if hit.kind == "terms"]
         judges = [hit for hit in inside if hit.kind != "terms"]
         used: set[_Hit] = set()
         for term in terms:
-            near = [judge for judge in judges if _gap(term, judge) <= (1 if judge.aspect else self.language.window)]
+            near = [judge for judge in judges if _gap(term, judge) <= (1 if judge.aspects else self.language.window)]
             if near:
-                judge = min(near, key=lambda judge: (_gap(term, judge), bool(judge.aspect)))
+                judge = min(near, key=lambda judge: (_gap(term, judge), bool(judge.aspects)))
                 used.add(judge)
-                yield term.aspect, term, judge
+                yield term.aspects, term, judge
         for judge in judges:
-            if judge.aspect:
-                yield judge.aspect, judge, judge
+            if judge.aspects:
+                yield judge.aspects, judge, judge
             elif judge.kind == "good" and USE in self.lexicon.aspects and self.language.purpose(tokens, judge.stop):
-                yield USE, judge, judge
+                yield (USE,), judge, judge
             elif judge not in used:
                 before = [] if terms else next((t for t in earlier[::-1][: self.language.carry] if t), [])
                 for term in before:
-                    yield term.aspect, term, judge
+                    yield term.aspects, term, judge
                 if not before:
-                    yield GENERAL, judge, judge
+                    yield (), judge, judge
 
     def _polarity(self, tokens: list[Token], clause: _Clause, inside: list[_Hit], judge: _Hit) -> int:
         excess = self.language.excess(tokens, judge.start)
