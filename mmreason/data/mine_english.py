@@ -106,9 +106,11 @@ class English:
         return tokens[stop - 1].text.lower() != "for" or self._use(tokens, stop)
 
     def purpose(self, tokens: list[Token], i: int) -> bool:
-        """ "Great top for running": a "for" among the next words, and a use after it."""
-        words = [token.text.lower() for token in tokens[i : i + 4]]
-        return "for" in words and words.index("for") > 0 and self._use(tokens, i + words.index("for") + 1)
+        """ "Great top for running", "awesome on my rides": a preposition among the next words, and a use after it."""
+        words = [token.text.lower() for token in tokens[i : i + 5]]
+        if words[:1] == ["during"] or words[:2] in (["on", "my"], ["on", "our"]):
+            return self._use(tokens, i + 1)
+        return "for" in words[1:4] and self._use(tokens, i + words.index("for") + 1)
 
     def _use(self, tokens: list[Token], i: int) -> bool:
         """Whether what follows "for" is a use: not a person, a price or a time."""
