@@ -15,7 +15,10 @@ from mmreason.pipeline import STAGES, run, run_verb
 from mmreason.schema import DataError
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "mine-reasons": ("mmreason.data.mine:mine_reasons", "reasons to learn from out of the catalogue's reviews"),
+    "mine-reasons": (
+        "mmreason.data.mine:mine_reasons",
+        "reasons to learn from out of the catalogue's reviews",
+    ),
     "check-splits": ("mmreason.data.check_splits:check_splits", "what crosses the splits of the catalogue"),
 }
 """Verbs that are no stage of a run: name → (``module:function``, help). The function's signature is the verb's

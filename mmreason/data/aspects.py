@@ -32,7 +32,14 @@ HEADER = """\
 # item_words name the item itself: "a great bag" is no aspect.
 """
 _WORD = re.compile(r"[^\W\d_][\w-]+")
-_ITEM_KINDS = ("category", "kind", "type", "gender", "genre", "brand")  # attributes that name the item, not an aspect
+_ITEM_KINDS = (
+    "category",
+    "kind",
+    "type",
+    "gender",
+    "genre",
+    "brand",
+)  # attributes that name the item, not an aspect
 
 
 @dataclass(slots=True)
@@ -104,14 +111,23 @@ class Lexicon:
         Values go to the aspect of which the attribute's name is a term ("color": look), else to one of its name.
         """
         items = list(items)
-        facts = {(name, phrase(v)): None for item in items for name, values in item.facts().items() for v in values}
+        facts = {
+            (name, phrase(v)): None for item in items for name, values in item.facts().items() for v in values
+        }
         naming = [value for name, value in facts if name.lower() in _ITEM_KINDS]
-        words = [w for text in (*naming, *(phrase(i.title)[-40:] for i in items)) for w in _WORD.findall(text)[-1:]]
+        words = [
+            w for text in (*naming, *(phrase(i.title)[-40:] for i in items)) for w in _WORD.findall(text)[-1:]
+        ]
         self.item_words = list(dict.fromkeys((*self.item_words, *words)))
         known = self._words()
         home = {phrase(term): name for name, aspect in self.aspects.items() for term in aspect.terms}
         for name, value in facts:
-            plain = singular(value) not in known and value not in COMMON and len(value) > 1 and not value.isdigit()
+            plain = (
+                singular(value) not in known
+                and value not in COMMON
+                and len(value) > 1
+                and not value.isdigit()
+            )
             if plain and name.lower() not in _ITEM_KINDS:
                 known.add(singular(value))
                 self.aspects.setdefault(home.get(phrase(name), name), Aspect()).terms.append(value)
@@ -152,7 +168,9 @@ def _parse(text: str, name: str) -> Lexicon:
     opinions = record.get("opinions") or {}
     if not isinstance(opinions, dict):
         raise DataError(f"{name}: opinions is not good, bad and ignore; mend it")
-    good, bad, ignore = (_words(opinions.get(kind), f"{name}: opinions.{kind}") for kind in ("good", "bad", "ignore"))
+    good, bad, ignore = (
+        _words(opinions.get(kind), f"{name}: opinions.{kind}") for kind in ("good", "bad", "ignore")
+    )
     return Lexicon(aspects, good, bad, ignore, _words(record.get("item_words"), f"{name}: item_words"))
 
 

@@ -9,6 +9,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import get_args
 
@@ -30,6 +31,8 @@ MIN_TEXT = 20
 
 HASH_BITS = 64
 PERMUTATIONS = 128
+RECALL = 0.7
+"""At its threshold LSH misses about half of the candidates, so it is asked for less similar ones than are reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,9 @@ def check_splits(
         DataError: If there is no catalogue, or ``fail`` is set and something crosses.
     """
     if not 0 < similarity <= 1 or not 0 <= image_distance < HASH_BITS // 2:
-        raise DataError(f"similarity {similarity} must be in (0, 1], image_distance {image_distance} in 0 to 31")
+        raise DataError(
+            f"similarity {similarity} must be in (0, 1], image_distance {image_distance} in 0 to 31"
+        )
     folder = Path(run_dir, "catalogue")
     catalogue = read_catalogue(folder)
     # Where items are not what is split, the same item is meant to be on every side.
@@ -96,11 +101,15 @@ def check_splits(
         found += [*groups(items), *item_texts(items, similarity), *media(catalogue, image_distance)]
     found += review_texts(catalogue, similarity)
     with whole_file(folder / "crossings.jsonl") as file:
-        file.writelines(json.dumps(asdict(crossing), ensure_ascii=False).encode() + b"\n" for crossing in found)
+        file.writelines(
+            json.dumps(asdict(crossing), ensure_ascii=False).encode() + b"\n" for crossing in found
+        )
     report = _report(catalogue, found, examples, by_item)
     if fail and found:
         first = _line(found[0])
-        raise DataError(f"{len(found)} crossings of the splits in {folder / 'crossings.jsonl'}, first {first}")
+        raise DataError(
+            f"{len(found)} crossings of the splits in {folder / 'crossings.jsonl'}, first {first}"
+        )
     return report
 
 
@@ -187,7 +196,9 @@ def _same(kind: str, rows: Iterable[tuple[Hashable, str, Split]]) -> Iterator[Cr
 def _alike(kind: str, rows: list[_Text], similarity: float) -> Iterator[Crossing]:
     """Texts that are the same, or nearly the same, on two sides: at most one crossing of either a text."""
     seen: set[frozenset[str]] = set()
-    for crossing in _same(f"{kind} the same", ((_normal(r.text), r.name, r.split) for r in rows if _normal(r.text))):
+    for crossing in _same(
+        f"{kind} the same", ((_normal(r.text), r.name, r.split) for r in rows if _normal(r.text))
+    ):
         seen.add(frozenset((crossing.one, crossing.other)))
         yield crossing
     distinct = list({(_normal(row.text), row.split): row for row in reversed(rows)}.values())
@@ -202,7 +213,7 @@ def _near_texts(rows: list[_Text], similarity: float, kind: str) -> Iterator[tup
     """Texts on two sides with at least so similar shingles: candidates by MinHash LSH, then counted exactly."""
     from datasketch import MinHash, MinHashLSH
 
-    index = MinHashLSH(threshold=similarity, num_perm=PERMUTATIONS)
+    index = MinHashLSH(threshold=RECALL * similarity, num_perm=PERMUTATIONS)
     shingles: dict[int, frozenset[bytes]] = {}
     for i, row in enumerate(tqdm(rows, desc=f"compare {kind}", unit="text", disable=None)):
         if len(row.text) < MIN_TEXT:
@@ -251,8 +262,8 @@ def _near(codes: np.ndarray, distance: int) -> Iterator[tuple[int, int, int]]:
     """
     edges = np.linspace(0, HASH_BITS, distance + 2).astype(int)
     done: set[tuple[int, int]] = set()
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
-        bands = (codes >> np.uint64(low)) & np.uint64((1 << int(high - low)) - 1)
+    for low, high in pairwise(edges.tolist()):
+        bands = (codes >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
         members: dict[int, list[int]] = defaultdict(list)
         for i, band in enumerate(bands.tolist()):
             members[band].append(i)
@@ -260,7 +271,9 @@ def _near(codes: np.ndarray, distance: int) -> Iterator[tuple[int, int, int]]:
             for place, i in enumerate(indices[:-1]):
                 later = np.array(indices[place + 1 :])
                 bits = np.bitwise_count(codes[later] ^ codes[i])
-                for j, n in zip(later[bits <= distance].tolist(), bits[bits <= distance].tolist(), strict=True):
+                for j, n in zip(
+                    later[bits <= distance].tolist(), bits[bits <= distance].tolist(), strict=True
+                ):
                     if (i, j) not in done:
                         done.add((i, j))
                         yield i, j, n
@@ -273,7 +286,9 @@ def _report(catalogue: Catalogue, found: list[Crossing], examples: int, by_item:
     targets = " + ".join(f"{sides[s]:,} {s}" for s in get_args(Split))
     lines = [f"check-splits: {len(found):,} crossings; items {named}; reasons {targets}"]
     if not by_item:
-        lines.append("  items are not what is split: the same item may be on every side and was not looked for")
+        lines.append(
+            "  items are not what is split: the same item may be on every side and was not looked for"
+        )
     for kind, count in Counter(crossing.kind for crossing in found).most_common():
         lines.append(f"  {count:,} {kind}")
         lines += [f"    {_line(c)}" for c in [c for c in found if c.kind == kind][:examples]]

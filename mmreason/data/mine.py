@@ -210,9 +210,7 @@ def _join(review: Interaction, picked: list[tuple[str, list[Opinion]]]) -> Reaso
     return Reason(review.user_id, review.item_id, text, evidence)
 
 
-def mine_reasons(
-    run_dir: str, min_rating: float = 3, most_sentences: int = 2, relearn: bool = False
-) -> str:
+def mine_reasons(run_dir: str, min_rating: float = 3, most_sentences: int = 2, relearn: bool = False) -> str:
     """Mine reasons from the reviews of a run's catalogue into its reasons table.
 
     Reads ``<run_dir>/catalogue`` and writes ``reasons.parquet`` there; the aspect lexicon is ``aspects.yaml``
@@ -234,7 +232,9 @@ def mine_reasons(
     catalogue = read_catalogue(folder)
     reviews = [i for i in catalogue.interactions if i.text.strip()]
     if not reviews:
-        raise DataError(f"{folder}: no interaction has a text; give the reviews a `text` column and ingest again")
+        raise DataError(
+            f"{folder}: no interaction has a text; give the reviews a `text` column and ingest again"
+        )
     path = folder / "aspects.yaml"
     if relearn or not path.exists():
         learn_lexicon(catalogue.items.values(), (review.text for review in reviews)).write(path)
@@ -245,10 +245,14 @@ def mine_reasons(
     own = [reason for reason in catalogue.reasons if not is_mined(reason)]
     taken = {(reason.user_id, reason.item_id) for reason in own}
     mined = mine(reviews, Miner(lexicon), taken, min_rating, most_sentences)
-    reasons, dropped = split_reasons(catalogue.items, catalogue.interactions, mined.reasons, read_split_rule(folder))
+    reasons, dropped = split_reasons(
+        catalogue.items, catalogue.interactions, mined.reasons, read_split_rule(folder)
+    )
     mined.reviews["pair on two sides of the split"] += dropped
     mined.reviews["kept"] -= dropped
-    write_catalogue(Catalogue(catalogue.items, catalogue.interactions, own + reasons, catalogue.media_root), folder)
+    write_catalogue(
+        Catalogue(catalogue.items, catalogue.interactions, own + reasons, catalogue.media_root), folder
+    )
     return _summary(mined, own, reasons, f"{len(lexicon.aspects)} aspects {origin}: {path}")
 
 

@@ -11,6 +11,7 @@ from platformdirs import user_cache_dir
 from mmreason.data.aspects import KINDS, Lexicon
 from mmreason.data.mine_opinions import Token
 from mmreason.data.mine_sentences import is_chinese
+from mmreason.schema import DataError
 
 _PARTICLES = frozenset("的了啊哦呀哈呢吧嘛哒嗒噢喔啦哇")
 _LAST_ONLY = frozenset(["可以", "行", "一般"])  # praise or blame only at a clause's end: "味道还可以"
@@ -24,12 +25,15 @@ class Chinese:
         lexicon: Its words are kept whole by the word cutter.
 
     Raises:
-        ModuleNotFoundError: If the extra ``mine`` is not installed; the message names it.
+        DataError: If the extra ``mine`` is not installed; the message names it.
     """
 
-    negators = frozenset(
-        ["不", "没", "没有", "无", "别", "不是", "不够", "不太", "不算", "并不", "毫无", "不怎么", "没什么", "并非", "从不", "不会", "非"]
-    )
+    # fmt: off
+    negators = frozenset([
+        "不", "没", "没有", "无", "别", "不是", "不够", "不太", "不算", "并不", "毫无", "不怎么", "没什么", "并非",
+        "从不", "不会", "非",
+    ])
+    # fmt: on
     contrasts = frozenset(["但", "但是", "不过", "可是", "然而", "只是", "就是", "可惜"])
     concessions = frozenset(["虽然", "虽说", "尽管", "虽"])
     suppositions = frozenset(["如果", "要是", "假如", "希望", "建议", "应该"])
@@ -42,7 +46,7 @@ class Chinese:
             import jieba
             from jieba.posseg import POSTokenizer
         except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(f"{error.name} is missing: pip install 'mmreason[mine]'") from None
+            raise DataError(f"{error.name} is not installed; pip install 'mmreason[mine]'") from None
         jieba.setLogLevel(logging.WARNING)
         self._cutter = jieba.Tokenizer()
         # jieba caches its dictionary as marshal in a folder that others can write to; ours is the user's own

@@ -11,17 +11,25 @@ from functools import cache
 
 from mmreason.data.claims import PLURAL_ONLY
 from mmreason.data.mine_opinions import Token
+from mmreason.schema import DataError
 
 _WORD = re.compile(
     r"(?i:[^\W_]+?(?=n['’]t\b)|n['’]t\b|[^\W_]+(?=['’](?:s|re|ve|ll|m|d)\b)|['’](?:s|re|ve|ll|m|d)\b)"
     r"|[^\W_]+(?:['’][^\W_]+)*|[^\w\s]"
 )
 # fmt: off
-_SUBJECTS = frozenset(["i", "it", "they", "you", "we", "he", "she", "this", "these", "that", "which", "there", "my"])
+_SUBJECTS = frozenset([
+    "i", "it", "they", "you", "we", "he", "she", "this", "these", "that", "which", "there", "my",
+])
 # "good for me", "perfect for the price", "great for years": no use of the item
-_NO_USE = frozenset(["price", "money", "cost", "me", "him", "her", "us", "son", "daughter", "husband", "wife", "kid", "kids",
-                     "mom", "dad", "years", "year", "months", "now", "life", "what", "you", "i", "it", "less"])
-_LIKERS = frozenset(["i", "we", "they", "he", "she", "you", "really", "also", "do", "n't", "not", "still", "especially"])
+_NO_USE = frozenset([
+    "price", "money", "cost", "me", "him", "her", "us", "son", "daughter", "husband", "wife", "kid", "kids", "mom",
+    "dad", "years", "year", "months", "now", "life", "what", "you", "i", "it", "less",
+])
+# words before a "like" that is a verb
+_LIKERS = frozenset([
+    "i", "we", "they", "he", "she", "you", "really", "also", "do", "n't", "not", "still", "especially",
+])
 _ARTICLES = frozenset(["the", "a", "an", "my", "your", "his", "these", "this"])
 _NO_ASPECT = frozenset([
     "time", "times", "day", "days", "way", "lot", "lots", "year", "years", "month", "months", "week", "weeks", "people",
@@ -32,7 +40,8 @@ _NO_ASPECT = frozenset([
     "issue", "issues", "matter", "kind", "sort", "type", "fact", "case", "point", "stuff", "while", "rest", "bunch",
     "need", "needs", "use", "end", "sure", "favorite", "plus", "n", "s", "t", "everyone", "anyone", "others", "other",
     "boyfriend", "girlfriend", "family", "hand", "hands", "foot", "feet", "leg", "legs", "arm", "arms", "head", "back",
-    "shoulder", "shoulders", "everyday", "today", "pair", "pairs", "daughters", "room", "guess", "right", "star", "stars",
+    "shoulder", "shoulders", "everyday", "today", "pair", "pairs", "daughters", "room", "guess", "right", "star",
+    "stars",
 ])
 # fmt: on
 
@@ -41,18 +50,20 @@ class English:
     """See :class:`mmreason.data.mine_opinions.Language`.
 
     Raises:
-        ModuleNotFoundError: If the extra ``mine`` is not installed; the message names it.
+        DataError: If the extra ``mine`` is not installed; the message names it.
     """
 
-    negators = frozenset(
-        ["not", "n't", "no", "never", "none", "nothing", "neither", "nor", "without", "hardly", "barely", "cannot"]
-        + ["less", "lacks", "dont", "doesnt", "didnt", "isnt", "wasnt", "arent", "wont", "cant", "havent", "hasnt"]
-    )
+    # fmt: off
+    negators = frozenset([
+        "not", "n't", "no", "never", "none", "nothing", "neither", "nor", "without", "hardly", "barely", "cannot",
+        "less", "lacks", "dont", "doesnt", "didnt", "isnt", "wasnt", "arent", "wont", "cant", "havent", "hasnt",
+    ])
     contrasts = frozenset(["but", "however", "except", "unfortunately"])
     concessions = frozenset(["although", "though", "despite"])
-    suppositions = frozenset(
-        ["if", "wish", "wishes", "wished", "supposed", "claim", "claims", "claiming", "should", "would", "could", "says"]
-    )
+    suppositions = frozenset([
+        "if", "wish", "wishes", "wished", "supposed", "claim", "claims", "claiming", "should", "would", "could", "says",
+    ])
+    # fmt: on
     pointers = frozenset(["this", "these"])
     joiners = frozenset(["and", ","])
     window, reach, carry = 6, 6, 0
@@ -64,11 +75,13 @@ class English:
             from textblob.en.inflect import singularize
             from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
         except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(f"{error.name} is missing: pip install 'mmreason[mine]'") from None
+            raise DataError(f"{error.name} is not installed; pip install 'mmreason[mine]'") from None
         lexicon = SentimentIntensityAnalyzer().lexicon
         self._tag, self._singular = tag, cache(singularize)
         self._stem = cache(EnglishStemmer().stem)
-        self._valence = {word: value for word, value in lexicon.items() if abs(value) >= 1.3 and word.isalpha()}
+        self._valence = {
+            word: value for word, value in lexicon.items() if abs(value) >= 1.3 and word.isalpha()
+        }
 
     def tokens(self, text: str) -> list[Token]:
         """Words and marks, contractions cut as in the Penn Treebank; the key is the Snowball stem."""
@@ -94,7 +107,7 @@ class English:
         word = tokens[i].text.lower()
         if word in ("like", "likes", "liked"):
             return int(i == 0 or tokens[i - 1].text.lower() in _LIKERS)
-        value = self._valence.get(word, 0.0)
+        value = 0.0 if word == "pretty" else self._valence.get(word, 0.0)
         return (value > 0) - (value < 0)
 
     def stands(self, tokens: list[Token], start: int, stop: int) -> bool:
@@ -120,7 +133,12 @@ class English:
     def excess(self, tokens: list[Token], i: int) -> bool:
         """After "too" or "a little", but not "too, so"."""
         words = [token.text.lower() for token in tokens[max(i - 2, 0) : i]]
-        return words[-1:] == ["too"] or words in (["a", "little"], ["a", "bit"], ["way", "too"], ["kind", "of"])
+        return words[-1:] == ["too"] or words in (
+            ["a", "little"],
+            ["a", "bit"],
+            ["way", "too"],
+            ["kind", "of"],
+        )
 
     def nouns(self, text: str) -> Iterator[tuple[str, int, int]]:
         """Nouns and pairs of nouns, in lower case and singular, with their spans, by TextBlob's pattern tagger."""

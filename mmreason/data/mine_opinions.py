@@ -133,7 +133,12 @@ class OpinionFinder:
 
     def __post_init__(self) -> None:
         self._entries = {}
-        named = [(w, kind, name) for name, a in self.lexicon.aspects.items() for kind in KINDS for w in getattr(a, kind)]
+        named = [
+            (w, kind, name)
+            for name, a in self.lexicon.aspects.items()
+            for kind in KINDS
+            for w in getattr(a, kind)
+        ]
         named += [(word, "good", GENERAL) for word in self.lexicon.good]
         named += [(word, "bad", GENERAL) for word in self.lexicon.bad]
         named += [(word, "terms", GENERAL) for word in self.lexicon.ignore]
@@ -169,7 +174,11 @@ class OpinionFinder:
             hit = _Hit(inside[0], inside[-1] + 1, (noun,), "terms")
             clause = next(c for c in clauses if c.start <= hit.start < c.stop)
             near = [j for j in judges if clause.start <= j.start < clause.stop and _gap(hit, j) <= 3]
-            yield noun, bool(near), hit.start > 0 and tokens[hit.start - 1].text.lower() in self.language.pointers
+            yield (
+                noun,
+                bool(near),
+                hit.start > 0 and tokens[hit.start - 1].text.lower() in self.language.pointers,
+            )
 
     def _hits(self, tokens: list[Token]) -> list[_Hit]:
         hits, i = [], 0
@@ -177,7 +186,7 @@ class OpinionFinder:
             hit = self._longest(tokens, i)
             if hit is not None and not self.language.stands(tokens, hit.start, hit.stop):
                 hit = None
-            elif hit is None and (valence := self.language.valence(tokens, i)):
+            if hit is None and (valence := self.language.valence(tokens, i)):
                 hit = _Hit(i, i + 1, (), "good" if valence > 0 else "bad")
             if hit is not None and (hit.aspects or hit.kind != "terms"):
                 hits.append(hit)
@@ -245,7 +254,11 @@ class OpinionFinder:
         judges = [hit for hit in inside if hit.kind != "terms"]
         used: set[_Hit] = set()
         for term in terms:
-            near = [judge for judge in judges if _gap(term, judge) <= (1 if judge.aspects else self.language.window)]
+            near = [
+                judge
+                for judge in judges
+                if _gap(term, judge) <= (1 if judge.aspects else self.language.window)
+            ]
             if near:
                 judge = min(near, key=lambda judge: (_gap(term, judge), bool(judge.aspects)))
                 used.add(judge)
@@ -253,7 +266,11 @@ class OpinionFinder:
         for judge in judges:
             if judge.aspects:
                 yield judge.aspects, judge, judge
-            elif judge.kind == "good" and USE in self.lexicon.aspects and self.language.purpose(tokens, judge.stop):
+            elif (
+                judge.kind == "good"
+                and USE in self.lexicon.aspects
+                and self.language.purpose(tokens, judge.stop)
+            ):
                 yield (USE,), judge, judge
             elif judge not in used:
                 before = [] if terms else next((t for t in earlier[::-1][: self.language.carry] if t), [])
@@ -269,7 +286,9 @@ class OpinionFinder:
         for i in range(judge.start - 1, max(clause.start, judge.start - self.language.reach) - 1, -1):
             word = tokens[i].text.lower()
             # "doesn't itch and never rips"; "not great on slippery grass", but "not warm or soft"
-            if word in self.language.joiners or (i in others and tokens[i + 1].text.lower() not in ("or", "nor")):
+            if word in self.language.joiners or (
+                i in others and tokens[i + 1].text.lower() not in ("or", "nor")
+            ):
                 break
             if word in self.language.negators and tokens[i + 1].text.lower() not in ("only", "just"):
                 return -polarity

@@ -11,6 +11,7 @@ _END = re.compile(
     r"""(?:(?<!\b[A-Z])(?<!\bvs)(?<!\bMr)(?<!\bDr)(?<!\bSt)(?<!\bi\.e)(?<!\be\.g)[.!?…]+["'”’)\]]*(?=\s|$))"""
     r"""|[。！？!?…~～]+[”’）】」]*|(?:\s*(?:[\r\n]|\\n)\s*)+"""
 )
+_EDGE = re.compile(r"^\s+|(?:\s|\\n)+$")
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 _LETTER = re.compile(r"[^\W\d_]")
 
@@ -27,7 +28,7 @@ def sentences(text: str) -> list[str]:
         pieces.append(text[start : match.end()])
         start = match.end()
     pieces.append(text[start:])
-    stripped = (piece.strip().removesuffix("\\n").strip() for piece in pieces)
+    stripped = (_EDGE.sub("", piece) for piece in pieces)
     return [piece for piece in stripped if _LETTER.search(piece)]
 
 

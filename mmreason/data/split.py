@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from mmreason.config import Config
 from mmreason.data.files import whole_file
@@ -46,7 +47,9 @@ def split_rule(config: Config) -> SplitRule:
     if unknown := set(by) - set(KINDS):
         raise DataError(f"split.by {config.split.by!r}: {min(unknown)!r} is not item, user, time or none")
     if config.simulate.users and by != ("item",):
-        raise DataError("simulated shoppers are split by item and by shopper; set split.by=item or simulate.users=0")
+        raise DataError(
+            "simulated shoppers are split by item and by shopper; set split.by=item or simulate.users=0"
+        )
     c, s = config.catalogue, config.split
     users, times = (s.test_users, s.valid_users), (s.test_times, s.valid_times)
     return SplitRule(by, (c.test_items, c.valid_items), users, times, config.seed)
@@ -66,8 +69,9 @@ def read_split_rule(folder: Path) -> SplitRule:
     """
     path = folder / "split.json"
     try:
-        record = json.loads(path.read_bytes())
-        return SplitRule(**{name: tuple(v) if isinstance(v, list) else v for name, v in record.items()})
+        record: dict[str, Any] = json.loads(path.read_bytes())
+        values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in record.items()}
+        return SplitRule(**values)
     except FileNotFoundError:
         return SplitRule()
     except (ValueError, TypeError, AttributeError):
@@ -114,7 +118,7 @@ def split_reasons(
     if "item" in rule.by:
         sides.append(lambda reason: items[reason.item_id].split)
     if "user" in rule.by:
-        users = {row.user_id for row in (*interactions, *reasons)}
+        users = {interaction.user_id for interaction in interactions} | {reason.user_id for reason in reasons}
         of_user = assign_splits(users, *rule.users, rule.seed)
         sides.append(lambda reason: of_user[reason.user_id])
     if "time" in rule.by:
@@ -147,7 +151,9 @@ def _time_sides(times: Iterable[float], shares: Shares) -> Callable[[float | Non
     _check(test, valid)
     ordered = sorted(times)
     if not ordered:
-        raise DataError("split.by=time, but no interaction has a timestamp; give them one or split by item or user")
+        raise DataError(
+            "split.by=time, but no interaction has a timestamp; give them one or split by item or user"
+        )
     cuts = [len(ordered) - round(share * len(ordered)) for share in (test, test + valid)]
     test_from, valid_from = (ordered[cut] if cut < len(ordered) else float("inf") for cut in cuts)
 
