@@ -26,6 +26,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "mmreason.evaluate.alignment:evaluate_alignment",
         "retrieval, zero-shot classification, next items and a map of the shared space",
     ),
+    "mine-reasons": (
+        "mmreason.data.mine:mine_reasons",
+        "reasons to learn from out of the catalogue's reviews",
+    ),
+    "check-splits": ("mmreason.data.check_splits:check_splits", "what crosses the splits of the catalogue"),
 }
 """Verbs that are no stage of a run: name → (``module:function``, help). The function's signature is the verb's
 arguments (one ``config`` takes a run's, as a stage does), its docstring the help; it returns the text to print.

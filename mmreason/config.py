@@ -31,6 +31,41 @@ class CatalogueConfig:
 
 
 @dataclass
+class SplitConfig:
+    """What the sides of the split share: nothing of what it is ``by``.
+
+    Args:
+        by: ``item`` (cold start; shares in ``catalogue.test_items``), ``user``, ``time``, two of them joined by ``+``
+            (a target must be on one side by both, others are dropped and counted), or ``none``.
+        test_users: Share of users kept for testing.
+        valid_users: Share of users kept for validation.
+        test_times: Share of user-item pairs, the latest, kept for testing.
+        valid_times: Share of pairs, the latest before those, kept for validation.
+    """
+
+    by: str = "item"
+    test_users: float = 0.2
+    valid_users: float = 0.1
+    test_times: float = 0.2
+    valid_times: float = 0.1
+
+
+@dataclass
+class BalanceConfig:
+    """Sampling weights of the training reasons, 1 on average; a power of 0 is no balance, 1 a full one.
+
+    Args:
+        items: Weight by (reasons of the item's group) to the power of minus this; 0.5 is inverse square root.
+        users: By (reasons of the user's activity group), likewise.
+        domains: By (reasons of the item's domain), likewise.
+    """
+
+    items: float = 0.5
+    users: float = 0.5
+    domains: float = 0.0
+
+
+@dataclass
 class SimulateConfig:
     """Simulated shoppers with known tastes.
 
@@ -356,7 +391,9 @@ class Config:
     dtype: Literal["auto", "fp32", "bf16"] = "auto"
     workers: int = 0
     catalogue: CatalogueConfig = field(default_factory=CatalogueConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
     simulate: SimulateConfig = field(default_factory=SimulateConfig)
+    balance: BalanceConfig = field(default_factory=BalanceConfig)
     pack: PackConfig = field(default_factory=PackConfig)
     align: AlignConfig = field(default_factory=AlignConfig)
     users: UserConfig = field(default_factory=UserConfig)

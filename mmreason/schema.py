@@ -90,6 +90,7 @@ class Interaction:
         seconds: Seconds watched or read in all, if known.
         rating: 1 to 5, if given.
         timestamp: Unix seconds of the last time.
+        text: What the user wrote, of a review.
         item: The item itself, when it is in no catalogue (Python API only).
     """
 
@@ -100,6 +101,7 @@ class Interaction:
     seconds: float | None = None
     rating: float | None = None
     timestamp: float = 0.0
+    text: str = ""
     item: Item | None = None
 
     def __post_init__(self) -> None:
@@ -122,9 +124,12 @@ class Evidence:
     Attributes:
         attribute: The attribute claimed, e.g. ``color``.
         value: The value claimed, e.g. ``red``.
-        source: ``attribute`` (the catalogue says so), ``picture`` (only the picture shows it) or ``none``.
+        source: ``attribute`` (the catalogue says so), ``picture`` (only the picture shows it), ``review`` (the
+            user wrote so) or ``none``.
         item_ids: History items that share the value.
         span: Start and end of the claim in the reason's text, in characters.
+        opinion: Of a review: the words that judge the attribute, as written.
+        polarity: Of a review: 1 for, -1 against.
     """
 
     attribute: str
@@ -132,6 +137,8 @@ class Evidence:
     source: str = "attribute"
     item_ids: list[str] = field(default_factory=list)
     span: tuple[int, int] | None = None
+    opinion: str = ""
+    polarity: int | None = None
 
 
 @dataclass(slots=True)

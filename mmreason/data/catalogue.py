@@ -19,7 +19,7 @@ from mmreason.data.files import whole_file
 from mmreason.data.hide import hide_attributes
 from mmreason.data.readers import READERS
 from mmreason.data.simulate import simulate
-from mmreason.data.split import split_items
+from mmreason.data.split import split_catalogue, split_rule
 from mmreason.schema import DataError, Interaction, Item, Reason, Split, from_record, to_record
 
 _TEXT = pa.string()
@@ -31,6 +31,7 @@ SCHEMAS: dict[type, pa.Schema] = {
             **dict.fromkeys(("user_id", "item_id", "event"), _TEXT),
             "count": pa.int64(),
             **dict.fromkeys(("seconds", "rating", "timestamp"), pa.float64()),
+            "text": _TEXT,
         }
     ),
     Reason: pa.schema(
@@ -166,9 +167,8 @@ def ingest(config: Config) -> str:
     quarantine.enforce(config.catalogue.max_quarantined)
     hide_attributes(items.values(), config.catalogue.hidden)
     if not any(row.record.get("split") for row in tables.items):
-        split_items(items.values(), config.catalogue.test_items, config.catalogue.valid_items, config.seed)
-        for reason in reasons:
-            reason.split = items[reason.item_id].split
+        reasons, dropped = split_catalogue(items, interactions, reasons, split_rule(config), folder)
+        parts += [f"{dropped:,} reasons on two sides of the split or undated, left out"] if dropped else []
     if config.simulate.users > 0:
         interactions, reasons = simulate(items, config.simulate, config.seed)
         shoppers = len({interaction.user_id for interaction in interactions})

@@ -273,6 +273,7 @@ def _interaction(record: Mapping[str, Any], items: Mapping[str, Item]) -> Intera
         seconds=_number(record, "seconds", low=0.0),
         rating=rating,
         timestamp=_timestamp(record.get("timestamp")),
+        text=_text(record, "text"),
     )
 
 

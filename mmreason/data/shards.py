@@ -25,6 +25,7 @@ from typing import Any, BinaryIO, cast
 from tqdm import tqdm
 
 from mmreason.config import Config
+from mmreason.data.balance import write_weights
 from mmreason.data.catalogue import Catalogue, read_catalogue
 from mmreason.data.files import remove, remove_leftovers, whole_file
 from mmreason.schema import DataError, Interaction, Item, Reason, to_record
@@ -82,7 +83,8 @@ def pack(config: Config) -> str:
     catalogue = read_catalogue(config.path("catalogue"))
     if not catalogue.items:
         raise DataError(f"{config.path('catalogue')}: no items; nothing to pack")
-    return _summary(write_shards(catalogue, config.path("shards"), config.pack.shard_size))
+    summary = _summary(write_shards(catalogue, config.path("shards"), config.pack.shard_size))
+    return f"{summary}; {write_weights(catalogue, config.path('shards'), config.balance)}"
 
 
 def write_shards(catalogue: Catalogue, folder: str | Path, shard_size: int = 256) -> Manifest:

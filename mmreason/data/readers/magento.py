@@ -177,5 +177,13 @@ def _plain(text: str) -> str:
 
 def _review(record: dict[str, str], alias: dict[str, str]) -> dict[str, Any]:
     reviewer = re.sub(r"[^a-z0-9]+", "-", record["reviewer"].lower()).strip("-")
-    item_id = alias.get(record["sku"], record["sku"])
-    return {"user_id": reviewer, "item_id": item_id, "event": "review", "rating": record["rating_value"]}
+    title, text = _plain(record["title"]), _plain(record["review"])
+    if not text.casefold().startswith(title.casefold().rstrip(".!")):  # else it is the text's own beginning
+        text = f"{title}\n{text}"
+    return {
+        "user_id": reviewer,
+        "item_id": alias.get(record["sku"], record["sku"]),
+        "event": "review",
+        "rating": record["rating_value"],
+        "text": text,
+    }
