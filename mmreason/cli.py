@@ -61,6 +61,10 @@ def parser(verb_asked: str = "") -> ArgumentParser:
         verb = ArgumentParser(exit_on_error=False, description=text)
         verb.add_argument("--config", action="config", help="YAML file, e.g. configs/quickstart.yaml")
         verb.add_class_arguments(Config)
+        if name == "ingest":
+            verb.add_argument("reader", nargs="?", help="catalogue.source, as in `ingest amazon --root folder`")
+            verb.add_argument("--root", type=str, help="catalogue.root")
+            verb.add_argument("--allow-download", action="store_true", help="catalogue.allow_download")
         if name == "run":
             verb.add_argument("--force", type=bool, default=False, help="do finished stages again")
         verbs.add_subcommand(name, verb, help=text)
@@ -83,6 +87,10 @@ def _dispatch(arguments: list[str]) -> None:
         print(_function(parsed.verb)(**vars(top.instantiate_classes(parsed)[parsed.verb])))
         return
     config = to_config(values)
+    if parsed.verb == "ingest":
+        config.catalogue.source = values.reader or config.catalogue.source
+        config.catalogue.root = values.root or config.catalogue.root
+        config.catalogue.allow_download |= values.allow_download
     if parsed.verb == "run":
         run(config, values.force)
     else:

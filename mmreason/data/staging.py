@@ -168,7 +168,7 @@ class Staging:
 
     def _stream(self, query: str, rows: int) -> Iterator[pa.RecordBatch]:
         with self._sql.cursor() as cursor:
-            yield from (batch for batch in cursor.execute(query).to_arrow_reader(rows) if batch.num_rows)
+            yield from (batch for batch in cursor.sql(query).to_arrow_reader(rows) if batch.num_rows)
 
     def _one(self, query: str) -> int:
         row = self._sql.execute(query).fetchone()
