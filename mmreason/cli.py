@@ -62,7 +62,9 @@ def parser(verb_asked: str = "") -> ArgumentParser:
         verb.add_argument("--config", action="config", help="YAML file, e.g. configs/quickstart.yaml")
         verb.add_class_arguments(Config)
         if name == "ingest":
-            verb.add_argument("reader", nargs="?", help="catalogue.source, as in `ingest amazon --root folder`")
+            verb.add_argument(
+                "reader", nargs="?", help="catalogue.source, as in `ingest amazon --root folder`"
+            )
             verb.add_argument("--root", type=str, help="catalogue.root")
             verb.add_argument("--allow-download", action="store_true", help="catalogue.allow_download")
         if name == "run":

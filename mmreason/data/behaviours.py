@@ -72,7 +72,9 @@ def check_interactions(frame: pl.DataFrame, quarantine: Quarantine) -> pl.DataFr
 
 def _column(frame: pl.DataFrame, name: str) -> pl.Series:
     if name not in frame.columns:
-        return pl.Series(name, [None], pl.Null).extend_constant(None, max(frame.height - 1, 0))[: frame.height]
+        return pl.Series(name, [None], pl.Null).extend_constant(None, max(frame.height - 1, 0))[
+            : frame.height
+        ]
     if frame[name].dtype.is_nested():
         raise DataError(f"{frame['file'][0]}: column {name!r} holds lists; map {name!r} to a plain column")
     return frame[name]

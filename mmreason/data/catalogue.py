@@ -225,7 +225,9 @@ def ingest(config: Config) -> str:
                 f"catalogue.source {settings.source!r} gave no items; look at catalogue.root={settings.root!r}"
             )
         kept["media"] = staging.media()
-    parts = [quarantine.balance(kind, kept[kind]) for kind in KINDS if quarantine.read[kind] or kind == "items"]
+    parts = [
+        quarantine.balance(kind, kept[kind]) for kind in KINDS if quarantine.read[kind] or kind == "items"
+    ]
     if media.left:
         parts.append(f"{media.left:,} addresses not fetched (catalogue.allow_download is off)")
     quarantine.enforce(settings.max_quarantined)
@@ -289,7 +291,13 @@ def _simulate(config: Config, folder: Path, kept: dict[str, int]) -> Iterator[st
     if users <= 0:
         return
     items = {item.id: item for item in _read_table(folder / "items.parquet", Item)}
-    interactions, reasons = simulate(items, replace(config.simulate, users=users), config.seed)
+    try:
+        interactions, reasons = simulate(items, replace(config.simulate, users=users), config.seed)
+    except DataError as error:
+        if config.simulate.users is not None:
+            raise
+        yield f"no shoppers: {error}"  # nobody asked for them, and the items are good without
+        return
     interactions.sort(key=lambda interaction: (interaction.user_id, interaction.timestamp))
     _write_table(folder / "interactions.parquet", Interaction, interactions)
     _write_table(folder / "reasons.parquet", Reason, reasons)

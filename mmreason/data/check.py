@@ -7,7 +7,6 @@ at a time in :mod:`mmreason.data.behaviours`.
 from __future__ import annotations
 
 import json
-import math
 import os
 import warnings
 from collections import Counter
@@ -219,9 +218,7 @@ class Media:
             named = chain.from_iterable(_media_of(row.record) for row in rows if not row.problem)
             self._fetched = self.downloads.get_all(name for name in named if is_address(name))
 
-    def good(
-        self, name: str, problem: Callable[[Path], str], row: Row, quarantine: Quarantine
-    ) -> str | None:
+    def good(self, name: str, problem: Callable[[Path], str], row: Row, quarantine: Quarantine) -> str | None:
         """The path of a file if nothing is wrong with it; else None, and it is counted."""
         if is_address(name) and self.downloads is None:
             self.left += 1

@@ -125,7 +125,11 @@ class Downloads:
             if parts.scheme == "https"
             else urllib3.HTTPConnectionPool(ip, port, timeout=timeout)
         )
-        headers = {"Host": parts.netloc.rpartition("@")[2], "Accept-Encoding": "identity", "User-Agent": "mmreason"}
+        headers = {
+            "Host": parts.netloc.rpartition("@")[2],
+            "Accept-Encoding": "identity",
+            "User-Agent": "mmreason",
+        }
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         return pool.urlopen(
             "GET",
@@ -150,7 +154,9 @@ class Downloads:
             raise DownloadError(f"download answered {response.status}")
         with whole_file(path) as file:
             size = 0
-            while chunk := response.read1(_CHUNK, decode_content=False):  # read1: a dripping host cannot hold it
+            while chunk := response.read1(
+                _CHUNK, decode_content=False
+            ):  # read1: a dripping host cannot hold it
                 size += len(chunk)
                 if size > self.max_bytes:
                     raise DownloadError(f"larger than {self.max_bytes >> 20} MB")

@@ -113,6 +113,8 @@ def _reviews(paths: list[Path]) -> Iterator[pl.DataFrame]:
             if "user_id" not in frame.columns:  # lines that are no objects, and nothing else
                 yield frame
                 continue
-            yield frame.rename({"parent_asin": "item_id", "helpful_vote": "helpful"}).with_columns(
-                event=pl.lit("review"), text=(title + "\n" + text).str.strip_chars()
-            ).drop("title")
+            yield (
+                frame.rename({"parent_asin": "item_id", "helpful_vote": "helpful"})
+                .with_columns(event=pl.lit("review"), text=(title + "\n" + text).str.strip_chars())
+                .drop("title")
+            )

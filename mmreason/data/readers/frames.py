@@ -20,6 +20,7 @@ from mmreason.data.check import Row, batches
 from mmreason.data.readers.rows import (
     WRONG_FIELDS,
     csv_rows,
+    delimiter_of,
     json_object,
     open_bytes,
     open_text,
@@ -39,7 +40,9 @@ def row_frames(rows: Iterable[Row]) -> Iterator[pl.DataFrame]:
     """Frames of rows: a column a field, all text, with ``file``, ``row``, ``problem`` and ``record`` (as JSON)."""
     for some in batches(rows, FRAME):
         names = dict.fromkeys(name for row in some for name in row.record if isinstance(name, str))
-        columns: dict[str, list[Any]] = {name: [_text(row.record.get(name)) for row in some] for name in names}
+        columns: dict[str, list[Any]] = {
+            name: [_text(row.record.get(name)) for row in some] for name in names
+        }
         columns |= {"file": [row.file for row in some], "problem": [row.problem or None for row in some]}
         for place, row in enumerate(some):
             if not row.problem and any("\ud800" <= c <= "\udfff" for c in _joined(row)):
@@ -68,7 +71,7 @@ def table_frames(path: Path) -> Iterator[pl.DataFrame]:
         return parquet_frames(path)
     if ".jsonl" in path.suffixes:
         return row_frames(read_rows(path))
-    return csv_frames(path, "\t" if ".tsv" in path.suffixes else ",")
+    return csv_frames(path, delimiter_of(path))
 
 
 def parquet_frames(path: Path) -> Iterator[pl.DataFrame]:
@@ -134,9 +137,7 @@ def _open_csv(
             newlines_in_values=quote,
             invalid_row_handler=set_aside,
         ),
-        pyarrow.csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
-        ),
+        pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False),
     )
 
 

@@ -118,9 +118,7 @@ def _gear(root: Path, items: list[Row]) -> None:
             record, sku = row.record, row.record["sku"]
             # the sizes of one ball or strap share their pictures, so they must not be split apart
             family = record["attribute_set"] if record["attribute_set"].startswith("Sprite") else sku
-            items.append(
-                Row(row.file, row.number, _listed_item(record, family, pictures[sku], "shop"))
-            )
+            items.append(Row(row.file, row.number, _listed_item(record, family, pictures[sku], "shop")))
 
 
 def _videos(root: Path, items: list[Row]) -> None:

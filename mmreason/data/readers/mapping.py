@@ -1,19 +1,19 @@
 """Which column is what: a YAML file for the reader of plain tables, and a guess to start from.
 
-    items:
-      file: products.csv
-      id: sku
-      title: name
-      text: [short_description, description]   # joined
-      images: [photo, more_photos]             # all of them
-      attributes: {material: Material, brand: Brand}
-      domain: {value: shop}                    # the same for every row
-    interactions:
-      file: orders.csv
-      user_id: customer
-      item_id: sku
-      timestamp: date
-      event: {value: purchase}
+items:
+  file: products.csv
+  id: sku
+  title: name
+  text: [short_description, description]   # joined
+  images: [photo, more_photos]             # all of them
+  attributes: {material: Material, brand: Brand}
+  domain: {value: shop}                    # the same for every row
+interactions:
+  file: orders.csv
+  user_id: customer
+  item_id: sku
+  timestamp: date
+  event: {value: purchase}
 """
 
 from __future__ import annotations
@@ -27,54 +27,58 @@ from typing import Any
 
 import yaml
 
+from mmreason.data.check import inside
 from mmreason.data.readers.rows import FORMATS, read_rows
 from mmreason.schema import DataError
 
-_ITEM = "item_id item sku product_id product asin parent_asin article_id video_id movie_id news_id iid".split()
-_USER = "user_id user userid uid customer_id customer visitor_id reviewer_id reviewer account_id".split()
+_ITEM = (
+    ["item_id", "item", "sku", "product_id", "product", "asin", "parent_asin", "article_id", "video_id", "movie_id", "news_id", "iid"]
+)
+_USER = ["user_id", "user", "userid", "uid", "customer_id", "customer", "visitor_id", "reviewer_id", "reviewer", "account_id"]
 
 FIELDS: dict[str, dict[str, list[str]]] = {
     "items": {
         "id": ["id", *_ITEM, "code", "handle"],
-        "title": "title name product_name item_name product_title headline".split(),
-        "text": "text description product_description body abstract summary".split(),
-        "images": (
-            "images image image_url image_urls image_path image_paths picture pictures photo photos img cover "
-            "main_image thumbnail"
-        ).split(),
-        "video": "video video_url video_path clip".split(),
+        "title": ["title", "name", "product_name", "item_name", "product_title", "headline"],
+        "text": ["text", "description", "product_description", "body", "abstract", "summary"],
+        "images": ["images", "image", "image_url", "image_urls", "image_path", "image_paths", "picture", "pictures", "photo", "photos", "img", "cover", "main_image", "thumbnail"],
+        "video": ["video", "video_url", "video_path", "clip"],
         "attributes": ["attributes"],
         "hidden": ["hidden"],
         "domain": ["domain"],
-        "group": "group group_id parent_id variant_of".split(),
+        "group": ["group", "group_id", "parent_id", "variant_of"],
         "split": ["split"],
     },
     "interactions": {
         "user_id": _USER,
         "item_id": [*_ITEM, "itemid"],
-        "event": "event event_type action behavior behaviour".split(),
-        "count": "count quantity qty".split(),
-        "seconds": "seconds watch_seconds watch_time dwell_time".split(),
-        "length": "length duration video_length".split(),
+        "event": ["event", "event_type", "action", "behavior", "behaviour"],
+        "count": ["count", "quantity", "qty"],
+        "seconds": ["seconds", "watch_seconds", "watch_time", "dwell_time"],
+        "length": ["length", "duration", "video_length"],
         "share": ["share"],
-        "rating": "rating stars score rating_value".split(),
-        "timestamp": "timestamp time date datetime created_at event_time ts".split(),
+        "rating": ["rating", "stars", "score", "rating_value"],
+        "timestamp": ["timestamp", "time", "date", "datetime", "created_at", "event_time", "ts"],
         "first": ["first"],
-        "text": "text review review_text comment body".split(),
-        "helpful": "helpful helpful_vote helpful_votes".split(),
+        "text": ["text", "review", "review_text", "comment", "body"],
+        "helpful": ["helpful", "helpful_vote", "helpful_votes"],
     },
     "reasons": {
         "user_id": _USER,
         "item_id": _ITEM,
-        "text": "text reason explanation".split(),
+        "text": ["text", "reason", "explanation"],
         "evidence": ["evidence"],
         "split": ["split"],
-        "profile": "profile user_summary".split(),
+        "profile": ["profile", "user_summary"],
     },
 }
 """Kind of table → field → names of columns that are taken for it, likeliest first."""
 
-_NEEDED = {"items": ("id",), "interactions": ("user_id", "item_id"), "reasons": ("user_id", "item_id", "text")}
+_NEEDED = {
+    "items": ("id",),
+    "interactions": ("user_id", "item_id"),
+    "reasons": ("user_id", "item_id", "text"),
+}
 _SAMPLE = 500
 _LONGEST = 40  # characters; what is longer on average describes, it is no attribute's value
 
@@ -117,7 +121,7 @@ def _checked(path: Path, root: Path, kind: str, table: Any) -> TableMap:
     if unknown or missing:
         wrong = f"unknown field {unknown[0]!r}" if unknown else f"no {missing[0]}"
         raise DataError(f"{path}: {kind} has {wrong}; its fields are {', '.join(FIELDS[kind])}")
-    file = (root.parent if root.is_file() else root) / str(table["file"])
+    file = inside(root.parent if root.is_file() else root, str(table["file"]))
     columns = list(_sample(file))
     for column in (c for name, source in fields.items() for c in _sources(name, source)):
         if column not in columns:

@@ -40,7 +40,9 @@ def read(config: Config) -> Tables:
     titles = _one(root, "*titles*.csv*")
     pairs = _one(root, "*pairs*.csv*") or _one(root, "*pairs*.tsv*")
     if not config.catalogue.root or titles is None or pairs is None:
-        raise DataError(f"catalogue.root {str(root)!r} holds no *_titles.csv and *_pairs.csv or .tsv of MicroLens")
+        raise DataError(
+            f"catalogue.root {str(root)!r} holds no *_titles.csv and *_pairs.csv or .tsv of MicroLens"
+        )
     events = _ordered(pairs) if ".tsv" in pairs.suffixes else _log(pairs, "click")
     comments = _one(root, "*comments*.txt*")
     if comments is not None:
@@ -62,7 +64,13 @@ def _items(root: Path, titles: Path) -> Iterator[Row]:
         if not row.problem:
             item, title, *_ = (str(value).strip() for value in row.record.values())
             images = [covers[item]] if item in covers else []
-            row.record = {"id": item, "title": title, "images": images, "video": videos.get(item), "domain": "video"}
+            row.record = {
+                "id": item,
+                "title": title,
+                "images": images,
+                "video": videos.get(item),
+                "domain": "video",
+            }
         yield row
 
 

@@ -7,7 +7,6 @@ import gzip
 import io
 import json
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ def read_rows(path: Path) -> Iterator[Row]:
         yield from _READ[ending.removesuffix(".gz")](path)
 
 
-class readable:  # noqa: N801 - used as a with block
+class readable:
     """Turns what goes wrong with a whole file into one line that names it."""
 
     def __init__(self, path: Path) -> None:
@@ -68,10 +67,20 @@ def _parquet(path: Path) -> Iterator[Row]:
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(10_000):
-                for number, record in enumerate(batch.to_pylist(), number + 1):
+                for record in batch.to_pylist():
+                    number += 1
                     yield Row(path.name, number, record)
     except pa.ArrowException as error:
         raise DataError(f"{path} is not a Parquet file: {error}") from None
+
+
+def delimiter_of(path: Path) -> str:
+    """A comma, unless the header has none but semicolons (as some offices write it) or tabs."""
+    if ".tsv" in path.suffixes:
+        return "\t"
+    with readable(path), open_text(path) as file:
+        header = file.readline(1 << 16)
+    return next((sign for sign in ",;\t" if sign in header), ",")
 
 
 def csv_rows(
@@ -122,7 +131,7 @@ def json_object(line: str) -> dict[str, Any] | None:
 
 _READ: dict[str, Callable[[Path], Iterator[Row]]] = {
     "parquet": _parquet,
-    "csv": csv_rows,
-    "tsv": partial(csv_rows, delimiter="\t"),
+    "csv": lambda path: csv_rows(path, delimiter_of(path)),
+    "tsv": lambda path: csv_rows(path, "\t"),
     "jsonl": _jsonl,
 }

@@ -47,7 +47,10 @@ def read(config: Config) -> Tables:
     path = config.path("mapping.yaml")
     with whole_file(path) as file:
         file.write(write_mapping(tables).encode())
-    print(f"columns guessed: {path}; to change them, edit a copy and pass it as --catalogue.mapping", file=sys.stderr)
+    print(
+        f"columns guessed: {path}; to change them, edit a copy and pass it as --catalogue.mapping",
+        file=sys.stderr,
+    )
     return read_mapped(root, tables)
 
 
@@ -113,7 +116,9 @@ def _frames(folder: Path, table: TableMap) -> Iterator[pl.DataFrame]:
     for frame in table_frames(folder / table.file):
         named = [name for name in ("file", "row", "problem", "record") if name in frame.columns]
         columns = [
-            pl.lit(str(source["value"])).alias(name) if isinstance(source, Mapping) else pl.col(source).alias(name)
+            pl.lit(str(source["value"])).alias(name)
+            if isinstance(source, Mapping)
+            else pl.col(source).alias(name)
             for name, source in table.fields.items()
             if isinstance(source, Mapping) or source in frame.columns
         ]

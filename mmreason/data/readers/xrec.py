@@ -1,4 +1,4 @@
-"""XRec's rows: (user summary, item title and summary) → explanation, in ``train.jsonl``, ``valid.jsonl``, ``test.jsonl``.
+"""XRec's rows, (user summary, item title and summary) → explanation: ``train``, ``valid`` and ``test.jsonl``.
 
 A row is a reason with the user's summary as its ``profile``; items are those of the rows, each on the side of its first
 row. What a user took is known from the training rows alone, so that no history holds a pair to be explained.
@@ -27,7 +27,9 @@ def read(config: Config) -> Tables:
     files = {split: _file(root, split) for split in get_args(Split)}
     found = {split: path for split, path in files.items() if path is not None}
     if not config.catalogue.root or not found:
-        raise DataError(f"catalogue.root {str(root)!r} holds no train.jsonl, valid.jsonl or test.jsonl of XRec")
+        raise DataError(
+            f"catalogue.root {str(root)!r} holds no train.jsonl, valid.jsonl or test.jsonl of XRec"
+        )
     train = {"train": found["train"]} if "train" in found else {}
     return Tables(root, _items(found), row_frames(_purchases(train)), _reasons(found))
 
@@ -63,5 +65,7 @@ def _reasons(files: dict[str, Path]) -> Iterator[Row]:
         for row in read_rows(path):
             if not row.problem:
                 names = {"user_id": "uid", "item_id": "iid", "text": "explanation", "profile": "user_summary"}
-                row.record = {name: row.record.get(source) for name, source in names.items()} | {"split": split}
+                row.record = {name: row.record.get(source) for name, source in names.items()} | {
+                    "split": split
+                }
             yield row
