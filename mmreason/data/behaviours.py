@@ -130,8 +130,8 @@ def _seconds(name: str) -> pl.Expr:
 
 
 def _event() -> pl.Expr:
-    guessed = pl.when(pl.col("text") != "").then(pl.lit("review"))
-    guessed = guessed.when(pl.col("rating").is_not_null()).then(pl.lit("rating")).otherwise(pl.lit("click"))
+    rated = pl.when(pl.col("rating").is_not_null()).then(pl.lit("rating")).otherwise(pl.lit("click"))
+    guessed = pl.when(pl.col("text") != "").then(pl.lit("review")).otherwise(rated)
     return pl.when(pl.col("event") == "").then(guessed).otherwise(pl.col("event").str.to_lowercase())
 
 

@@ -233,7 +233,7 @@ def ingest(config: Config) -> str:
     quarantine.enforce(settings.max_quarantined)
     parts += _simulate(config, folder, kept)
     _write_index(folder, tables.media_root)
-    return "ingest: " + "; ".join([*parts, *_describe(folder, config.simulate.favour)])
+    return "; ".join([*parts, *_describe(folder, config.simulate.favour)])
 
 
 def _stage(tables: Tables, media: Media, quarantine: Quarantine, staging: Staging) -> None:
@@ -261,9 +261,8 @@ def _write_staged(
     staging: Staging, folder: Path, quarantine: Quarantine, hidden: list[str]
 ) -> dict[str, int]:
     """Write the three tables; returns how many rows each holds."""
-    items = (table.select(SCHEMAS[Item].names) for table in staging.items(quarantine))
-    if hidden:
-        items = _hide(items, hidden)
+    shown = (table.select(SCHEMAS[Item].names) for table in staging.items(quarantine))
+    items = _hide(shown, hidden) if hidden else shown
     interactions = (frame.select(*COLUMNS).to_arrow() for frame in staging.interactions(quarantine))
     reasons = (table.select(SCHEMAS[Reason].names) for table in staging.reasons(quarantine))
     return {

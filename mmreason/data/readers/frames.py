@@ -24,6 +24,7 @@ from mmreason.data.readers.rows import (
     json_object,
     open_bytes,
     open_text,
+    quoting,
     read_rows,
     readable,
 )
@@ -143,8 +144,7 @@ def _open_csv(
 
 def _header(path: Path, delimiter: str, quote: bool) -> list[str]:
     with readable(path), open_text(path) as file:
-        quoting = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
-        return next(csv.reader(file, delimiter=delimiter, quoting=quoting), [])
+        return next(csv.reader(file, delimiter=delimiter, quoting=quoting(quote)), [])
 
 
 def _wrong_frames(path: Path, wrong: list[tuple[int, str]]) -> Iterator[pl.DataFrame]:
@@ -167,8 +167,7 @@ def json_frames(path: Path, schema: pa.Schema) -> Iterator[pl.DataFrame]:
     number = 0
     with readable(path), open_bytes(path) as file:
         for block in _blocks(file):
-            for frame in _json_block(block, number, path, schema):
-                yield frame
+            yield from _json_block(block, number, path, schema)
             number += block.count(b"\n")
 
 

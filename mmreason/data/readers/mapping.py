@@ -31,17 +31,24 @@ from mmreason.data.check import inside
 from mmreason.data.readers.rows import FORMATS, read_rows
 from mmreason.schema import DataError
 
-_ITEM = (
-    ["item_id", "item", "sku", "product_id", "product", "asin", "parent_asin", "article_id", "video_id", "movie_id", "news_id", "iid"]
-)
-_USER = ["user_id", "user", "userid", "uid", "customer_id", "customer", "visitor_id", "reviewer_id", "reviewer", "account_id"]
+_ITEM = [
+    *("item_id", "item", "sku", "product_id", "product", "asin", "parent_asin"),
+    *("article_id", "video_id", "movie_id", "news_id", "iid"),
+]
+_USER = [
+    *("user_id", "user", "userid", "uid", "customer_id", "customer", "visitor_id"),
+    *("reviewer_id", "reviewer", "account_id"),
+]
 
 FIELDS: dict[str, dict[str, list[str]]] = {
     "items": {
         "id": ["id", *_ITEM, "code", "handle"],
         "title": ["title", "name", "product_name", "item_name", "product_title", "headline"],
         "text": ["text", "description", "product_description", "body", "abstract", "summary"],
-        "images": ["images", "image", "image_url", "image_urls", "image_path", "image_paths", "picture", "pictures", "photo", "photos", "img", "cover", "main_image", "thumbnail"],
+        "images": [
+            *("images", "image", "image_url", "image_urls", "image_path", "image_paths", "picture"),
+            *("pictures", "photo", "photos", "img", "cover", "main_image", "thumbnail"),
+        ],
         "video": ["video", "video_url", "video_path", "clip"],
         "attributes": ["attributes"],
         "hidden": ["hidden"],

@@ -67,7 +67,9 @@ def _texts(path: Path | None) -> dict[str, str]:
     for row in csv_rows(path) if path else ():
         if not row.problem:
             if not {"title", "description"} <= set(row.record):
-                raise DataError(f"{path} has no columns title and description; it has {', '.join(row.record)}")
+                raise DataError(
+                    f"{path} has no columns title and description; it has {', '.join(row.record)}"
+                )
             title = plain_title(row.record["title"])
             texts[title] = "" if title in texts else row.record["description"].strip()
     return texts

@@ -8,7 +8,7 @@ import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Literal, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -52,9 +52,9 @@ class readable:
             raise DataError(f"{self.path} cannot be read: {error.strerror or error}") from None
 
 
-def open_bytes(path: Path) -> io.BufferedIOBase:
+def open_bytes(path: Path) -> BinaryIO:
     """A file's bytes, unzipped where its name ends in ``.gz``."""
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+    return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
 
 
 def open_text(path: Path, newline: str | None = "") -> io.TextIOWrapper:
@@ -83,6 +83,11 @@ def delimiter_of(path: Path) -> str:
     return next((sign for sign in ",;\t" if sign in header), ",")
 
 
+def quoting(quote: bool) -> Literal[0, 3]:
+    """The csv module's word for whether ``"`` encloses fields."""
+    return csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
+
+
 def csv_rows(
     path: Path, delimiter: str = ",", columns: Sequence[str] | None = None, quote: bool = True
 ) -> Iterator[Row]:
@@ -95,8 +100,7 @@ def csv_rows(
         quote: Whether ``"`` may enclose a field.
     """
     with open_text(path) as file:
-        quoting = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
-        reader = csv.DictReader(file, columns, delimiter=delimiter, quoting=quoting)
+        reader = csv.DictReader(file, columns, delimiter=delimiter, quoting=quoting(quote))
         number = 0
         while True:
             number += 1

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 import yaml
 
+from mmreason.cli import main
 from mmreason.config import CatalogueConfig, Config
 from mmreason.data.catalogue import Catalogue, ingest, read_catalogue
 from mmreason.schema import DataError
@@ -119,3 +120,11 @@ def test_two_candidates_are_asked_about(shop: Path) -> None:
     (shop / "more.csv").write_text("sku,name\n1,x\n")
     with pytest.raises(DataError, match=r"more\.csv, products\.csv may all be the items"):
         take(shop)
+
+
+def test_the_command_line_takes_the_readers_name(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = str(shop.parent / "run")
+    main(["ingest", "tables", "--root", str(shop), "--run_dir", run, "--catalogue.max_quarantined", "1"])
+    printed = capsys.readouterr()
+    assert "4 items read = 4 kept + 0 quarantined" in printed.out and "mapping.yaml" in printed.err
+    assert len(read_catalogue(Path(run, "catalogue")).interactions) == 2

@@ -204,7 +204,7 @@ def test_bad_media_leaves_the_item(run, tmp_path: Path) -> None:
 def test_media_of_a_duplicate_are_not_counted_twice(run, tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "good.jpg")
     record = {"id": "a", "title": "x", "images": ["good.jpg", "gone.jpg"]}
-    catalogue, quarantined, summary = run(items=[record, record])
+    _, quarantined, summary = run(items=[record, record])
     assert "2 items read = 1 kept + 1 quarantined; 3 media read = 1 kept + 2 quarantined" in summary
     assert [row["reason"] for row in quarantined] == ["missing file", "missing file", "duplicate id"]
 

@@ -62,7 +62,7 @@ def test_formats_agree(tmp_path: Path, ending: str) -> None:
 )
 def test_spellings_of_images(tmp_path: Path, images: Any, paths: list[str]) -> None:
     write(tmp_path / "items.jsonl", [{"id": "a", "images": images}])
-    assert list(read_folder(tmp_path).items)[0].record["images"] == paths
+    assert next(iter(read_folder(tmp_path).items)).record["images"] == paths
 
 
 def test_attribute_columns_and_parquet_structs(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_attribute_columns_and_parquet_structs(tmp_path: Path) -> None:
         "hidden.x": "y",
     }
     write(tmp_path / "items.parquet", [row])
-    record = list(read_folder(tmp_path).items)[0].record
+    record = next(iter(read_folder(tmp_path).items)).record
     assert record["attributes"] == {"material": ["wool"], "color": ["red", "blue"]} and record["hidden"] == {
         "x": ["y"]
     }
@@ -83,7 +83,7 @@ def test_parquet_maps(tmp_path: Path) -> None:
     kind = pa.map_(pa.string(), pa.list_(pa.string()))
     table = pa.table({"id": ["a"], "attributes": pa.array([[("color", ["red"])]], kind)})
     pq.write_table(table, tmp_path / "items.parquet")
-    assert list(read_folder(tmp_path).items)[0].record["attributes"] == {"color": ["red"]}
+    assert next(iter(read_folder(tmp_path).items)).record["attributes"] == {"color": ["red"]}
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_row_of_broken_bytes_does_not_take_the_others(tmp_path: Path) -> None:
 
 def test_unnamed_index_column_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "items.csv").write_text(",id,title\n0,a,x\n")
-    assert list(read_folder(tmp_path).items)[0].problem == ""
+    assert next(iter(read_folder(tmp_path).items)).problem == ""
 
 
 def test_what_cannot_be_read_at_all(tmp_path: Path) -> None:
