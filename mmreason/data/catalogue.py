@@ -211,7 +211,8 @@ def ingest(config: Config) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
     tables = READERS[settings.source](config)
-    remove(folder / "catalogue.json")  # a half-written catalogue must not look whole
+    for name in ("catalogue.json", "quarantine.jsonl"):  # a half-written catalogue must not look whole
+        remove(folder / name)
     downloads = Downloads(tables.media_root) if settings.allow_download else None
     media = Media(tables.media_root, downloads)
     quarantine = Quarantine(folder / "quarantine.jsonl")

@@ -82,7 +82,11 @@ class Staging:
         for writer in self._writers.values():
             writer.close()
         self._sql = duckdb.connect(
-            config={"memory_limit": MEMORY, "temp_directory": str(self.folder / "sort"), "threads": 2}
+            config={
+                "memory_limit": MEMORY,
+                "temp_directory": str(self.folder / "sort"),
+                "threads": min(os.cpu_count() or 1, 4),
+            }
         )
         self._sql.execute("SET enable_progress_bar = false")
         for kind in self.schemas:

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -25,7 +24,8 @@ from mmreason.schema import DataError
 NEWS = ("id", "category", "subcategory", "title", "text", "url", "title_entities", "abstract_entities")
 BEHAVIORS = ("impression_id", "user_id", "time", "history", "impressions")
 _TIME = "%m/%d/%Y %I:%M:%S %p"
-_LABELS = {"0": False, "1": True, "": False}
+Histories = dict[str, dict[str, tuple[float, Row]]]
+"""User → history → its earliest row and that row's time."""
 
 
 def read(config: Config) -> Tables:
@@ -77,39 +77,60 @@ def _entities(text: str) -> list[str]:
 
 
 def _interactions(paths: Iterable[Path]) -> Iterator[pl.DataFrame]:
-    histories: dict[str, dict[str, tuple[float, Row]]] = {}  # user → history → its earliest row
+    histories: Histories = {}
     rows = chain.from_iterable(_lines(path, BEHAVIORS) for path in paths)
-    for some in batches(rows, 10_000):
-        yield from row_frames(event for row in some for event in _impressions(row, histories))
+    for some in batches(rows, 2_000):
+        moments = [_read_behavior(row, histories) for row in some]
+        yield from row_frames(row for row in some if row.problem)
+        yield _events([(row, moment) for row, moment in zip(some, moments, strict=True) if not row.problem])
     yield from row_frames(
         click for user, known in sorted(histories.items()) for click in _history_clicks(user, known)
     )
 
 
-def _impressions(row: Row, histories: dict[str, dict[str, tuple[float, Row]]]) -> Iterator[Row]:
+def _read_behavior(row: Row, histories: Histories) -> float:
+    """The row's time, after remembering its history; a row whose time cannot be read gets a problem."""
     if row.problem:
-        yield row
-        return
+        return 0.0
     user, history = row.record["user_id"].strip(), row.record["history"].strip()
     try:
         moment = datetime.strptime(row.record["time"].strip(), _TIME).replace(tzinfo=UTC).timestamp()
     except ValueError:
-        yield Row(row.file, row.number, row.record, "time is not month/day/year hour:minute:second AM or PM")
-        return
+        row.problem = "time is not month/day/year hour:minute:second AM or PM"
+        return 0.0
     if history:
         known = histories.setdefault(user, {})
         if history not in known or moment < known[history][0]:
             known[history] = (moment, Row(row.file, row.number, {}))
-    base: dict[str, Any] = {"user_id": user, "timestamp": moment}
-    for shown in row.record["impressions"].split():
-        item, _, label = shown.rpartition("-") if "-" in shown else (shown, "", "")
-        event = base | {"item_id": item}
-        if label not in _LABELS:
-            yield Row(row.file, row.number, event, "impression is not marked -0 or -1")
-            continue
-        yield Row(row.file, row.number, event | {"event": "impression"})
-        if _LABELS[label]:
-            yield Row(row.file, row.number, event | {"event": "click"})
+    return moment
+
+
+def _events(rows: list[tuple[Row, float]]) -> pl.DataFrame:
+    """An impression for every article shown, and a click beside it for every one clicked."""
+    shown = pl.DataFrame(
+        {
+            "file": [row.file for row, _ in rows],
+            "row": [row.number for row, _ in rows],
+            "user_id": [_unicode(row.record["user_id"]) for row, _ in rows],
+            "timestamp": [moment for _, moment in rows],
+            "shown": [_unicode(row.record["impressions"]).split() for row, _ in rows],
+        },
+        schema_overrides={"shown": pl.List(pl.String), "row": pl.Int64},
+    )
+    shown = shown.explode("shown", empty_as_null=False)
+    label = pl.col("shown").str.extract(r"-([^-]*)$")
+    unmarked = "impression is not marked -0 or -1"
+    clicked = pl.when(label == "1").then(pl.lit(["impression", "click"])).otherwise(pl.lit(["impression"]))
+    return shown.select(
+        *("file", "row", "user_id", "timestamp"),
+        item_id=pl.col("shown").str.replace(r"-[^-]*$", ""),
+        problem=pl.when(~label.is_in(["0", "1"])).then(pl.lit(unmarked)),
+        event=clicked,
+    ).explode("event")
+
+
+def _unicode(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _history_clicks(user: str, known: dict[str, tuple[float, Row]]) -> Iterator[Row]:

@@ -56,7 +56,7 @@ reasons = st.builds(
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(items, max_size=3), st.lists(interactions, max_size=3), st.lists(reasons, max_size=3))
 def test_round_trip(
     tmp_path: Path, things: list[Item], clicks: list[Interaction], texts: list[Reason]
