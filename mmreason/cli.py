@@ -87,6 +87,12 @@ def parser(verb_asked: str = "") -> ArgumentParser:
     for name, text in help_texts.items():
         verb = ArgumentParser(exit_on_error=False, description=text)
         _add_config(verb)
+        if name == "ingest":
+            verb.add_argument(
+                "reader", nargs="?", help="catalogue.source, as in `ingest amazon --root folder`"
+            )
+            verb.add_argument("--root", type=str, help="catalogue.root")
+            verb.add_argument("--allow-download", action="store_true", help="catalogue.allow_download")
         if name == "run":
             verb.add_argument("--force", type=bool, default=False, help="do finished stages again")
         verbs.add_subcommand(name, verb, help=text)
@@ -102,11 +108,12 @@ def parser(verb_asked: str = "") -> ArgumentParser:
 
 
 def _dispatch(arguments: list[str]) -> None:
-    if len(arguments) > 1 and arguments[1].endswith((".yaml", ".yml")) and arguments[0] not in COMMANDS:
-        arguments = [arguments[0], "--config", *arguments[1:]]  # mmreason run configs/quickstart.yaml
-    if arguments[:1] == ["search"] and arguments[1:] and not arguments[1].startswith("-"):
+    verb = arguments[0] if arguments else ""
+    if arguments[1:] and arguments[1].endswith((".yaml", ".yml")) and (verb not in COMMANDS or _takes_config(verb)):
+        arguments = [verb, "--config", *arguments[1:]]  # mmreason run configs/quickstart.yaml
+    if verb == "search" and arguments[1:] and not arguments[1].startswith("-"):
         arguments = ["search", "--query", *arguments[1:]]  # mmreason search "red hoodie"
-    top = parser(arguments[0] if arguments else "")
+    top = parser(verb)
     try:
         parsed = top.parse_args(arguments)
     except ArgumentError as error:
@@ -119,6 +126,10 @@ def _dispatch(arguments: list[str]) -> None:
         print(_function(parsed.verb)(**vars(top.instantiate_classes(parsed)[parsed.verb])))
         return
     config = to_config(values)
+    if parsed.verb == "ingest":
+        config.catalogue.source = values.reader or config.catalogue.source
+        config.catalogue.root = values.root or config.catalogue.root
+        config.catalogue.allow_download |= values.allow_download
     if parsed.verb == "run":
         run(config, values.force)
     else:

@@ -12,17 +12,24 @@ class CatalogueConfig:
     """Where items and behaviours come from.
 
     Args:
-        source: Name of a reader: ``demo``, ``tables`` or ``magento``.
+        source: Name of a reader: ``demo``, ``tables``, ``magento``, ``amazon``, ``mind``, ``microlens``,
+            ``movielens`` or ``xrec``.
         root: Folder that the reader reads (``demo`` makes one itself).
+        mapping: YAML file that says which column is what (``tables`` only); empty guesses one and saves it.
+        texts: CSV of titles and descriptions to join by title (``movielens`` only).
+        allow_download: Fetch pictures and videos that are given by address, into ``<root>/downloads``.
         hidden: Attributes taken out of every text, so that only the picture can tell them.
         items_per_domain: Size of the made-up catalogue (``demo`` only).
         test_items: Share of item groups kept for testing.
         valid_items: Share of item groups kept for validation.
-        max_quarantined: The ingest fails if a larger share of rows than this is bad.
+        max_quarantined: The ingest fails if a larger share of rows than this is bad (duplicates do not count).
     """
 
     source: str = "demo"
     root: str = ""
+    mapping: str = ""
+    texts: str = ""
+    allow_download: bool = False
     hidden: list[str] = field(default_factory=list)
     items_per_domain: int = 120
     test_items: float = 0.2
@@ -70,7 +77,8 @@ class SimulateConfig:
     """Simulated shoppers with known tastes.
 
     Args:
-        users: How many shoppers; 0 takes interactions and reasons from the catalogue instead.
+        users: How many shoppers; 0 takes interactions and reasons from the catalogue instead. Left empty,
+            it is 200 for a catalogue that has neither, else 0.
         tastes: How many attribute values a shopper likes.
         history: Mean number of items in a history.
         noise: Share of the history drawn without regard to taste.
@@ -81,7 +89,7 @@ class SimulateConfig:
         valid_users: Share of shoppers kept for validation.
     """
 
-    users: int = 200
+    users: int | None = None
     tastes: int = 3
     history: int = 8
     noise: float = 0.15

@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from mmreason.config import Config
 from mmreason.data.balance import write_weights
+from mmreason.data.behaviours import aggregate
 from mmreason.data.catalogue import Catalogue, read_catalogue
 from mmreason.data.files import remove, remove_leftovers, whole_file
 from mmreason.schema import DataError, Interaction, Item, Reason, to_record
@@ -227,17 +228,17 @@ def history_before(interactions: Iterable[Interaction], reason: Reason) -> list[
 
     The target's time is that of the user's first interaction with the item. Interactions with the item
     itself are left out, and so is all that happened at that time or later; where a time is unknown (0),
-    only the item itself is left out.
+    only the item itself is left out. What is left is added up per item and event.
 
     Args:
         interactions: All of the user's.
         reason: The target.
     """
     interactions = list(interactions)
-    times = [i.timestamp for i in interactions if i.item_id == reason.item_id and i.timestamp > 0]
+    times = [i.first or i.timestamp for i in interactions if i.item_id == reason.item_id and i.timestamp > 0]
     limit = min(times, default=float("inf"))
     before = [i for i in interactions if i.item_id != reason.item_id and i.timestamp < limit]
-    return sorted(before, key=lambda interaction: interaction.timestamp)
+    return aggregate(sorted(before, key=lambda interaction: interaction.timestamp))
 
 
 def _write_kind(folder: Path, kind: str, samples: Iterator[Sample], size: int) -> Iterator[Shard]:
