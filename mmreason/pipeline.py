@@ -41,7 +41,7 @@ class Stage:
 
 STAGES = (
     Stage("ingest", "mmreason.data.catalogue:ingest", ("catalogue", "simulate"), ("catalogue",)),
-    Stage("pack", "mmreason.data.shards:pack", ("pack",), ("shards",)),
+    Stage("pack", "mmreason.data.shards:pack", ("pack",)),
     Stage("align", "mmreason.align.train:align", ("align",), ("align",)),
     Stage("embed", "mmreason.align.embed:embed", ("embed",)),
     Stage("train", "mmreason.reason.train:train", ("reason",), ("reason", "baseline")),

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 
 from mmreason.data.catalogue import Catalogue
 from mmreason.data.loader import ShardLoader, decode_item, decode_reason, item_samples, reason_samples
-from mmreason.data.shards import write_shards
 from mmreason.data.store import EmbeddingStore, StoreWriter, content_hash
 from mmreason.schema import DataError, Item, item_key
 
@@ -34,7 +33,7 @@ def ids_of(items: list[Any]) -> list[str]:
 def packed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     root = tmp_path_factory.mktemp("packed")
     catalogue = packing.make_catalogue(root / "media", items=41)
-    write_shards(catalogue, root / "shards", 9)
+    packing.pack(catalogue, root / "shards", 9)
     return root / "shards", list(catalogue.items)
 
 
@@ -63,7 +62,7 @@ def test_one_pass_gives_each_sample_once(
 
 
 def test_more_readers_than_samples(tmp_path: Path) -> None:
-    write_shards(packing.make_catalogue(tmp_path / "media", items=3), tmp_path, 9)
+    packing.pack(packing.make_catalogue(tmp_path / "media", items=3), tmp_path, 9)
     shares = [ids_of(list(item_samples(tmp_path, rank=rank, world_size=5, workers=2))) for rank in range(5)]
     assert [len(share) for share in shares] == [1, 1, 1, 0, 0]
     assert len({one for share in shares for one in share}) == 3
@@ -108,14 +107,14 @@ def test_training_ranks_give_equal_full_batches(packed: tuple[Path, list[str]], 
 
 def test_training_leaves_out_another_rest_of_a_lone_shard(tmp_path: Path) -> None:
     catalogue = packing.make_catalogue(tmp_path / "media", items=11)
-    write_shards(catalogue, tmp_path, 20)
+    packing.pack(catalogue, tmp_path, 20)
     loader = ShardLoader(tmp_path, "items", batch_size=4, collate=ids_of, shuffle=4, endless=True)
     seen = {one for batch in islice(loader, 20) for one in batch}
     assert seen == set(catalogue.items)
 
 
 def test_training_with_less_than_a_batch_a_rank_goes_through_it_again(tmp_path: Path) -> None:
-    write_shards(packing.make_catalogue(tmp_path / "media", items=5), tmp_path, 2)
+    packing.pack(packing.make_catalogue(tmp_path / "media", items=5), tmp_path, 2)
     seen: Counter[str] = Counter()
     for rank in range(2):
         loader = ShardLoader(
@@ -267,7 +266,7 @@ def test_bad_samples_are_counted(
     workers: int,
 ) -> None:
     catalogue = packing.make_catalogue(tmp_path / "media", items=41)
-    write_shards(catalogue, tmp_path, 9)
+    packing.pack(catalogue, tmp_path, 9)
     rewrite(tmp_path / "items-000001.tar", fault)
     loader = ShardLoader(tmp_path, "items", batch_size=4, collate=ids_of, workers=workers)
     with caplog.at_level(logging.WARNING):
@@ -297,7 +296,7 @@ def cut(path: Path, share: float) -> None:
 def test_broken_shards_are_counted(
     tmp_path: Path, damage: Callable[[Path], None], cause: str, workers: int
 ) -> None:
-    write_shards(packing.make_catalogue(tmp_path / "media", items=41), tmp_path, 9)
+    packing.pack(packing.make_catalogue(tmp_path / "media", items=41), tmp_path, 9)
     damage(tmp_path / "items-000001.tar")
     options: dict[str, Any] = {"batch_size": 4, "collate": ids_of, "workers": workers}
     loader = ShardLoader(tmp_path, "items", max_skip_fraction=0.5, **options)
@@ -314,7 +313,7 @@ def test_a_cut_anywhere_never_loses_count(
     tmp_path_factory: pytest.TempPathFactory, share: float, workers: int
 ) -> None:
     folder = tmp_path_factory.mktemp("cut")
-    write_shards(packing.make_catalogue(folder / "media", items=6), folder, 6)
+    packing.pack(packing.make_catalogue(folder / "media", items=6), folder, 6)
     cut(folder / "items-000000.tar", share)
     loader = ShardLoader(folder, "items", batch_size=4, collate=ids_of, max_skip_fraction=1, workers=workers)
     seen = [one for batch in loader for one in batch]
@@ -323,7 +322,7 @@ def test_a_cut_anywhere_never_loses_count(
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_training_fills_the_gaps_of_bad_samples(tmp_path: Path, workers: int) -> None:
-    write_shards(packing.make_catalogue(tmp_path / "media", items=41), tmp_path, 9)
+    packing.pack(packing.make_catalogue(tmp_path / "media", items=41), tmp_path, 9)
     rewrite(tmp_path / "items-000001.tar", bad_json)
     loader = ShardLoader(tmp_path, "items", batch_size=4, collate=ids_of, workers=workers, even=True)
     batches = list(loader)
@@ -332,7 +331,7 @@ def test_training_fills_the_gaps_of_bad_samples(tmp_path: Path, workers: int) ->
 
 
 def test_reasons_with_bad_fields_are_skipped(tmp_path: Path) -> None:
-    write_shards(packing.make_catalogue(tmp_path / "media", users=11), tmp_path, 9)
+    packing.pack(packing.make_catalogue(tmp_path / "media", users=11), tmp_path, 9)
     whole = list(reason_samples(tmp_path, "train"))
     assert len(whole) == 22 and all(sample.user.history for sample in whole[1::2])
 
@@ -364,7 +363,7 @@ def test_wrong_arguments(packed: tuple[Path, list[str]], tmp_path: Path) -> None
         ShardLoader(packed[0], "items", rank=2, world_size=2, **options)
     catalogue = packing.make_catalogue(tmp_path / "media")
     catalogue.reasons.clear()
-    write_shards(catalogue, tmp_path)
+    packing.pack(catalogue, tmp_path)
     assert list(reason_samples(tmp_path, "valid")) == []
     assert list(ShardLoader(tmp_path, "reasons-valid", even=True, **options)) == []
     with pytest.raises(DataError, match="no samples of kind reasons-train"):
@@ -410,7 +409,7 @@ def test_any_id_goes_through(tmp_path_factory: pytest.TempPathFactory, ids: list
     folder = tmp_path_factory.mktemp("ids")
     (folder / "a.jpg").write_bytes(b"picture")
     items = {one: Item(one, title=one, images=["a.jpg"]) for one in ids}
-    manifest = write_shards(Catalogue(items, [], [], folder), folder / "shards", 5)
+    manifest = packing.pack(Catalogue(items, [], [], folder), folder / "shards", 5)
     assert not manifest.skipped
     read = list(item_samples(folder / "shards"))
     assert ids_of(read) == ids and all(item.images == [b"picture"] and item.title == item.id for item in read)

@@ -16,7 +16,7 @@ import webdataset
 from mmreason.config import Config
 from mmreason.data import catalogue as catalogues
 from mmreason.data.loader import item_samples, reason_samples
-from mmreason.data.shards import history_before, pack, read_manifest, verify_shards, write_shards
+from mmreason.data.shards import history_before, pack, read_manifest, verify_shards
 from mmreason.schema import DataError, Interaction, Item, Reason
 
 
@@ -52,7 +52,7 @@ def test_pack_writes_shards_that_give_the_catalogue_back(tmp_path: Path) -> None
 
 def test_stock_webdataset_reads_the_shards(tmp_path: Path) -> None:
     catalogue = packing.make_catalogue(tmp_path / "media")
-    write_shards(catalogue, tmp_path / "shards", 8)
+    packing.pack(catalogue, tmp_path / "shards", 8)
     paths = sorted(str(path) for path in (tmp_path / "shards").glob("items-*.tar"))
     samples = list(webdataset.WebDataset(paths, shardshuffle=False))
     assert [json.loads(sample["json"])["id"] for sample in samples] == list(catalogue.items)
@@ -62,11 +62,11 @@ def test_stock_webdataset_reads_the_shards(tmp_path: Path) -> None:
 
 
 def test_same_catalogue_same_bytes(tmp_path: Path) -> None:
-    write_shards(packing.make_catalogue(tmp_path / "a"), tmp_path / "one", 7)
+    packing.pack(packing.make_catalogue(tmp_path / "a"), tmp_path / "one", 7)
     time.sleep(1.1)  # a tar's times are whole seconds
     again = packing.make_catalogue(tmp_path / "b")
-    write_shards(again, tmp_path / "two", 3)
-    write_shards(again, tmp_path / "two", 7)  # fewer shards: the old ones go
+    packing.pack(again, tmp_path / "two", 3)
+    packing.pack(again, tmp_path / "two", 7)  # fewer shards: the old ones go
     assert packing.contents(tmp_path / "one") == packing.contents(tmp_path / "two")
     with tarfile.open(tmp_path / "one" / "items-000000.tar") as tar:
         assert {(m.mtime, m.uid, m.gid, m.uname, m.gname) for m in tar} == {(0, 0, 0, "", "")}
@@ -99,7 +99,7 @@ def test_missing_media_and_items_are_counted_and_left_out(tmp_path: Path) -> Non
     catalogue.items[ids[2]].images = ["folder", "../outside.jpg", "2-0.JPG"]
     catalogue.items["\ud800"] = Item("\ud800")
     catalogue.reasons.append(Reason("u0", "gone", "Because."))
-    manifest = write_shards(catalogue, tmp_path / "shards", 8)
+    manifest = packing.pack(catalogue, tmp_path / "shards", 8)
     assert manifest.skipped == {
         "item id is empty or not Unicode": 1,
         "media file empty": 1,
@@ -123,7 +123,7 @@ def test_odd_extensions(tmp_path: Path) -> None:
     for name in [*names, "clip.json"]:
         (tmp_path / name).write_bytes(name.encode())
     item = Item("x", images=names, video="clip.json")
-    write_shards(catalogues.Catalogue({"x": item}, [], [], tmp_path), tmp_path / "shards")
+    packing.pack(catalogues.Catalogue({"x": item}, [], [], tmp_path), tmp_path / "shards")
     with tarfile.open(tmp_path / "shards" / "items-000000.tar") as tar:
         ends = ["json", "0.jpeg", "1.bin", "2.webp", "3.bin", "4.bin", "5.bin", "bin"]
         assert tar.getnames() == [f"x.{end}" for end in ends]
@@ -137,11 +137,11 @@ def test_a_kill_at_any_sync_of_a_pack(tmp_path: Path) -> None:
 
 def test_kills_at_random_moments_of_a_pack(tmp_path: Path) -> None:
     catalogue = packing.make_catalogue(tmp_path / "media", items=150)
-    write_shards(catalogue, tmp_path / "whole", 2)
+    packing.pack(catalogue, tmp_path / "whole", 2)
     code = (
         "import sys, packing; from pathlib import Path; root = Path(sys.argv[1]);"
         "catalogue = packing.make_catalogue(root / 'media', items=150); print('ready', flush=True);"
-        "[packing.write_shards(catalogue, root / 'shards', 2) for _ in range(1000)]"
+        "[packing.packing.pack(catalogue, root / 'shards', 2) for _ in range(1000)]"
     )
     rng = random.Random(0)
     environment = {**os.environ, "PYTHONPATH": str(Path(packing.__file__).parent)}
@@ -154,7 +154,7 @@ def test_kills_at_random_moments_of_a_pack(tmp_path: Path) -> None:
         child.kill()
         assert child.wait() == -signal.SIGKILL
         child.stdout.close()
-    write_shards(catalogue, tmp_path / "shards", 2)
+    packing.pack(catalogue, tmp_path / "shards", 2)
     assert packing.contents(tmp_path / "shards") == packing.contents(tmp_path / "whole")
 
 
@@ -171,7 +171,7 @@ def test_a_full_disk_keeps_finished_shards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     catalogue = packing.make_catalogue(tmp_path / "media")
-    write_shards(catalogue, tmp_path / "whole", 8)
+    packing.pack(catalogue, tmp_path / "whole", 8)
     sync, left = os.fsync, [number]
 
     def full(handle: int) -> None:
@@ -180,12 +180,12 @@ def test_a_full_disk_keeps_finished_shards(
         left[0] -= 1
         sync(handle)
 
-    write_shards(catalogue, tmp_path / "shards", 20)
+    packing.pack(catalogue, tmp_path / "shards", 20)
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(
         DataError, match=r"(tar|json): cannot be written \(No space left on device\)"
     ) as caught:
-        write_shards(catalogue, tmp_path / "shards", 8)
+        packing.pack(catalogue, tmp_path / "shards", 8)
     assert "\n" not in str(caught.value)
     monkeypatch.undo()
     found, whole = packing.contents(tmp_path / "shards"), packing.contents(tmp_path / "whole")
@@ -193,12 +193,12 @@ def test_a_full_disk_keeps_finished_shards(
     with pytest.raises(DataError, match="did not finish"):  # what an earlier pack promised no longer holds
         read_manifest(tmp_path / "shards")
     (tmp_path / "shards" / ".tmp-items-000099.tar").write_bytes(b"of a killed, larger pack")
-    write_shards(catalogue, tmp_path / "shards", 8)
+    packing.pack(catalogue, tmp_path / "shards", 8)
     assert packing.contents(tmp_path / "shards") == whole
 
 
 def test_verify_names_the_bad_shard(tmp_path: Path) -> None:
-    write_shards(packing.make_catalogue(tmp_path / "media"), tmp_path, 8)
+    packing.pack(packing.make_catalogue(tmp_path / "media"), tmp_path, 8)
     path = tmp_path / "items-000001.tar"
     data = path.read_bytes()
     path.write_bytes(data[:600] + bytes([data[600] ^ 1]) + data[601:])
@@ -223,7 +223,7 @@ def test_verify_names_the_bad_shard(tmp_path: Path) -> None:
     ],
 )
 def test_a_corrupt_manifest_is_refused(tmp_path: Path, edit) -> None:
-    write_shards(packing.make_catalogue(tmp_path / "media"), tmp_path, 8)
+    packing.pack(packing.make_catalogue(tmp_path / "media"), tmp_path, 8)
     path = tmp_path / "manifest.json"
     record = json.loads(path.read_text())
     edit(record)
@@ -246,4 +246,4 @@ def test_nothing_to_pack(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no items"):
         pack(config)
     with pytest.raises(DataError, match="shard_size"):
-        write_shards(packing.make_catalogue(tmp_path / "media"), tmp_path / "shards", 0)
+        packing.pack(packing.make_catalogue(tmp_path / "media"), tmp_path / "shards", 0)
