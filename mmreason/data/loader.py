@@ -184,7 +184,7 @@ class BatchLoader:
         self._cursor = _Cursor(epoch, drawn, int(state["of_pool"]))
         skipped = Counter({(cause, shard): int(n) for cause, shard, n in state["skipped"]})
         samples, kept, repeated = (int(state[name]) for name in ("samples", "kept", "repeated"))
-        self._tally = _Tally(samples, kept, repeated, skipped)
+        self._tally = self._shown = _Tally(samples, kept, repeated, skipped)
 
     def _plan(self, cursor: _Cursor, after: deque[_Cursor]) -> Iterator[list[Place]]:
         """Batches of places; for each the cursor that holds once it was given is put into ``after``."""

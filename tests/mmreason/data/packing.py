@@ -95,7 +95,7 @@ def killed_at_sync(number: int, work: Callable[[], object]) -> bool:
 
 
 def kill_packs(folder: Path) -> int:
-    write_catalogue(make_catalogue(folder / "media"), folder / "catalogue")
+    write_catalogue(make_catalogue(folder / "media", items=10, users=1), folder / "catalogue")
     write_shards(folder / "catalogue", folder / "whole", 6)
     expected = contents(folder / "whole")
     kills = 0
