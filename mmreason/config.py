@@ -105,7 +105,7 @@ class PackConfig:
     """Shards.
 
     Args:
-        shard_size: Samples per tar.
+        shard_size: Mean number of samples per tar.
     """
 
     shard_size: int = 256
@@ -390,7 +390,7 @@ class Config:
         seed: Seed of every random choice.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         dtype: ``auto``, ``fp32`` or ``bf16``.
-        workers: Loader worker processes.
+        workers: Loader worker processes; pack writes with as many, or with one a core if 0.
     """
 
     run_dir: str = "runs/quickstart"

@@ -8,11 +8,11 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmreason.config import BalanceConfig
-from mmreason.data.catalogue import Catalogue
 from mmreason.data.files import whole_file
 from mmreason.schema import Interaction, Item, Reason
 
@@ -46,12 +46,24 @@ def balance_weights(
         [0.75, 0.75, 1.5]
     """
     activity = Counter(i.user_id for i in interactions)
-    keys: list[tuple[float, list[Hashable]]] = [
-        (balance.items, [items[r.item_id].group for r in reasons]),
-        (balance.users, [activity_group(activity[r.user_id]) for r in reasons]),
-        (balance.domains, [items[r.item_id].domain for r in reasons]),
+    return _weights(
+        [items[r.item_id].group for r in reasons],
+        [activity[r.user_id] for r in reasons],
+        [items[r.item_id].domain for r in reasons],
+        balance,
+    )
+
+
+def _weights(
+    groups: Sequence[str], activity: Sequence[int], domains: Sequence[str], balance: BalanceConfig
+) -> list[float]:
+    """Of each reason: its item's group, how much its user did and its item's domain to its weight."""
+    keys: list[tuple[float, Sequence[Hashable]]] = [
+        (balance.items, groups),
+        (balance.users, [activity_group(n) for n in activity]),
+        (balance.domains, domains),
     ]
-    weights = [1.0] * len(reasons)
+    weights = [1.0] * len(groups)
     for power, names in keys:
         counts = Counter(names)
         weights = [w * counts[name] ** -power for w, name in zip(weights, names, strict=True)]
@@ -64,20 +76,26 @@ def activity_group(interactions: int) -> str:
     return next((name for most, name in ACTIVITY if interactions <= most), "most")
 
 
-def write_weights(catalogue: Catalogue, folder: Path, balance: BalanceConfig) -> str:
+def write_weights(catalogue: Path, folder: Path, balance: BalanceConfig) -> str:
     """Write ``weights.parquet`` beside the shards' manifest: user_id, item_id, weight of every training reason.
 
-    The file's own metadata states the powers; the same catalogue gives the same bytes.
+    The file's own metadata states the powers; the same catalogue gives the same bytes. Memory holds the training
+    reasons' keys, not the catalogue.
+
+    Args:
+        catalogue: Folder that :func:`mmreason.data.catalogue.ingest` wrote.
+        folder: The shards'.
+        balance: The powers.
 
     Returns:
         What was weighted, and the effective share of the sample, (sum w)² / (n sum w²).
     """
-    reasons = [r for r in catalogue.reasons if r.split == "train" and r.item_id in catalogue.items]
-    weights = balance_weights(reasons, catalogue.items, catalogue.interactions, balance)
+    reasons = _training_reasons(catalogue)
+    weights = _weights(*(reasons[name].to_list() for name in ("group", "activity", "domain")), balance)
     table = pa.table(
         {
-            "user_id": pa.array([r.user_id for r in reasons], pa.string()),
-            "item_id": pa.array([r.item_id for r in reasons], pa.string()),
+            "user_id": pa.array(reasons["user_id"], pa.string()),
+            "item_id": pa.array(reasons["item_id"], pa.string()),
             "weight": pa.array(weights, pa.float64()),
         }
     ).replace_schema_metadata({"balance": json.dumps(asdict(balance), sort_keys=True)})
@@ -87,6 +105,22 @@ def write_weights(catalogue: Catalogue, folder: Path, balance: BalanceConfig) ->
         return "weights of no training reasons"
     effective = sum(weights) ** 2 / (len(weights) * sum(w * w for w in weights))
     return f"weights {min(weights):.2f} to {max(weights):.2f}, effective sample {effective:.0%}"
+
+
+def _training_reasons(catalogue: Path) -> pl.DataFrame:
+    """user_id, item_id, the item's group and domain, and the user's number of interactions, in the table's order."""
+    items = pl.scan_parquet(catalogue / "items.parquet").select("id", "group", "domain")
+    interactions = pl.scan_parquet(catalogue / "interactions.parquet")
+    reasons = pl.scan_parquet(catalogue / "reasons.parquet", row_index_name="place")
+    return (
+        reasons.filter(pl.col("split") == "train")
+        .select("place", "user_id", "item_id")
+        .join(items, left_on="item_id", right_on="id")
+        .join(interactions.group_by("user_id").agg(pl.len().alias("activity")), on="user_id", how="left")
+        .with_columns(pl.col("activity").fill_null(0))
+        .sort("place")
+        .collect(engine="streaming")
+    )
 
 
 def read_weights(folder: Path) -> dict[tuple[str, str], float]:

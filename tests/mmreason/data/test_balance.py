@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mmreason.config import BalanceConfig
 from mmreason.data.balance import activity_group, balance_weights, read_weights, write_weights
-from mmreason.data.catalogue import Catalogue
+from mmreason.data.catalogue import Catalogue, write_catalogue
 from mmreason.schema import Interaction, Item, Reason
 
 ITEMS = {name: Item(name, domain="shop" if name < "c" else "news") for name in "abcd"}
@@ -52,7 +52,8 @@ def test_written_beside_the_manifest(tmp_path: Path) -> None:
         Reason("v", "b", ""),
         Reason("w", "c", "", split="test"),
     ]
-    catalogue = Catalogue(ITEMS, [], reasons, tmp_path)
+    catalogue = tmp_path / "catalogue"
+    write_catalogue(Catalogue(ITEMS, [], reasons, tmp_path), catalogue)
     summary = write_weights(catalogue, tmp_path, BalanceConfig())
     first = (tmp_path / "weights.parquet").read_bytes()
     assert write_weights(catalogue, tmp_path, BalanceConfig()) == summary and "effective sample" in summary
