@@ -17,7 +17,10 @@ from mmreason.schema import DataError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("mmreason.align.search:search", "items nearest to a text, a picture or a video"),
-    "export-embeddings": ("mmreason.data.export:export_embeddings", "the embedding store as Parquet or NumPy"),
+    "export-embeddings": (
+        "mmreason.data.export:export_embeddings",
+        "the embedding store as Parquet or NumPy",
+    ),
     "align-users": (
         "mmreason.align.train_users:align_users",
         "train the user tower on what users took next",
@@ -109,7 +112,11 @@ def parser(verb_asked: str = "") -> ArgumentParser:
 
 def _dispatch(arguments: list[str]) -> None:
     verb = arguments[0] if arguments else ""
-    if arguments[1:] and arguments[1].endswith((".yaml", ".yml")) and (verb not in COMMANDS or _takes_config(verb)):
+    if (
+        arguments[1:]
+        and arguments[1].endswith((".yaml", ".yml"))
+        and (verb not in COMMANDS or _takes_config(verb))
+    ):
         arguments = [verb, "--config", *arguments[1:]]  # mmreason run configs/quickstart.yaml
     if verb == "search" and arguments[1:] and not arguments[1].startswith("-"):
         arguments = ["search", "--query", *arguments[1:]]  # mmreason search "red hoodie"

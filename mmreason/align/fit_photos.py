@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from mmreason.align.losses import contrastive_loss
+from mmreason.align.losses import Gathered, info_nce
 from mmreason.align.model import AlignModel, Head, fuse
-from mmreason.align.train import cosine
+from mmreason.align.schedule import cosine
 from mmreason.schema import DataError
 
 
@@ -191,16 +191,16 @@ def _loss(
 ) -> Tensor:
     product = data.product[rows]
     assert data.group is not None
-    same = data.group[product][:, None] == data.group[product]
+    gathered = Gathered.of(data.group[product][:, None] + 1, local=False)  # code 0 would mean none
     valid = torch.ones(len(rows), dtype=torch.bool)
     image = heads["image"](_view(photos, rows, generator))
     text = heads["text"](_view(texts, product, generator))
-    loss = contrastive_loss(image, text, scale, same, valid)
+    loss = info_nce(image, text, scale, valid=valid, gathered=gathered)
     if not pictures:
         return loss
     own = heads["image"](_view(pictures[0], product, generator))
     fused = fuse({"image": own, "text": text}, {"image": valid, "text": valid})
-    return (loss + contrastive_loss(image, fused, scale, same, valid)) / 2
+    return (loss + info_nce(image, fused, scale, valid=valid, gathered=gathered)) / 2
 
 
 def _view(values: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:

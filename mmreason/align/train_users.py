@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from mmreason.align.train import cosine
+from mmreason.align.schedule import cosine
 from mmreason.align.users import NUMBERS, Histories, UserTower, before_last, histories, known_steps
 from mmreason.checkpoint import write_json
 from mmreason.config import Config

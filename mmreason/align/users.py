@@ -146,9 +146,10 @@ class UserTower(nn.Module):
         # Where sizes agree the items start as what they are in the shared space.
         self.skip = nn.Identity() if content == width else nn.Linear(content, width)
         if config.adapt_items:
-            self.adapter = nn.Sequential(nn.Linear(content, width), nn.GELU(), nn.Linear(width, width))
-            nn.init.zeros_(self.adapter[2].weight)
-            nn.init.zeros_(self.adapter[2].bias)
+            last = nn.Linear(width, width)
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+            self.adapter = nn.Sequential(nn.Linear(content, width), nn.GELU(), last)
             self.residual = nn.Embedding(len(known) + 1, width, padding_idx=0)
             nn.init.zeros_(self.residual.weight)
         self.item_dropout = nn.Dropout(config.dropout)

@@ -91,7 +91,8 @@ def write_weights(catalogue: Path, folder: Path, balance: BalanceConfig) -> str:
         What was weighted, and the effective share of the sample, (sum w)² / (n sum w²).
     """
     reasons = _training_reasons(catalogue)
-    weights = _weights(*(reasons[name].to_list() for name in ("group", "activity", "domain")), balance)
+    groups, activity, domains = (reasons[name].to_list() for name in ("group", "activity", "domain"))
+    weights = _weights(groups, activity, domains, balance)
     table = pa.table(
         {
             "user_id": pa.array(reasons["user_id"], pa.string()),

@@ -47,7 +47,7 @@ def next_item_ranks(
         scores = np.array(score(users), dtype=np.float64)
         if np.isnan(scores).any():
             raise DataError(f"the score of user {users[np.isnan(scores).any(1)][0]} is not a number")
-        for row, user in enumerate(users):
+        for row, user in enumerate(users.tolist()):
             target, line = targets[user], scores[row]
             if among is not None and not among[target]:
                 raise DataError(f"the target of user {user} is not among the ranked items")

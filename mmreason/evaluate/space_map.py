@@ -103,8 +103,10 @@ def draw_map(
         if texts is not None:
             for point, text, color in zip(points, texts, colors, strict=True):
                 axes.plot(*zip(point, text, strict=True), color=color, alpha=0.3, linewidth=0.9, zorder=1)
-            axes.scatter(*texts.T, c=colors, s=18, alpha=0.8, linewidths=0, zorder=2)
-        axes.scatter(*points.T, c=colors, s=30, marker="s", alpha=0.9, linewidths=0, zorder=3)
+            axes.scatter(texts[:, 0], texts[:, 1], c=colors, s=18, alpha=0.8, linewidths=0, zorder=2)
+        axes.scatter(
+            points[:, 0], points[:, 1], c=colors, s=30, marker="s", alpha=0.9, linewidths=0, zorder=3
+        )
         unreadable = _thumbnails(axes, items, points, colors)
         _legend(axes, legend, texts is not None)
         axes.set(xticks=[], yticks=[], xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
