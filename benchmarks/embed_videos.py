@@ -81,7 +81,7 @@ def main(
     exact = normalize(video.encode(common))
     bars.check("smallest cosine, fp32", float(cosine_similarity(exact, theirs).min()), 0.999, form=".5f")
     video.to(dtype=torch.bfloat16)
-    with GuardedPool(video.preprocessing, workers=workers, timeout=120) as pool:
+    with GuardedPool(video.preprocessing, workers=workers, timeout=600) as pool:
         list(pool.map(common[:workers]))  # warm
         started = time.perf_counter()
         ours, spent = run_ours(video, pool, common, batch)
@@ -191,6 +191,9 @@ def run_ours(
             ready = time.perf_counter()
             if not chunk:
                 break
+            for clip in chunk:
+                if isinstance(clip, MediaError):  # every one of these was read before
+                    raise clip
             vectors.append(video(video.collate(chunk)))
             spent["waiting for frames"] += ready - started
             spent["model"] += time.perf_counter() - ready
