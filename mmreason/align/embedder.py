@@ -168,7 +168,7 @@ class Embedder:
         vectors = arrays["fused"]
         if not normalize:
             present = np.sum([*masks.values()], axis=0)[:, None]
-            vectors = np.sum([arrays[m] for m in MODALITIES], axis=0) / np.maximum(present, 1)
+            vectors = np.sum([arrays[m] for m in masks], axis=0) / np.maximum(present, 1)
         vectors = quantise(shorten(vectors, truncate_dim, normalize), precision)
         return vectors[0] if single else vectors
 

@@ -50,7 +50,7 @@ def push(
     embedder: Embedder, repo: str, *, private: bool = False, revision: str | None = None, api: Any = None
 ) -> str:
     """Upload a checkpoint's three files in one commit; see :meth:`Embedder.push_to_hub`."""
-    from huggingface_hub import HfApi
+    from huggingface_hub import CommitOperationAdd, HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     config = embedder.model.config
@@ -64,16 +64,14 @@ def push(
     api = api or HfApi(library_name="mmreason")
     with tempfile.TemporaryDirectory() as folder:
         embedder.save_pretrained(folder)
+        files = sorted(Path(folder).iterdir())
+        operations = [CommitOperationAdd(file.name, file) for file in files]
         try:
             api.create_repo(repo, private=private, exist_ok=True)
             if revision:
                 api.create_branch(repo, branch=revision, exist_ok=True)
-            commit = api.upload_folder(
-                repo_id=repo,
-                folder_path=folder,
-                revision=revision,
-                commit_message="Upload alignment model",
-                allow_patterns=["config.json", "model.safetensors", "README.md"],
+            commit = api.create_commit(
+                repo, operations, revision=revision, commit_message="Upload alignment model"
             )
         except (HfHubHTTPError, HFValidationError, OSError) as error:
             first = (str(error).splitlines() or [type(error).__name__])[0]

