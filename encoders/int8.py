@@ -59,7 +59,9 @@ class Int8Linear(nn.Module):
 
 def is_fast() -> bool:
     """Whether this CPU multiplies 8-bit integers exactly and at several times the rate of fp32."""
-    supported = getattr(torch.cpu, "_is_vnni_supported", getattr(torch.cpu, "_is_avx512_vnni_supported", None))
+    supported = getattr(
+        torch.cpu, "_is_vnni_supported", getattr(torch.cpu, "_is_avx512_vnni_supported", None)
+    )
     return bool(supported and supported() and hasattr(torch.ops.onednn, "qlinear_pointwise"))
 
 

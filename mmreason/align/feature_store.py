@@ -116,7 +116,7 @@ def _collect(config: Config, writing: tuple | None) -> Rows:
             rows.hashes.append(digest)
             codes.append(item_codes(item, config.align.mask))
             train.append(item.split == "train")
-            if writing and writing[0].done.get(item.id) != digest:
+            if writing and not writing[0].has(item.id, digest):
                 part.append(item)
                 hashes.append(digest)
             if len(part) == config.embed.part_size:

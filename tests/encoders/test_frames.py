@@ -27,6 +27,7 @@ def sample(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> C
         monkeypatch.setattr(frame_readers, "_with_decord", lambda *_: None)
     elif request.param == "decord":
         pytest.importorskip("decord")
+        monkeypatch.setattr(frame_readers, "_suits_decord", lambda *_: True)
         monkeypatch.setattr(frame_readers, "_with_av", lambda *_: pytest.fail("decord did not read the file"))
 
     def call(path: Path, *args: object, **options: object) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ import torch.nn.functional as F
 
 from encoders import MediaError
 from mmreason import DataError, Embedder, Item
-from mmreason.align.embed import embed
 from mmreason.align.model import MODALITIES, AlignModel, fuse
 from mmreason.checkpoint import load_tensors, save_tensors
 from mmreason.config import AlignConfig, Config
@@ -73,36 +71,6 @@ def test_store_holds_the_embedders_vectors(tiny_run: Config) -> None:
     assert store.ids == [item.id for item in items]
     embedder = Embedder.from_pretrained(tiny_run.path("align"), device="cpu", dtype="fp32")
     assert np.abs(store.get("fused", store.ids[:5]) - embedder.encode(items[:5])).max() < 2e-3  # float16
-
-
-def test_embed_goes_on_where_it_was_and_keeps_going_over_bad_media(
-    tiny_run: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import shutil
-
-    config = replace(tiny_run, run_dir=str(tmp_path))
-    for name in ("align", "shards"):
-        shutil.copytree(tiny_run.path(name), config.path(name))
-    seen: list[int] = []
-    real = Embedder.embed
-
-    def broken(self: Embedder, items: list[Item], *args: object) -> object:
-        seen.append(len(items))
-        if len(seen) == 1:
-            items[0].images = [b"no picture"]
-        return real(self, items, *args)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Embedder, "embed", broken)
-    summary = embed(config)
-    assert "1 media unreadable" in summary
-    row = json.loads(config.path("embed", "quarantine.jsonl").read_text())
-    store = EmbeddingStore.open(config.path("embed"))
-    assert row["item_id"] == store.ids[0] and row["modality"] == "image"
-    assert not store.mask("image", [store.ids[0]])[0] and store.mask("text", [store.ids[0]])[0]
-    seen.clear()
-    embed(config)
-    # Only the item whose bytes differ from those embedded is done again.
-    assert sum(seen) <= 1
 
 
 def test_a_checkpoint_of_another_shape_is_named(tiny_run: Config, tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_mistakes_in_the_rule_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="'moon'"):
         split_rule(Config(split=SplitConfig("moon"), simulate=SimulateConfig(users=0)))
     with pytest.raises(DataError, match="simulate"):
-        split_rule(Config(split=SplitConfig("time")))
+        split_rule(Config(split=SplitConfig("time"), simulate=SimulateConfig(users=10)))
     (tmp_path / "split.json").write_text("{")
     with pytest.raises(DataError, match="damaged"):
         read_split_rule(tmp_path)
