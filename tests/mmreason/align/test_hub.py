@@ -87,7 +87,11 @@ class _Hub(BaseHTTPRequestHandler):
             for line in map(json.loads, body.splitlines()):
                 if line["key"] == "file":
                     self.files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
-            reply = {"commitUrl": "http://hub/org/name/commit/1", "commitOid": "1", "success": True}
+            reply = {
+                "commitUrl": f"http://{self.headers['Host']}/org/name/commit/1",
+                "commitOid": "1",
+                "success": True,
+            }
         elif "/validate-yaml" in self.path:
             reply = {"errors": [], "warnings": []}
         self.send_response(403 if self.refuse else 200)
@@ -107,7 +111,7 @@ def test_published_files_make_the_same_embedder(config: AlignConfig, tmp_path: P
     threading.Thread(target=server.serve_forever, daemon=True).start()
     api = HfApi(endpoint=f"http://127.0.0.1:{server.server_port}", token="hf_test")
     try:
-        assert embedder.push_to_hub("org/name", api=api) == "http://hub/org/name/commit/1"
+        assert embedder.push_to_hub("org/name", api=api) == f"{api.endpoint}/org/name/commit/1"
         _Hub.refuse = True
         with pytest.raises(DataError, match="hf://org/name: cannot be uploaded"):
             embedder.push_to_hub("org/name", api=api)
