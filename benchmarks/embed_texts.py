@@ -18,6 +18,7 @@ from bars import Bars
 from bulk import account, bulk, cosine, flops, peaks
 
 from encoders import create_encoder
+from encoders.int8 import is_fast
 from encoders.weights import resolve_weights
 from mmreason.config import EmbedConfig
 from mmreason.device import pick_device, pick_dtype
@@ -66,7 +67,7 @@ def main() -> None:
         "attention_mask": torch.ones(4, 128, dtype=torch.long),
     }
     work = flops(encoder, one) / 512 * tokens  # attention's share grows with length; at 128 it is the mean's
-    int8 = pick_dtype("auto", pick_device("cpu")) == torch.float32
+    int8 = is_fast() and pick_dtype("auto", pick_device("cpu")) == torch.float32
     with tempfile.TemporaryDirectory() as folder:
         settings = EmbedConfig(int8=int8, part_size=8192)
         started = time.perf_counter()

@@ -98,14 +98,14 @@ class Embedder:
             Itself.
 
         Raises:
-            DataError: If ``int8`` is asked for on another device than a CPU.
+            DataError: If ``int8`` is asked for where there is no CPU that is fast at it.
         """
         from encoders.folding import fold_batch_norms
         from encoders.image import ImageEncoder
-        from encoders.int8 import quantise_linears
+        from encoders.int8 import is_fast, quantise_linears
 
-        if int8 and self.device.type != "cpu":
-            raise DataError(f"int8 encoders run on a CPU, not on {self.device}; set embed.int8 to false")
+        if int8 and not (self.device.type == "cpu" and is_fast()):
+            raise DataError(f"int8 needs a CPU with VNNI, this is {self.device}; set embed.int8 to false")
         for encoder in self.encoders.values():
             encoder.float()
             if isinstance(encoder, ImageEncoder) and self.device.type == "cpu":

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from encoders import MediaError
+from encoders.int8 import is_fast
 from mmreason.align.embedder import Embedder
 from mmreason.align.inputs import as_item
 from mmreason.align.vectors import quantise, rank, shorten, similarity
@@ -83,6 +84,7 @@ def test_alone_or_in_any_batch(make_config, tmp_path: Path, dtype: str, apart: f
         assert cosines.min() > 1 - apart
 
 
+@pytest.mark.skipif(not is_fast(), reason="this CPU has no VNNI")
 def test_int8_is_close_and_the_same_in_any_batch(make_config, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     config = make_config(tmp_path).align
     texts = [f"a {word} coat" for word in ("red", "blue", "very long and warm woollen")]

@@ -87,8 +87,11 @@ class _Hub(BaseHTTPRequestHandler):
             for line in map(json.loads, body.splitlines()):
                 if line["key"] == "file":
                     self.files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
-            url = f"http://{self.headers['Host']}/org/name/commit/1"
-            reply = {"commitUrl": url, "commitOid": "1", "success": True}
+            reply = {
+                "commitUrl": f"http://{self.headers['Host']}/org/name/commit/1",
+                "commitOid": "1",
+                "success": True,
+            }
         elif "/validate-yaml" in self.path:
             reply = {"errors": [], "warnings": []}
         self.send_response(403 if self.refuse else 200)
