@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +49,12 @@ class PhotoSet:
 
 
 def start_at_discriminants(
-    head: Head, features: Tensor, product: Tensor, rank: int = 800, shrinkage: float = 0.03, seed: int = 0
+    head: Head,
+    features: Tensor,
+    product: Tensor,
+    rank: int = 800,
+    shrinkage: float | Literal["auto"] = "auto",
+    seed: int = 0,
 ) -> None:
     """Set a head to the directions that tell products apart, in closed form.
 
@@ -61,7 +67,8 @@ def start_at_discriminants(
         features: (N, F) float, raw.
         product: (N,) long, which product each row shows.
         rank: Principal components kept, at most.
-        shrinkage: Share of the within-product covariance that is replaced by a multiple of the identity.
+        shrinkage: Share of the within-product covariance that is replaced by a multiple of the identity; ``auto``
+            estimates it (Ledoit & Wolf, JMVA 2004).
         seed: Of the randomised principal components.
 
     Raises:

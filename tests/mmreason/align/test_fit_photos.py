@@ -11,13 +11,13 @@ from mmreason.config import AlignConfig
 from mmreason.schema import DataError
 
 
-def _photos(products: int = 12, each: int = 12, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Products differ in the last 8 features; all photos vary much more in the first 8."""
+def _photos(products: int = 12, each: int = 6, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Products differ in the last 8 features, where what all photos vary in leaks in from the first 8."""
     generator = torch.Generator().manual_seed(seed)
     product = torch.arange(products).repeat_interleave(each)
     signal = torch.randn(products, 8, generator=torch.Generator().manual_seed(99))
     noise = torch.randn(len(product), 16, generator=generator)
-    noise[:, :8] *= 8
+    noise[:, :8] *= 2.5
     noise[:, 8:] *= 0.5
     noise[:, 8:] += 0.6 * noise[:, :8]  # the nuisance leaks into the signal
     noise[:, 8:] += signal[product]
@@ -57,14 +57,14 @@ def test_a_frozen_head_stays_and_the_texts_come_to_it() -> None:
     before = {n: p.clone() for n, p in model.heads["image"].state_dict().items()}
     pictures = torch.stack([features[product == p][0] for p in range(12)])[:, None]
     data = PhotoSet(features[:, None], product, texts, pictures)
-    losses = fit_photos(model, data, steps=800, frozen=["image"], lr=3e-3)
+    losses = fit_photos(model, data, steps=150, frozen=["image"], lr=3e-3)
     assert losses[-1] < losses[0] / 2
     assert all(torch.equal(p, before[n]) for n, p in model.heads["image"].state_dict().items())
     unseen, unseen_product = _photos(seed=1)
     with torch.no_grad():
         photo = model.heads["image"](model.head("image").standardise(unseen))
         text = model.heads["text"](model.head("text").standardise(texts[:, 0]))
-    assert _found(photo, text, unseen_product) > 0.7
+    assert _found(photo, text, unseen_product) > 4 / 12  # four times chance, from six photos a product
 
 
 def test_training_is_seeded_whatever_was_drawn_before() -> None:
@@ -86,7 +86,7 @@ def test_what_cannot_be_learned_is_named() -> None:
     with pytest.raises(DataError, match="fewer than two products"):
         fit_photos(_model(), PhotoSet(features[:3, None], product[:3], texts), steps=1)
     with pytest.raises(DataError, match="give two products"):
-        start_at_discriminants(_model().head("image"), features[::12], product[::12])
+        start_at_discriminants(_model().head("image"), features[::6], product[::6])
     features[3] = torch.nan
     with pytest.raises(DataError, match="not finite"):
         fit_photos(_model(), PhotoSet(features[:, None], product, texts), steps=2)
