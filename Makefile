@@ -14,7 +14,7 @@ $(STAMP): pyproject.toml
 	touch $@
 
 quickstart: install
-	$(BIN)/mmreason run --config configs/quickstart.yaml
+	$(BIN)/mmreason run configs/quickstart.yaml
 
 test: install
 	$(BIN)/python -m pytest

@@ -1,4 +1,4 @@
-"""``mmreason <verb> --config run.yaml --align.steps 100``."""
+"""``mmreason <verb> run.yaml --align.steps 100``."""
 
 from __future__ import annotations
 
@@ -73,6 +73,8 @@ def parser(verb_asked: str = "") -> ArgumentParser:
 
 
 def _dispatch(arguments: list[str]) -> None:
+    if len(arguments) > 1 and arguments[1].endswith((".yaml", ".yml")) and arguments[0] not in COMMANDS:
+        arguments = [arguments[0], "--config", *arguments[1:]]  # mmreason run configs/quickstart.yaml
     top = parser(arguments[0] if arguments else "")
     try:
         parsed = top.parse_args(arguments)

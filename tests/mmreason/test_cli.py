@@ -45,6 +45,13 @@ def test_unknown_key_and_wrong_type_are_named(tmp_path: Path) -> None:
     assert "nowhere.yaml" in _fails(["run", "--config", "nowhere.yaml"])
 
 
+def test_the_configuration_may_stand_after_the_verb(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("align:\n  stepz: 7\n")
+    assert "stepz" in _fails(["run", str(path)])
+    assert "nowhere.yaml" in _fails(["embed", "nowhere.yaml"])
+
+
 def test_a_missing_catalogue_is_named(tmp_path: Path) -> None:
     arguments = ["ingest", "--run_dir", str(tmp_path), "--catalogue.source", "tables"]
     assert "no-such-folder" in _fails([*arguments, "--catalogue.root", "no-such-folder"])
