@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -309,3 +310,15 @@ def test_no_pickled_code_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert name in str(caught.value)
         assert "\n" not in str(caught.value)
     assert not (tmp_path / "ran").exists()
+
+
+def test_threads_that_share_a_tower_do_not_mix_its_depths() -> None:
+    encoder = create_encoder("timm:test_efficientnet", feature="multi")
+    pictures = torch.randint(
+        0, 256, (12, 3, 160, 160), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    with torch.no_grad():
+        expected = encoder(pictures)
+        with ThreadPoolExecutor(4) as pool:
+            rows = list(pool.map(lambda i: torch.no_grad()(encoder)(pictures[i : i + 1]), range(12)))
+    assert torch.allclose(torch.cat(rows), expected, atol=1e-4)
