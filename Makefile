@@ -17,7 +17,7 @@ quickstart: install
 	$(BIN)/mmreason run configs/quickstart.yaml
 
 test: install
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: install
 	$(BIN)/ruff check .
