@@ -176,7 +176,7 @@ class ReasonConfig:
     hidden_size: int = 256
     layers: int = 2
     heads: int = 4
-    dropout: float = 0.1
+    dropout: float = 0.3
     max_history: int = 12
     drop_modality: float = 0.1
     prompt: PromptConfig = field(default_factory=PromptConfig)

@@ -14,10 +14,6 @@ Pair = tuple[str, str]
 WORDS = (10, 22)
 """Shortest and longest reason in words."""
 
-NUMBERS = (
-    *("zero", "one", "two", "three", "four", "five", "six"),
-    *("seven", "eight", "nine", "ten", "eleven", "twelve"),
-)
 THINGS = {"video": ("clip", "clips"), "news": ("story", "stories"), "shop": ("piece", "pieces")}
 
 # (what one likes, the things that have it, what this one does), by domain and attribute. {v} is the value,
@@ -61,23 +57,23 @@ PHRASES: dict[str, dict[str, Sequence[Phrase]]] = {
 }
 ANY: Sequence[Phrase] = [("the {v} kind", "{s} of the {v} kind", "is of the {v} kind")]
 
-# {like} {things} {does}: the phrase; {n}: this item; {k}: how many history items share it, of {all}.
+# {like} {things} {does}: the phrase; {n}: this item. No numbers: a model that has not counted must not learn to count.
 ONE_CLAIM = (
     "You keep coming back to {things}, and {n} {does} too.",
-    "{n} {does}, just like {k} of your recent picks.",
+    "{n} {does}, just like several of your recent picks.",
     "Since you often go for {like}, {n} should please you: it {does}.",
     "Your history leans towards {things}, so {n}, which {does}, fits right in.",
-    "{k} {things} are already in your history, and {n} {does} as well.",
+    "Some {things} are already in your history, and {n} {does} as well.",
     "You clearly have a taste for {like}, so we chose {n}, which {does}.",
-    "We picked {n} because it {does}, like {k} others in your history.",
+    "We picked {n} because it {does}, like others in your history.",
     "As someone drawn to {like}, you may enjoy that {n} {does}.",
     "Among your recent choices, {things} stand out, and {n} {does} too.",
-    "{n} {does}, in line with the {k} {things} you chose before.",
+    "{n} {does}, in line with the {things} you chose before.",
     "There is a thread of {like} in what you choose, and {n} {does}.",
     "{n} answers your fondness for {like}: once again, it {does}.",
-    "Of your {all} latest picks, {k} were {things}; {n} {does} as well.",
+    "Several of your latest picks were {things}; {n} {does} as well.",
     "For a fan of {like}, {n} is an easy choice because it {does}.",
-    "Because {things} show up {k} times in your history, we suggest {n}: it {does}.",
+    "Because {things} show up in your history again and again, we suggest {n}: it {does}.",
 )
 TWO_CLAIMS = (
     "You keep choosing {like} and {like2}, and {n} {does} and {does2}.",
@@ -88,19 +84,16 @@ TWO_CLAIMS = (
     "You often stop for {like} and {like2}, and {n} {does} and {does2}.",
     "{n} {does} and {does2}, as do several of your favorites.",
 )
-# What may be said when two sharing items have the event; {p} items, {c} times, {t} seconds, {r} stars.
+# What may be said when two sharing items have the event.
 BY_EVENT = {
     "purchase": (
-        "You bought {p} {things}, and {n} {does} too.",
-        "After buying {p} {things}, you may well enjoy {n}, which {does}.",
+        "You bought {things} before, and {n} {does} too.",
+        "After buying several {things}, you may well enjoy {n}, which {does}.",
     ),
-    "cart": ("You put {p} {things} in your cart, and {n} {does} as well.",),
-    "rating": ("You gave {p} {things} {r} stars or more, and {n} {does} too.",),
-    "click": ("You clicked on {things} {c} times, and {n} {does} too.",),
-    "view": ("You spent {t} seconds watching {things}, and {n} {does} as well.",),
-    "read": ("You spent {t} seconds reading {things}, and {n} {does} as well.",),
+    "cart": ("You put several {things} in your cart, and {n} {does} as well.",),
+    "rating": ("You gave several {things} high ratings, and {n} {does} too.",),
+    "click": ("You kept clicking on {things}, and {n} {does} too.",),
 }
-LOOKED = "You spent {t} seconds looking at {things}, and {n} {does} as well."
 
 
 @dataclass(slots=True)
@@ -125,7 +118,7 @@ def value_pattern(values: Iterable[str]) -> re.Pattern[str]:
 
 
 def write_reason(
-    rng: np.random.Generator, item: Item, claims: Sequence[Claim], history_size: int, known: re.Pattern[str]
+    rng: np.random.Generator, item: Item, claims: Sequence[Claim], known: re.Pattern[str]
 ) -> str | None:
     """A sentence that makes exactly these claims, or None if every shape is too long or names something else.
 
@@ -133,20 +126,15 @@ def write_reason(
         rng: Chooses among the shapes.
         item: The item recommended.
         claims: One or two.
-        history_size: Items in the history.
         known: Pattern of all values of the domain: a shape that happens to name another one is not used.
     """
     allowed = {claim.value.lower() for claim in claims} | {
         v.lower() for v in item.facts().get("category", [])
     }
     shapes = list(TWO_CLAIMS if len(claims) > 1 else ONE_CLAIM)
-    if len(claims) == 1 and (told := _event_shapes(item.domain, claims[0])) and rng.random() < 0.4:
+    if len(claims) == 1 and (told := _event_shapes(claims[0])) and rng.random() < 0.2:
         shapes = told
-    slots = {
-        "n": f"this {_kind(item, known)}",
-        "k": _number(min(len(claim.shared_by) for claim in claims)),
-        "all": _number(history_size),
-    }
+    slots = {"n": f"this {_kind(item, known)}"}
     for order, claim in enumerate(claims):
         phrase = _phrase(rng, item, claim, known)
         slots |= {
@@ -200,27 +188,13 @@ def _kind(item: Item, known: re.Pattern[str]) -> str:
     return thing if word != categories[0].lower() and known.search(word) else word
 
 
-def _event_shapes(domain: str, claim: Claim) -> list[str]:
-    """Shapes that tell what the user did, with the numbers filled in."""
+def _event_shapes(claim: Claim) -> list[str]:
+    """Shapes that tell what the user did with at least two of the sharing items."""
     shapes: list[str] = []
     for event, told in BY_EVENT.items():
         done = [
             i for i in claim.shared_by if i.event == event and (event != "rating" or (i.rating or 0) >= 4)
         ]
-        if len(done) < 2 or (event in ("view", "read") and not all(i.seconds for i in done)):
-            continue
-        numbers = {
-            "{p}": _number(len(done)),
-            "{c}": _number(sum(i.count for i in done)),
-            "{t}": f"{sum(i.seconds or 0 for i in done):.0f}",
-            "{r}": _number(int(min(i.rating or 0 for i in done))),
-        }
-        for shape in (LOOKED,) if event == "view" and domain != "video" else told:
-            for slot, number in numbers.items():
-                shape = shape.replace(slot, number)
-            shapes.append(shape)
+        if len(done) >= 2:
+            shapes += told
     return shapes
-
-
-def _number(n: int) -> str:
-    return NUMBERS[n] if n < len(NUMBERS) else str(n)

@@ -238,7 +238,7 @@ def _draw_reasons(
         used.add(item.group)
         claims = _choose_claims(rng, item, shopper, domain, config, support)
         for told in (claims, claims[:1]) if len(claims) > 1 else (claims,):
-            text = write_reason(rng, item, told, len(shopper.history), domain.known)
+            text = write_reason(rng, item, told, domain.known)
             if text is not None:
                 reasons.append(_reason(shopper, item, told, text))
                 break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,8 @@ def greedy(
     """
     from transformers import DynamicCache
 
+    # Newer transformers call the argument "cache".
+    cache_name = "cache" if "cache" in inspect.signature(lm.forward).parameters else "past_key_values"
     rows = torch.arange(len(embeds), device=embeds.device)
     ids: list[list[int]] = [[] for _ in rows]
     totals = torch.zeros(len(rows), device=embeds.device)
@@ -50,9 +53,9 @@ def greedy(
     for _ in range(max_new_tokens):
         logits = lm(
             **inputs,
+            **{cache_name: cache},
             attention_mask=mask,
             position_ids=positions,
-            past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
         ).logits[:, -1]

@@ -188,7 +188,14 @@ class Reasoner:
 
     def _explain_window(self, window: list[tuple[User, Item]], batch_size: int) -> list[Reason]:
         known = self._known(window)
-        collator = Collator(known, self.embeddings, self.tokenizer, self.model.config)  # type: ignore[arg-type]
+        collator = Collator(
+            known,
+            self.embeddings,  # type: ignore[arg-type]
+            self.tokenizer,
+            self.model.config,
+            self.model.candidates.tolist(),
+            self.probe,
+        )
         samples = [request(user, item.id) for user, item in window]
         lengths = [
             sum(len(i.title) for i in self._history(user, known)) + len(item.title) for user, item in window

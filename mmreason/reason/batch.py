@@ -16,7 +16,9 @@ from mmreason.align.model import MODALITIES
 from mmreason.config import ReasonConfig
 from mmreason.data.loader import ReasonSample
 from mmreason.data.store import EmbeddingStore
+from mmreason.reason.evidence import EvidenceWords, shared_prior
 from mmreason.reason.fusion import NUMBERS, FusionBatch
+from mmreason.reason.probe import PictureProbe
 from mmreason.reason.prompt import encode_prompt, prompt_text
 from mmreason.schema import EVENTS, DataError, Interaction, Item, Reason, User
 
@@ -34,6 +36,7 @@ class ReasonBatch:
         soft_mask: (B, P + T) bool, places of the soft tokens.
         labels: (B, P + T) long, -100 where there is none.
         words: (B, C) float, rows sum to 1: the evidence's words among the candidates, for the warm-up.
+        prior: (B, C) float, how likely each candidate is what item and history share, as a log-probability.
     """
 
     fusion: FusionBatch | None
@@ -42,6 +45,7 @@ class ReasonBatch:
     soft_mask: Tensor
     labels: Tensor
     words: Tensor
+    prior: Tensor
 
     def to(self, device: torch.device) -> ReasonBatch:
         """The batch on another device."""
@@ -58,7 +62,8 @@ class Collator:
         store: Embeddings with features.
         tokenizer: The LM's.
         config: Inputs, prompt, number of soft tokens.
-        candidates: Token ids that the warm-up predicts, in order.
+        candidates: Token ids of the words that soft tokens are made of, in order.
+        probe: Reads what only pictures tell.
     """
 
     items: Mapping[str, Item]
@@ -66,6 +71,10 @@ class Collator:
     tokenizer: Any
     config: ReasonConfig
     candidates: Sequence[int] = ()
+    probe: PictureProbe | None = None
+
+    def __post_init__(self) -> None:
+        self.evidence_words = EvidenceWords(self.tokenizer, self.candidates, self.probe)
 
     def __call__(self, samples: list[ReasonSample]) -> ReasonBatch:
         """Samples to one batch.
@@ -84,6 +93,7 @@ class Collator:
             soft_mask=torch.zeros(shape, dtype=torch.bool),
             labels=torch.full(shape, -100),
             words=self._words(samples),
+            prior=self._prior(samples),
         )
         for row, (ids, soft, labels) in enumerate(rows):
             start, end = prompt - len(ids), prompt + len(labels)
@@ -98,6 +108,27 @@ class Collator:
             return None
         pairs = [(s.reason.item_id, s.user.history) for s in samples]
         return fusion_batch(pairs, self.store, self.config.max_history)
+
+    def _prior(self, samples: list[ReasonSample]) -> Tensor:
+        """(B, C): see :func:`mmreason.reason.evidence.shared_prior`."""
+        if self.config.inputs == "text" or not self.candidates:
+            return torch.zeros(len(samples), 0)
+        histories = [
+            [i.item_id for i in latest(s.user.history, self.config.max_history) if i.item_id in self.items]
+            for s in samples
+        ]
+        known = [[i for i in history if i in self.store] for history in histories]
+        ids = list(
+            dict.fromkeys(i for s, h in zip(samples, known, strict=True) for i in (s.reason.item_id, *h))
+        )
+        words = self.evidence_words.of([self.items[i] for i in ids], self.store)
+        row = {item_id: index for index, item_id in enumerate(ids)}
+        return torch.stack(
+            [
+                shared_prior(words[row[s.reason.item_id]], words[[row[i] for i in h]])
+                for s, h in zip(samples, known, strict=True)
+            ]
+        )
 
     def _row(self, sample: ReasonSample) -> tuple[list[int], list[bool], list[int]]:
         item = self.items.get(sample.reason.item_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -58,6 +59,8 @@ def add_lora(lm: nn.Module, config: ReasonConfig) -> Any:
         task_type="CAUSAL_LM",
     )
     try:
-        return get_peft_model(lm, settings)  # type: ignore[arg-type]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of PEFT's, about a name in transformers
+            return get_peft_model(lm, settings)  # type: ignore[arg-type]
     except ValueError as error:
         raise DataError(f"reason.lora_targets={config.lora_targets}: {str(error).splitlines()[0]}") from None

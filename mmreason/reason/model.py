@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from mmreason.reason.lm import add_lora, load_lm
 from mmreason.reason.projector import Projector
 from mmreason.schema import DataError
 
-WARMUP_TEMPERATURE = 0.05
+WORD_TEMPERATURE = 0.05
 
 
 class ReasonModel(nn.Module):
@@ -29,22 +31,30 @@ class ReasonModel(nn.Module):
         lm: Decoder LM with LoRA.
         dims: Feature length per modality, and ``shared``, the length of a shared-space vector.
         config: Sizes and inputs.
+        candidates: Token ids that soft tokens are made of, see :meth:`soft_tokens`.
     """
 
-    def __init__(self, lm: Any, dims: dict[str, int], config: ReasonConfig) -> None:
+    candidates: Tensor
+
+    def __init__(
+        self, lm: Any, dims: dict[str, int], config: ReasonConfig, candidates: Sequence[int]
+    ) -> None:
         super().__init__()
         self.lm = lm
         self.dims = dims
         self.config = config
+        self.register_buffer("candidates", torch.tensor(candidates, dtype=torch.long), persistent=False)
         embeddings = lm.get_input_embeddings().weight
         self.fusion = Fusion({m: dims[m] for m in MODALITIES}, dims["shared"], config)
         rms = embeddings.float().pow(2).mean().sqrt().item()
         self.projector = Projector(config.hidden_size, embeddings.shape[1], rms, config.dropout)
 
     @classmethod
-    def create(cls, dims: dict[str, int], config: ReasonConfig, dtype: torch.dtype) -> ReasonModel:
+    def create(
+        cls, dims: dict[str, int], config: ReasonConfig, dtype: torch.dtype, candidates: Sequence[int] = ()
+    ) -> ReasonModel:
         """A model to train: the pretrained LM with new LoRA, fusion and projector."""
-        return cls(add_lora(load_lm(config.lm, dtype), config), dims, config)
+        return cls(add_lora(load_lm(config.lm, dtype), config), dims, config, candidates)
 
     def set_stage(self, stage: str) -> None:
         """Choose what trains: ``projector`` (fusion and projector) or ``lora`` (these and LoRA)."""
@@ -54,10 +64,10 @@ class ReasonModel(nn.Module):
             is_soft = name.startswith(("fusion.", "projector."))
             parameter.requires_grad_((is_soft and soft) or (is_lora and stage == "lora"))
 
-    def forward(self, batch: ReasonBatch, candidates: Tensor | None = None) -> Tensor:
-        """The loss of a batch: of the warm-up if ``candidates`` (C,) token ids are given, else of the LM."""
-        if candidates is not None:
-            return self.warmup_loss(batch, candidates)
+    def forward(self, batch: ReasonBatch, warmup: bool = False) -> Tensor:
+        """The loss of a batch: of the warm-up, else of the LM."""
+        if warmup:
+            return self.warmup_loss(batch)
         embeds, mask, positions = self.inputs(batch)
         causal = self.lm.get_base_model()
         with torch.autocast(embeds.device.type, torch.bfloat16, enabled=embeds.dtype == torch.bfloat16):
@@ -71,23 +81,40 @@ class ReasonModel(nn.Module):
             logits = causal.get_output_embeddings()(hidden[:, :-1][labelled])
         return F.cross_entropy(logits.float(), labels[labelled])
 
-    def warmup_loss(self, batch: ReasonBatch, candidates: Tensor) -> Tensor:
+    def warmup_loss(self, batch: ReasonBatch) -> Tensor:
         """Teach the soft tokens to be the evidence's words, without running the LM.
 
-        A soft token near the embedding of "red" is read as "red" by the LM. Each of the K soft tokens
-        gives a softmax over the candidates' embeddings by cosine; the loss is the negative log of their
-        mean's probability of the evidence's words, so that the tokens may share the words among them.
+        The loss is the negative log of the probability of the evidence's words in the mean of the K soft
+        tokens' distributions (see :meth:`soft_tokens`), so that the tokens may share the words among them.
         """
-        soft = F.normalize(self.soft_tokens(batch), dim=-1)
-        words = F.normalize(self.lm.get_input_embeddings().weight[candidates].float(), dim=-1)
-        log_p = F.log_softmax(soft @ words.T / WARMUP_TEMPERATURE, dim=-1)
-        mixture = torch.logsumexp(log_p, dim=1) - torch.tensor(float(soft.shape[1])).log()
+        log_p, _ = self._word_distribution(self._projected(batch), batch.prior)
+        mixture = torch.logsumexp(log_p, dim=1) - math.log(log_p.shape[1])
         return -(batch.words * mixture).sum(1).mean()
 
     def soft_tokens(self, batch: ReasonBatch) -> Tensor:
-        """(B, K, hidden_size) float32."""
+        """What the LM reads of user and item, (B, K, hidden_size) float32.
+
+        Each soft token is the expected embedding of a word under a distribution over the candidates, so that an
+        untrained LM reads "red" as the word it knows, plus a learned share of the projector's own output for
+        what no word says. The distribution is a softmax of the cosine between projector and embedding, leaning
+        with a learned weight to the words that the evidence says item and history share.
+        """
+        projected = self._projected(batch)
+        if not len(self.candidates):
+            return projected
+        log_p, words = self._word_distribution(projected, batch.prior)
+        return log_p.exp() @ words + self.projector.free * projected
+
+    def _projected(self, batch: ReasonBatch) -> Tensor:
         assert batch.fusion is not None, "inputs=text has no soft tokens"
         return self.projector(self.fusion(batch.fusion))
+
+    def _word_distribution(self, projected: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, K, C) log-probabilities of the candidates, and their embeddings (C, hidden_size)."""
+        words = self.lm.get_input_embeddings().weight[self.candidates].float()
+        cosine = F.normalize(projected, dim=-1) @ F.normalize(words, dim=-1).T
+        logits = cosine / WORD_TEMPERATURE + self.projector.trust * prior[:, None]
+        return F.log_softmax(logits, dim=-1), words
 
     def inputs(self, batch: ReasonBatch) -> tuple[Tensor, Tensor, Tensor]:
         """Input embeddings (B, L, hidden_size), attention mask (B, L) and position ids (B, L).
@@ -112,7 +139,13 @@ class ReasonModel(nn.Module):
         save_tensors(folder / "model.safetensors", soft)
         self.lm.save_pretrained(folder / "adapter", safe_serialization=True)
         write_json(
-            folder / "config.json", {"type": "reason", "dims": self.dims, "config": asdict(self.config)}
+            folder / "config.json",
+            {
+                "type": "reason",
+                "dims": self.dims,
+                "config": asdict(self.config),
+                "candidates": self.candidates.tolist(),
+            },
         )
 
     @classmethod
@@ -140,6 +173,6 @@ class ReasonModel(nn.Module):
             load_lm(config.lm, torch.float32 if merge else dtype), str(folder / "adapter")
         )
         lm = lm.merge_and_unload().to(dtype) if merge else lm
-        model = cls(lm, saved["dims"], config)
+        model = cls(lm, saved["dims"], config, saved["candidates"])
         load_into(model, load_tensors(folder / "model.safetensors"), folder / "model.safetensors")
         return model.requires_grad_(False).eval()

@@ -31,6 +31,8 @@ class Projector(nn.Module):
             nn.LayerNorm(hidden_size, elementwise_affine=False),
         )
         self.scale = nn.Parameter(torch.tensor(float(rms)))
+        self.free = nn.Parameter(torch.tensor(0.0))  # share of the output beside the words it names
+        self.trust = nn.Parameter(torch.tensor(1.0))  # weight of the evidence prior
 
     def forward(self, fused: Tensor) -> Tensor:
         """(B, K, input_size) to (B, K, hidden_size) soft tokens."""

@@ -48,7 +48,7 @@ def prompt_text(
         'Item: Coat\\nReason:'
     """
     if config.inputs == "soft":
-        return f"{SOFT}\nReason:"
+        return f"Shared: {SOFT}\nReason:"
     named = [
         f"{VERBS.get(i.event, i.event)} {_describe(items[i.item_id], config)}"
         for i in strongest([i for i in history if i.item_id in items], config.prompt.history_items)
@@ -56,7 +56,7 @@ def prompt_text(
     lines = [f"History: {'; '.join(named)}"] if named else []
     lines.append(f"Item: {_describe(item, config)}")
     if config.inputs == "both":
-        lines.append(SOFT)
+        lines.append(f"Shared: {SOFT}")
     return "\n".join([*lines, "Reason:"])
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from torch import Tensor
 from tqdm import tqdm
 
 from mmreason.align.train import cosine
@@ -27,7 +26,7 @@ from mmreason.reason.model import ReasonModel
 from mmreason.reason.probe import PictureProbe
 from mmreason.schema import DataError
 
-VALID_ROWS = 64
+VALID_ROWS = 32
 SHUFFLE = 4096
 
 
@@ -83,16 +82,18 @@ def train_reasoner(config: Config, settings: ReasonConfig, folder: Path) -> str:
             f"{config.path('shards')}: no training reasons; set simulate.users, or ingest reasons"
         )
     candidates = candidate_tokens(reasons, tokenizer)
-    collator = Collator(items, store, tokenizer, settings, candidates)
+    probe = PictureProbe.fit(items.values(), store, seed=config.seed)
+    collator = Collator(items, store, tokenizer, settings, candidates, probe)
     dims = {m: store.dims[f"{m}_features"] for m in ("image", "text", "video")} | {
         "shared": store.dims["fused"]
     }
-    model = ReasonModel.create(dims, settings, pick_dtype(config.dtype, device)).to(accelerator.device)
+    dtype = pick_dtype(config.dtype, device)
+    model = ReasonModel.create(dims, settings, dtype, candidates).to(accelerator.device)
     trainer = _Trainer(config, settings, folder, model, collator, accelerator)
     log = trainer.run()
     if accelerator.is_main_process:
         model.save_pretrained(folder)
-        PictureProbe.fit(items.values(), store, seed=config.seed).save_pretrained(folder / "probe")
+        probe.save_pretrained(folder / "probe")
         with whole_file(folder / "vocabulary.json") as file:
             file.write(Vocabulary.of(items.values()).to_json().encode())
         write_json(folder / "log.json", log)
@@ -133,7 +134,6 @@ class _Trainer:
         self.model = model
         self.collator = collator
         self.accelerator = accelerator
-        self.candidates = torch.tensor(list(collator.candidates), device=accelerator.device)
         self.valid = self._valid_batches()
         self.log: list[dict[str, Any]] = []
 
@@ -180,7 +180,7 @@ class _Trainer:
             group["lr"] = stage.lr * cosine(step, stage.steps, max(1, stage.steps // 10))
         model.train()
         batch = batch.to(self.accelerator.device)
-        loss = model(batch, self.candidates if stage.name == "warmup" else None)
+        loss = model(batch, warmup=stage.name == "warmup")
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], 1.0)
         optimizer.step()
@@ -202,8 +202,8 @@ class _Trainer:
     @torch.no_grad()
     def _valid_loss(self, stage: Stage) -> float | None:
         self.model.eval()
-        candidates: Tensor | None = self.candidates if stage.name == "warmup" else None
-        losses = [self.model(b.to(self.accelerator.device), candidates).item() for b in self.valid]
+        warmup = stage.name == "warmup"
+        losses = [self.model(b.to(self.accelerator.device), warmup=warmup).item() for b in self.valid]
         return sum(losses) / len(losses) if losses else None
 
     def _valid_batches(self) -> list[Any]:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from mmreason.config import SimulateConfig
 from mmreason.data.grammar import (
     BY_EVENT,
-    NUMBERS,
     ONE_CLAIM,
     TWO_CLAIMS,
     Claim,
@@ -102,31 +101,21 @@ def test_every_reference_reason_is_true(seed: int) -> None:
         claimed = {claim.value.lower() for claim in reason.evidence}
         category = {value.lower() for value in item.facts().get("category", [])}
         assert set(known.findall(reason.text.lower())) <= claimed | category, reason.text
-        check_numbers(reason.text, [i for i in done if i.item_id in reason.evidence[0].item_ids], len(done))
+        check_events(reason.text, [i for i in done if i.item_id in reason.evidence[0].item_ids])
 
 
-def number(word: str) -> int:
-    return NUMBERS.index(word.lower()) if word.lower() in NUMBERS else int(word)
-
-
-def check_numbers(text: str, sharing: list[Interaction], total: int) -> None:
-    """What a sentence counts is what the history holds."""
+def check_events(text: str, sharing: list[Interaction]) -> None:
+    """What a sentence says the user did, they did with at least two of the sharing items; it counts nothing."""
     events = Counter(i.event for i in sharing)
-    for pattern, truth in (
-        (r"(?:You bought|After buying) (\w+)", events["purchase"]),
-        (r"You put (\w+) .* in your cart", events["cart"]),
-        (r"You clicked on .* (\w+) times", sum(i.count for i in sharing if i.event == "click")),
-        (r"You gave (\w+)", sum(i.event == "rating" and i.rating >= 4 for i in sharing)),
-        (r"just like (\w+) of your", len(sharing)),
-        (r"^(\w+) .* already in your history", len(sharing)),
-        (r"Of your (\w+) latest picks", total),
-        (r"latest picks, (\w+) were", len(sharing)),
+    liked = sum(i.event == "rating" and i.rating >= 4 for i in sharing)
+    for pattern, times in (
+        (r"You bought|After buying", events["purchase"]),
+        (r"in your cart", events["cart"]),
+        (r"You kept clicking", events["click"]),
+        (r"high ratings", liked),
     ):
-        if match := re.search(pattern, text):
-            assert number(match[1]) == truth, text
-    if match := re.search(r"You spent (\d+) seconds (\w+)", text):
-        event = "read" if match[2] == "reading" else "view"
-        assert int(match[1]) == round(sum(i.seconds for i in sharing if i.event == event)), text
+        assert not re.search(pattern, text) or times >= 2, text
+    assert not re.search(r"\d", text), text
 
 
 def test_same_seed_same_rows_and_another_seed_others() -> None:
@@ -173,9 +162,9 @@ def test_nothing_to_simulate_with(items: dict[str, Item]) -> None:
 
 
 def test_wording_is_varied() -> None:
-    assert len(ONE_CLAIM) >= 12 and len(TWO_CLAIMS) >= 6 and len(BY_EVENT) >= 6
+    assert len(ONE_CLAIM) >= 12 and len(TWO_CLAIMS) >= 6 and len(BY_EVENT) >= 4
     _, reasons = simulate(make_items(3), SimulateConfig(users=100, favour=["color"]), 3)
-    assert len({reason.text for reason in reasons}) > 0.8 * len(reasons)
+    assert len({reason.text for reason in reasons}) > 0.7 * len(reasons)
     openings = Counter(" ".join(reason.text.split()[:2]) for reason in reasons)
     assert openings.most_common(1)[0][1] < 0.2 * len(reasons)
 
@@ -185,8 +174,8 @@ def test_a_sentence_that_would_name_something_else_is_not_written() -> None:
     clicks = [Interaction("u", str(n), "click") for n in range(2)]
     claim = Claim("color", "red", clicks)
     rng = np.random.default_rng(0)
-    assert write_reason(rng, item, [claim], 5, value_pattern(["red"]))
-    assert write_reason(rng, item, [claim], 5, value_pattern(["red", "this piece", "piece"])) is None
+    assert write_reason(rng, item, [claim], value_pattern(["red"]))
+    assert write_reason(rng, item, [claim], value_pattern(["red", "this piece", "piece"])) is None
 
 
 def test_find_value_takes_whole_words() -> None:

@@ -14,8 +14,10 @@ from mmreason.data.catalogue import read_catalogue
 from mmreason.data.loader import ReasonSample, reason_samples
 from mmreason.data.store import EmbeddingStore
 from mmreason.reason.batch import Collator, candidate_tokens, fusion_batch
+from mmreason.reason.evidence import EvidenceWords, shared_prior
 from mmreason.reason.lm import load_tokenizer
 from mmreason.reason.model import ReasonModel
+from mmreason.reason.probe import PictureProbe
 from mmreason.reason.projector import Projector
 from mmreason.reason.prompt import SOFT, encode_prompt, prompt_text, strongest
 from mmreason.reason.train import train_reasoner
@@ -28,7 +30,8 @@ def collator(tiny_run: Config) -> Collator:
     store = EmbeddingStore.open(tiny_run.path("embed"))
     tokenizer = load_tokenizer(tiny_run.reason.lm)
     reasons = [s.reason for s in reason_samples(tiny_run.path("shards"), "train")]
-    return Collator(items, store, tokenizer, tiny_run.reason, candidate_tokens(reasons, tokenizer))
+    probe = PictureProbe.from_pretrained(tiny_run.path("reason", "probe"))
+    return Collator(items, store, tokenizer, tiny_run.reason, candidate_tokens(reasons, tokenizer), probe)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +46,7 @@ def model(tiny_run: Config, collator: Collator) -> ReasonModel:
     dims = {m: store.dims[f"{m}_features"] for m in ("image", "text", "video")} | {
         "shared": store.dims["fused"]
     }
-    return ReasonModel.create(dims, tiny_run.reason, torch.float32).eval()
+    return ReasonModel.create(dims, tiny_run.reason, torch.float32, collator.candidates).eval()
 
 
 def test_prompt_tells_visible_facts_only() -> None:
@@ -51,7 +54,7 @@ def test_prompt_tells_visible_facts_only() -> None:
     history = [Interaction("u", "b", "purchase"), Interaction("u", "gone", "click")]
     other = Item("b", "Hat", hidden={"color": ["blue"]})
     text = prompt_text(item, history, {"b": other}, ReasonConfig(inputs="both"))
-    assert text == f"History: bought Hat\nItem: Coat (wool)\n{SOFT}\nReason:"
+    assert text == f"History: bought Hat\nItem: Coat (wool)\nShared: {SOFT}\nReason:"
     assert SOFT not in prompt_text(item, history, {}, ReasonConfig(inputs="text"))
     assert "Coat" not in prompt_text(item, history, {}, ReasonConfig(inputs="soft"))
 
@@ -173,17 +176,36 @@ def test_loss_is_the_cross_entropy_of_the_targets(
 def test_warmup_moves_soft_tokens_to_the_evidence(
     model: ReasonModel, collator: Collator, samples: list[ReasonSample]
 ) -> None:
-    candidates = torch.tensor(list(collator.candidates))
     batch = collator(samples)
     model.set_stage("projector")
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=3e-3)
-    first = model(batch, candidates).item()
+    first = model(batch, warmup=True).item()
     for _ in range(30):
         optimizer.zero_grad()
-        loss = model(batch, candidates)
+        loss = model(batch, warmup=True)
         loss.backward()
         optimizer.step()
     assert loss.item() < 0.8 * first
+
+
+def test_the_prior_leans_to_what_item_and_history_share(
+    collator: Collator, samples: list[ReasonSample]
+) -> None:
+    words = EvidenceWords(collator.tokenizer, collator.candidates, None)
+    material = next(i for i in collator.items.values() if i.attributes)
+    value = next(iter(material.attributes.values()))[0]
+    true = words.of([replace(material, hidden={"color": ["red"]})], collator.store)[0]
+    assert true[words.columns(value)].eq(1).all() and set(true.tolist()) <= {0.0, 1.0}
+    blind = words.of([replace(material, hidden={})], collator.store)[0]
+    assert torch.equal(blind, true), "hidden facts must not be looked at"
+    seen = collator.evidence_words.of([material], collator.store)[0]
+    assert (seen >= true).all() and (seen > true).any(), "the probe adds what the picture shows"
+    item, other = torch.tensor([1.0, 1.0, 0.0]), torch.tensor([[1.0, 0.0, 1.0]])
+    prior = shared_prior(item, other)
+    assert prior[0] > prior[1] and prior[0] > prior[2]
+    assert torch.isfinite(shared_prior(item, other[:0])).all()
+    batch = collator(samples)
+    assert batch.prior.shape == batch.words.shape
 
 
 def test_save_and_load_give_the_same_losses(
