@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -44,8 +44,8 @@ class Encoder(Trainable, ABC):
             MediaError: If the input cannot be read.
         """
 
-    def preprocess_many(self, raws: Sequence[Any]) -> list[Any]:
-        """Many raw inputs at once, where that is faster than one by one."""
+    def preprocess_many(self, raws: Iterable[Any]) -> list[Any]:
+        """As :meth:`preprocess`, for many inputs at once, where that is faster."""
         return [self.preprocess(raw) for raw in raws]
 
     def collate(self, samples: list[Any]) -> Any:
@@ -75,7 +75,7 @@ class Encoder(Trainable, ABC):
         order = sorted(range(len(raws)), key=lambda i: self._length(raws[i]))
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            batch = self.collate([self.preprocess(raws[i]) for i in rows])
+            batch = self.collate(self.preprocess_many(raws[i] for i in rows))
             features[rows] = self(batch).float().cpu()
         return features
 

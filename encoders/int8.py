@@ -112,7 +112,8 @@ class Int8Attention(nn.Module):
         """(B, T, D), or (T, B, D) by ``batch_first``, to the same and no weights."""
         inputs = query if self.batch_first else query.transpose(0, 1)
         heads = self.project(inputs).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(*heads.unbind(0), attn_mask=attn_mask)
+        q, k, v = heads.unbind(0)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=attn_mask)
         out = self.out(mixed.transpose(1, 2).flatten(2))
         return (out if self.batch_first else out.transpose(0, 1)), None
 

@@ -138,7 +138,7 @@ def _matches(name: str, pattern: str) -> bool:
 
 def _parts(names: dict[str, nn.Parameter]) -> list[str]:
     """Every dotted ending and run that a pattern may name, without repetition."""
-    found = {}
+    found: dict[str, None] = {}
     for name in names:
         parts = name.split(".")
         for i in range(len(parts)):

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -165,7 +165,7 @@ class BulkJob:
     def __init__(self, config: Config, writer: StoreWriter, quarantine: Path) -> None:
         self.config, self.writer, self.quarantine = config, writer, quarantine
         self.counts: Counter[str] = Counter()
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         self._found: Errors = []
 
     def note(self, lost: Errors) -> None:
@@ -206,7 +206,8 @@ class BulkJob:
                     waiting.popleft().result()
             while waiting:
                 waiting.popleft().result()
-            self.seconds += reader.seconds if reader else Counter()
+            for name, seconds in reader.seconds.items() if reader else ():
+                self.seconds[name] += seconds
 
     def _parts(self, items: Iterator[Item], progress: Progress) -> Iterator[Part]:
         """Items that still need embedding, so many at a time."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -73,7 +73,7 @@ class FeatureReader:
     ) -> None:
         self.encoders = encoders
         self.decode = decode or {}
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         self.device = next(next(iter(encoders.values())).parameters()).device
         auto = AUTO["cpu" if self.device.type == "cpu" else "cuda"]
         self.inputs = auto["inputs"] if batch_size == "auto" else batch_size

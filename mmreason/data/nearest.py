@@ -79,7 +79,7 @@ class Nearest:
         stamp = {"parts": self.store.parts, "rows": len(self.store), "faiss": self._faiss.__version__}
         if _read_stamp(path) != stamp:
             self._build(path, stamp)
-        index = self._faiss.read_index(str(path), self._faiss.IO_FLAG_MMAP)
+        index: Any = self._faiss.read_index(str(path), self._faiss.IO_FLAG_MMAP)
         index.nprobe = max(8, index.nlist // 16)
         return index
 

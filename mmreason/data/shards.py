@@ -1,11 +1,13 @@
 """The ``pack`` stage: a catalogue becomes WebDataset shards and a manifest.
 
     shards/items-000000.tar            <key>.json, <key>.0.jpg, <key>.1.png, <key>.mp4
-    shards/reasons-train-000000.tar    train-000000.json: the target, its evidence and the user's history
+    shards/reasons-train-000000.tar    <hash>-1.json: the target, its evidence and the user's history
     shards/manifest.json               counts, bytes and sha256 of every shard
     shards/quarantine.jsonl            what could not be packed, if anything
+    shards/.packed.jsonl               what each shard was made from, so that only changed ones are made again
 
-The same catalogue gives the same bytes, so a killed pack is simply run again.
+The same catalogue gives the same bytes, whatever lay in the folder before and however many processes write, so a
+killed pack is simply run again and goes on. Which sample goes where is told in :mod:`mmreason.data.buckets`.
 """
 
 from __future__ import annotations
@@ -13,29 +15,41 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import multiprocessing
+import os
 import re
 import tarfile
-from collections import Counter
+import threading
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from itertools import chain, islice
+from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
+import pyarrow as pa
 from tqdm import tqdm
 
 from mmreason.config import Config
-from mmreason.data.catalogue import Catalogue, read_catalogue
-from mmreason.data.files import remove, remove_leftovers, whole_file
-from mmreason.schema import DataError, Interaction, Item, Reason, to_record
+from mmreason.data.balance import write_weights
+from mmreason.data.buckets import CatalogueRows, Group
+from mmreason.data.files import TEMPORARY, remove, remove_leftovers, whole_file
+from mmreason.data.samples import encode_item, encode_reasons, history_before, to_json
+from mmreason.data.tars import Sample, write_tar
+from mmreason.schema import DataError, Interaction, Item, Reason, from_record
+
+__all__ = ["Manifest", "Shard", "history_before", "pack", "read_manifest", "verify_shards", "write_shards"]
 
 VERSION = 1
 SPLITS = ("train", "valid", "test")
 KINDS = ("items", *(f"reasons-{split}" for split in SPLITS))
 SHARD_NAME = re.compile(r"(items|reasons-(?:train|valid|test))-\d{6,}\.tar")
 
-Sample = tuple[str, dict[str, bytes]]
-"""Key and, in order, extension → bytes."""
+PACKED = ".packed.jsonl"
+SHARDS_A_PROCESS = 16
+"""Fewer do not repay starting one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +85,7 @@ class Manifest:
 
 
 def pack(config: Config) -> str:
-    """The stage: :func:`write_shards` of a run's catalogue.
+    """The stage: :func:`write_shards` of a run's catalogue, by ``workers`` processes (0: as many as cores).
 
     Returns:
         One line that says what was packed.
@@ -79,40 +93,41 @@ def pack(config: Config) -> str:
     Raises:
         DataError: If the catalogue is unreadable or empty, or the disk is full.
     """
-    catalogue = read_catalogue(config.path("catalogue"))
-    if not catalogue.items:
-        raise DataError(f"{config.path('catalogue')}: no items; nothing to pack")
-    return _summary(write_shards(catalogue, config.path("shards"), config.pack.shard_size))
+    folders = config.path("catalogue"), config.path("shards")
+    summary = _summary(write_shards(*folders, config.pack.shard_size, processes=config.workers))
+    return f"{summary}; {write_weights(*folders, config.balance)}"
 
 
-def write_shards(catalogue: Catalogue, folder: str | Path, shard_size: int = 256) -> Manifest:
-    """Write a catalogue's shards; the manifest comes last, so a folder with one is whole.
+def write_shards(
+    catalogue: str | Path, folder: str | Path, shard_size: int = 256, *, processes: int = 0
+) -> Manifest:
+    """Write the shards that a catalogue has changed; the manifest comes last, so a folder with one is whole.
+
+    Memory holds the rows of some shards at a time, never the catalogue.
 
     Args:
-        catalogue: Items with the relative paths of their media, interactions and reasons.
-        folder: Where to; what an earlier or killed pack left there is replaced.
-        shard_size: Samples a tar.
+        catalogue: Folder that :func:`mmreason.data.catalogue.write_catalogue` wrote.
+        folder: Where to; what an earlier or killed pack left there is used again or replaced.
+        shard_size: Mean number of samples a tar.
+        processes: That write; 0 for one a core. A small catalogue is always written by this process. Processes are
+            spawned, so a script that calls this needs ``if __name__ == "__main__"``.
 
     Raises:
-        DataError: If the disk is full or the folder is not writable; finished shards stay.
+        DataError: If the catalogue is unreadable or has no items, the disk is full or the folder is not writable;
+            finished shards stay.
     """
     if shard_size < 1:
         raise DataError(f"pack.shard_size is {shard_size}; it must be at least 1")
     folder = Path(folder)
     remove_leftovers(folder)
-    remove(folder / "manifest.json")  # until the new one is there, the folder is not whole
-
-    quarantine: list[dict[str, str]] = []
-    samples = {"items": _item_samples(catalogue, quarantine)}
-    samples |= {f"reasons-{split}": _reason_samples(catalogue, split, quarantine) for split in SPLITS}
-    shards = [shard for kind in KINDS for shard in _write_kind(folder, kind, samples[kind], shard_size)]
-
-    kept = {shard.name for shard in shards}
-    for path in folder.glob("*.tar"):
-        if SHARD_NAME.fullmatch(path.name) and path.name not in kept:
-            remove(path)  # of an earlier, larger pack
-    manifest = Manifest(shards, dict(sorted(Counter(row["cause"] for row in quarantine).items())))
-    _write_quarantine(folder / "quarantine.jsonl", quarantine)
+    scratch = folder / f"{TEMPORARY}sorting"
+    try:
+        with CatalogueRows(Path(catalogue), shard_size, scratch) as rows:
+            remove(folder / "manifest.json")  # until the new one is there, the folder is not whole
+            manifest, lost = _write_all(rows, folder, processes or os.cpu_count() or 1)
+    finally:
+        remove(scratch)
+    _write_quarantine(folder / "quarantine.jsonl", lost)
     _write_manifest(folder / "manifest.json", manifest)
     return manifest
 
@@ -160,114 +175,149 @@ def verify_shards(folder: str | Path) -> Manifest:
     return manifest
 
 
-def _item_samples(catalogue: Catalogue, quarantine: list[dict[str, str]]) -> Iterator[Sample]:
-    for item in tqdm(catalogue.items.values(), desc="pack items", unit="item", disable=None):
-        try:
-            key = item.key
-        except UnicodeEncodeError:
-            key = ""
-        if not key:
-            quarantine.append({"id": ascii(item.id), "file": "", "cause": "item id is empty or not Unicode"})
-            continue
-        record = asdict(item) | {"images": [], "video": None}
-        members: dict[str, bytes] = {"json": b""}
-        for name in item.images:
-            data = _read_media(catalogue, item, name, quarantine)
-            if data:
-                members[f"{len(record['images'])}.{_extension(name)}"] = data
-                record["images"].append(name)
-        if item.video:
-            data = _read_media(catalogue, item, item.video, quarantine)
-            if data:
-                members[_extension(item.video)] = data
-                record["video"] = item.video
-        members["json"] = _json(record)
-        yield key, members
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One shard to write, picklable: ``known`` is what is recorded of the file of that name, if anything."""
+
+    folder: Path
+    name: str
+    kind: str
+    media_root: Path
+    tables: tuple[bytes, ...]
+    known: dict[str, Any] | None
 
 
-def _read_media(catalogue: Catalogue, item: Item, name: str, quarantine: list[dict[str, str]]) -> bytes:
-    """The bytes of a media file; of one that is gone or empty none, and a line in the quarantine."""
+def _write_all(rows: CatalogueRows, folder: Path, processes: int) -> tuple[Manifest, list[dict[str, str]]]:
+    """Write what changed of all kinds; returns the manifest and what could not be packed."""
+    shards = {kind: rows.shards(kind) for kind in KINDS}
+    if not shards["items"]:
+        raise DataError(f"{rows.folder}: no items; nothing to pack")
+    lost = [{"id": "", "file": "", "cause": "item id is empty"}] * rows.empty_ids
+    cause = "reason for an item not in the catalogue"
+    lost += [{"id": item, "file": "", "cause": cause, "user_id": user} for user, item in rows.orphans()]
+    known = {record["shard"]["name"]: record for record in _read_packed(folder / PACKED)}
+    total = sum(shards.values())
+    jobs = (_job(folder, group, rows.media_root, known) for kind in KINDS for group in rows.groups(kind))
+    records = []
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        (folder / PACKED).open("ab") as journal,
+        tqdm(desc="pack", total=total, unit="shard", disable=None) as bar,
+    ):
+        journal.write(b"\n")  # a kill may have left half a line
+        for record in _run(jobs, min(processes, total // SHARDS_A_PROCESS)):
+            journal.write(to_json(record) + b"\n")
+            journal.flush()
+            records.append(record)
+            bar.update()
+    kept = {record["shard"]["name"] for record in records}
+    for path in folder.glob("*.tar"):
+        if SHARD_NAME.fullmatch(path.name) and path.name not in kept:
+            remove(path)  # of an earlier pack
+    with whole_file(folder / PACKED) as file:
+        file.writelines(to_json(record) + b"\n" for record in records)
+    lost += [row for record in records for row in record["lost"]]
+    skipped = dict(sorted(Counter(row["cause"] for row in lost).items()))
+    return Manifest([Shard(**record["shard"]) for record in records], skipped), lost
+
+
+def _job(folder: Path, group: Group, media_root: Path, known: dict[str, Any]) -> _Job:
+    name = f"{group.kind}-{group.number:06d}.tar"
+    tables = (group.rows,) if group.history is None else (group.rows, group.history)
+    return _Job(folder, name, group.kind, media_root, tuple(map(_to_ipc, tables)), known.get(name))
+
+
+def _run(jobs: Iterator[_Job], processes: int) -> Iterator[dict[str, Any]]:
+    """The records of the jobs, in order; no more jobs are in memory than keep the processes busy."""
+    if processes <= 1:
+        yield from map(_write_shard, jobs)
+        return
+    with ExitStack() as stack:
+        pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _die_with_parent)
+        stack.callback(pool.shutdown, cancel_futures=True)
+        running: deque[Future[dict[str, Any]]] = deque()
+        for job in jobs:
+            running.append(pool.submit(_write_shard, job))
+            if len(running) > 2 * processes:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+
+
+def _die_with_parent() -> None:
+    """Else the processes of a killed pack would go on writing beside those of the next one."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _write_shard(job: _Job) -> dict[str, Any]:
+    """Write one shard, unless it is there and made from just this; returns its record."""
+    tables = [_from_ipc(data) for data in job.tables]
+    path = job.folder / job.name
+    made_from = _fingerprint(tables, job)
+    if job.known and job.known["made_from"] == made_from and job.known["file"] == _stamp(path):
+        return job.known
+    lost: list[dict[str, str]] = []
+    with whole_file(path) as file:
+        written = write_tar(file, _samples(tables, job, lost))
+    shard = Shard(job.name, job.kind, *written)
+    return {"shard": asdict(shard), "made_from": made_from, "file": _stamp(path), "lost": lost}
+
+
+def _samples(tables: list[list[dict[str, Any]]], job: _Job, lost: list[dict[str, str]]) -> Iterable[Sample]:
+    if job.kind == "items":
+        items = (from_record(Item, row) for row in tables[0])
+        return (encode_item(item, job.media_root, lost) for item in items)
+    events = tables[1] if len(tables) > 1 else []
+    interactions = (from_record(Interaction, row) for row in events)
+    return encode_reasons((from_record(Reason, row) for row in tables[0]), interactions)
+
+
+def _fingerprint(tables: list[list[dict[str, Any]]], job: _Job) -> str:
+    """A hash of all that a shard is made from; of media the name, size and time, so that none need be read."""
+    made_from = hashlib.sha256(to_json([VERSION, str(job.media_root), tables]))
+    for row in tables[0] if job.kind == "items" else ():
+        for name in (*json.loads(row["images"] or "[]"), row["video"] or ""):
+            made_from.update(to_json(_stamp(job.media_root / name)))
+    return made_from.hexdigest()
+
+
+def _stamp(path: Path) -> list[int]:
+    """Size and time of a file in nanoseconds; empty if there is none."""
     try:
-        data = catalogue.media(name).read_bytes()
-        cause = "" if data else "media file empty"
-    except (OSError, DataError, ValueError) as error:  # ValueError: a name with a null byte
-        data = b""
-        cause = "media file missing" if isinstance(error, FileNotFoundError) else "media file unreadable"
-    if cause:
-        quarantine.append({"id": item.id, "file": str(name), "cause": cause})
-    return data
+        status = path.stat()
+    except (OSError, ValueError):  # the latter for a name with a null byte
+        return []
+    return [status.st_size, status.st_mtime_ns]
 
 
-def _extension(name: str) -> str:
-    suffix = Path(name).suffix[1:].lower()
-    return suffix if re.fullmatch(r"[a-z0-9]{1,8}", suffix) and suffix != "json" else "bin"
+def _read_packed(path: Path) -> Iterator[dict[str, Any]]:
+    """What earlier packs recorded of their shards; of one name the last counts."""
+    for line in path.read_bytes().splitlines() if path.is_file() else ():
+        try:
+            record = json.loads(line)
+            Shard(**record["shard"])
+            if record.keys() == {"shard", "made_from", "file", "lost"}:
+                yield record
+        except (ValueError, TypeError, KeyError):
+            continue  # cut by a kill: that shard is made again
 
 
-def _reason_samples(catalogue: Catalogue, split: str, quarantine: list[dict[str, str]]) -> Iterator[Sample]:
-    histories: dict[str, list[Interaction]] = {}
-    for interaction in catalogue.interactions:
-        histories.setdefault(interaction.user_id, []).append(interaction)
-    reasons = [reason for reason in catalogue.reasons if reason.split == split]
-    number = 0
-    for reason in tqdm(reasons, desc=f"pack reasons-{split}", unit="reason", disable=None):
-        if reason.item_id not in catalogue.items:
-            row = {"id": reason.item_id, "file": "", "cause": "reason for an item not in the catalogue"}
-            quarantine.append(row | {"user_id": reason.user_id})
-            continue
-        history = history_before(histories.get(reason.user_id, []), reason)
-        record = asdict(reason) | {"history": [to_record(interaction) for interaction in history]}
-        yield f"{split}-{number:06d}", {"json": _json(record)}
-        number += 1
+def _to_ipc(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
 
 
-def history_before(interactions: Iterable[Interaction], reason: Reason) -> list[Interaction]:
-    """What a user did before the target, oldest first, so that the target cannot leak into its own reason.
-
-    The target's time is that of the user's first interaction with the item. Interactions with the item
-    itself are left out, and so is all that happened at that time or later; where a time is unknown (0),
-    only the item itself is left out.
-
-    Args:
-        interactions: All of the user's.
-        reason: The target.
-    """
-    interactions = list(interactions)
-    times = [i.timestamp for i in interactions if i.item_id == reason.item_id and i.timestamp > 0]
-    limit = min(times, default=float("inf"))
-    before = [i for i in interactions if i.item_id != reason.item_id and i.timestamp < limit]
-    return sorted(before, key=lambda interaction: interaction.timestamp)
-
-
-def _write_kind(folder: Path, kind: str, samples: Iterator[Sample], size: int) -> Iterator[Shard]:
-    for number, first in enumerate(samples):
-        path = folder / f"{kind}-{number:06d}.tar"
-        with whole_file(path) as file:
-            hashed = _Hashed(file)
-            count = 0
-            # TarInfo's owner and time are 0, so same input, same bytes; GNU headers fit keys of any length.
-            with tarfile.open(fileobj=cast(BinaryIO, hashed), mode="w", format=tarfile.GNU_FORMAT) as tar:
-                for key, members in chain([first], islice(samples, size - 1)):
-                    count += 1
-                    for extension, data in members.items():
-                        info = tarfile.TarInfo(f"{key}.{extension}")
-                        info.size, info.mode = len(data), 0o644
-                        tar.addfile(info, io.BytesIO(data))
-        yield Shard(path.name, kind, count, hashed.size, hashed.sha256.hexdigest())
-
-
-class _Hashed:
-    """A file that hashes what is written to it."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file, self.sha256, self.size = file, hashlib.sha256(), 0
-
-    def write(self, data: bytes) -> int:
-        self.sha256.update(data)
-        self.size += len(data)
-        return self.file.write(data)
-
-    def tell(self) -> int:
-        return self.size
+def _from_ipc(data: bytes) -> list[dict[str, Any]]:
+    return pa.ipc.open_stream(data).read_all().to_pylist()
 
 
 def _write_quarantine(path: Path, rows: list[dict[str, str]]) -> None:
@@ -275,7 +325,7 @@ def _write_quarantine(path: Path, rows: list[dict[str, str]]) -> None:
         remove(path)
         return
     with whole_file(path) as file:
-        file.writelines(_json(row) + b"\n" for row in rows)
+        file.writelines(to_json(row) + b"\n" for row in rows)
 
 
 def _write_manifest(path: Path, manifest: Manifest) -> None:
@@ -313,7 +363,3 @@ def _difference(path: Path, shard: Shard) -> str:
     except (OSError, tarfile.TarError) as error:
         return f"cannot be read ({error})"
     return "" if samples == shard.samples else f"{samples} samples, not {shard.samples}"
-
-
-def _json(record: dict[str, Any]) -> bytes:
-    return json.dumps(record, ensure_ascii=False).encode("utf-8", "replace")

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mmreason.data.catalogue import Catalogue
-from mmreason.data.shards import read_manifest, write_shards
+from mmreason.data.catalogue import Catalogue, write_catalogue
+from mmreason.data.files import remove
+from mmreason.data.shards import Manifest, read_manifest, write_shards
 from mmreason.data.store import EmbeddingStore, StoreWriter
 from mmreason.schema import DataError, Evidence, Interaction, Item, Reason
 
@@ -50,9 +51,16 @@ def make_catalogue(root: Path, items: int = 20, users: int = 3) -> Catalogue:
     return Catalogue(made, clicks, reasons, root)
 
 
+def pack(catalogue: Catalogue, folder: Path, size: int = 256, processes: int = 0) -> Manifest:
+    """The shards of a catalogue that is put down in the same folder, hidden."""
+    write_catalogue(catalogue, folder / ".catalogue")
+    return write_shards(folder / ".catalogue", folder, size, processes=processes)
+
+
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a folder, by relative path."""
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    """Every file of a folder that is not hidden, by name."""
+    files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+    return {path.name: path.read_bytes() for path in files if path.name[0] != "."}
 
 
 def part_of(number: int, rows: int = 5) -> tuple[list[str], list[str], dict, dict]:
@@ -87,16 +95,18 @@ def killed_at_sync(number: int, work: Callable[[], object]) -> bool:
 
 
 def kill_packs(folder: Path) -> int:
-    catalogue = make_catalogue(folder / "media")
-    write_shards(catalogue, folder / "whole", 6)
+    write_catalogue(make_catalogue(folder / "media", items=10, users=1), folder / "catalogue")
+    write_shards(folder / "catalogue", folder / "whole", 6)
     expected = contents(folder / "whole")
     kills = 0
-    while killed_at_sync(kills, lambda: write_shards(catalogue, folder / "shards", 6)):
+    while killed_at_sync(kills, lambda: write_shards(folder / "catalogue", folder / "shards", 6)):
         with suppress(DataError):  # there is no manifest unless all is there
             read_manifest(folder / "shards")
             assert contents(folder / "shards") == expected
+        write_shards(folder / "catalogue", folder / "shards", 6)  # goes on
+        assert contents(folder / "shards") == expected
+        remove(folder / "shards")
         kills += 1
-    write_shards(catalogue, folder / "shards", 6)
     assert contents(folder / "shards") == expected
     return kills
 
@@ -134,14 +144,14 @@ def kill_stores(folder: Path) -> int:
 
 
 def hit_limit(folder: Path) -> int:
-    catalogue = make_catalogue(folder / "media")
+    write_catalogue(make_catalogue(folder / "media"), folder / "catalogue")
     (folder / "media" / "15-0.JPG").write_bytes(bytes(50_000))
     writer = StoreWriter(folder / "store", {})
     resource.setrlimit(resource.RLIMIT_FSIZE, (40_960, 40_960))
     writer.write_part(["a"], ["h"], {"fused": np.ones((1, 8), np.float32)}, {})
     ids = [f"i{number}" for number in range(2000)]
     for work in (
-        lambda: write_shards(catalogue, folder / "shards", 8),
+        lambda: write_shards(folder / "catalogue", folder / "shards", 8),
         lambda: writer.write_part(ids, ids, {"fused": np.ones((2000, 8), np.float32)}, {}),
     ):
         try:

@@ -1,0 +1,174 @@
+"""In which order each rank reads: arithmetic on the manifest's counts, the same for any number of workers.
+
+An epoch is a line of all samples of a source: its shards in an order drawn from (seed, epoch), one after another,
+begun at a random place. Each rank goes through one stretch of the line, so there may be fewer shards than ranks, and
+shuffles within windows of it, so that shards are still read one after another.
+"""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate, count
+from typing import Protocol
+
+Place = tuple[int, int, int]
+"""Source, shard and sample, by number."""
+
+Drawn = tuple[int, ...]
+"""How many samples of each source this rank has drawn."""
+
+UNSHUFFLED = 1024
+"""Places worked out at a time where no window says how many."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """The samples of one source.
+
+    Attributes:
+        sizes: Samples of each shard.
+        window: Samples shuffled together; 0 keeps the packed order.
+        seed: Of the order.
+    """
+
+    sizes: tuple[int, ...]
+    window: int
+    seed: int
+
+    @property
+    def total(self) -> int:
+        """Samples in all."""
+        return sum(self.sizes)
+
+    def places(self, epoch: int, start: int, length: int, skip: int = 0) -> Iterator[tuple[int, int]]:
+        """(shard, sample) along a stretch of an epoch's line; past the line's end it starts again.
+
+        Args:
+            epoch: Which line.
+            start: Where the stretch begins.
+            length: Of the stretch.
+            skip: Leave out so many from its beginning; costs no more than a window.
+        """
+        if not self.total:
+            return
+        rng = random.Random(f"{self.seed} {epoch}")
+        shards = list(range(len(self.sizes)))
+        if self.window:
+            rng.shuffle(shards)
+            start += rng.randrange(self.total)
+        ends = list(accumulate(self.sizes[shard] for shard in shards))
+        window = self.window or UNSHUFFLED
+        for low in range(skip - skip % window, length, window):
+            positions = [(start + i) % ends[-1] for i in range(low, min(low + window, length))]
+            if self.window:
+                random.Random(f"{self.seed} {epoch} {start + low}").shuffle(positions)
+            for position in positions[max(0, skip - low) :]:
+                at = bisect(ends, position)
+                yield shards[at], position - ends[at] + self.sizes[shards[at]]
+
+
+class Order(Protocol):
+    """What a rank reads in an epoch.
+
+    Attributes:
+        samples: How many samples.
+        left_out: How many samples all ranks together leave out of an epoch so that their lengths are even; below 0,
+            how many they read twice.
+    """
+
+    @property
+    def samples(self) -> int: ...
+
+    @property
+    def left_out(self) -> int: ...
+
+    def begin(self, drawn: Drawn) -> Drawn:
+        """What counts as drawn when the next epoch begins."""
+
+    def places(self, epoch: int, drawn: Drawn) -> Iterator[Place]:
+        """The rest of an epoch, after so many samples drawn."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """One source, each sample once: a rank's stretch of the line, or, if ``even``, the same full batches a rank."""
+
+    line: Line
+    batch_size: int
+    rank: int
+    world_size: int
+    even: bool
+
+    @property
+    def samples(self) -> int:
+        if self.even:
+            whole = max(1, self.line.total // (self.world_size * self.batch_size)) if self.line.total else 0
+            return whole * self.batch_size
+        return _part(self.line.total, self.world_size, self.rank)[1]
+
+    @property
+    def left_out(self) -> int:
+        return self.line.total - self.world_size * self.samples if self.even else 0
+
+    def begin(self, drawn: Drawn) -> Drawn:
+        return (0,)
+
+    def places(self, epoch: int, drawn: Drawn) -> Iterator[Place]:
+        start = (
+            self.rank * self.samples if self.even else _part(self.line.total, self.world_size, self.rank)[0]
+        )
+        for shard, sample in self.line.places(epoch, start, self.samples, drawn[0]):
+            yield 0, shard, sample
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Several sources, each gone through again and again, drawn from by weight.
+
+    After ``n`` draws each source has been drawn from ``n * weight`` times, to within a few. An epoch has as many full
+    batches as all sources together would fill; the sources go on from epoch to epoch.
+    """
+
+    lines: tuple[Line, ...]
+    weights: tuple[float, ...]
+    batch_size: int
+    rank: int
+    world_size: int
+
+    @property
+    def samples(self) -> int:
+        return max(1, sum(map(self._share, self.lines)) // self.batch_size) * self.batch_size
+
+    @property
+    def left_out(self) -> int:
+        return sum(line.total - self.world_size * self._share(line) for line in self.lines)
+
+    def begin(self, drawn: Drawn) -> Drawn:
+        return drawn or (0,) * len(self.lines)
+
+    def places(self, epoch: int, drawn: Drawn) -> Iterator[Place]:
+        so_far = list(drawn)
+        streams = [self._stream(*pair) for pair in zip(self.lines, drawn, strict=True)]
+        for number in range(sum(drawn) + 1, (epoch + 1) * self.samples + 1):
+            behind = [weight * number - n for weight, n in zip(self.weights, so_far, strict=True)]
+            source = behind.index(max(behind))
+            so_far[source] += 1
+            yield source, *next(streams[source])
+
+    def _share(self, line: Line) -> int:
+        return max(1, line.total // self.world_size)
+
+    def _stream(self, line: Line, drawn: int) -> Iterator[tuple[int, int]]:
+        share = self._share(line)
+        first, skip = divmod(drawn, share)
+        for epoch in count(first):
+            yield from line.places(epoch, self.rank * share, share, skip if epoch == first else 0)
+
+
+def _part(total: int, parts: int, index: int) -> tuple[int, int]:
+    """Start and length of one of nearly equal parts, the longer ones first."""
+    size, rest = divmod(total, parts)
+    return index * size + min(index, rest), size + (index < rest)
