@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from encoders.base import Encoder
 
 ROWS = 256  # at a time, so that the products are scaled while they are still in the cache
 
@@ -24,69 +20,41 @@ class Int8Linear(nn.Module):
     Args:
         weight: (out, in) floating.
         bias: (out,) or None.
-        largest: (in,) largest absolute values that each input channel was seen to have: channels are evened out
-            between inputs and weights, so that the large ones do not take all the steps.
 
-    Source: Dettmers et al., LLM.int8(), NeurIPS 2022 (vector-wise scales); Xiao et al., SmoothQuant, ICML 2023
-    (``largest``).
+    Source: Dettmers et al., LLM.int8(), NeurIPS 2022 (vector-wise quantisation, without its outlier split).
     """
 
     weight: Tensor
     scale: Tensor
     bias: Tensor
-    smooth: Tensor
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, largest: Tensor | None = None) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
         weight = weight.detach().float()
-        smooth = torch.ones(weight.shape[1])
-        if largest is not None:
-            smooth = largest.clamp_min(
-                1e-6
-            ).sqrt()  # of the inputs alone, so that query, key and value share it
-            weight = weight * smooth
         scale = weight.abs().amax(dim=1).clamp_min(1e-12) / 127
         packed = torch.ops.onednn.qlinear_prepack((weight / scale[:, None]).round().to(torch.int8), None)
         offset = torch.zeros(len(weight)) if bias is None else bias.detach().float()
-        tensors = {"weight": packed, "scale": scale, "bias": offset, "smooth": 1 / smooth}
-        tensors["zeros"] = torch.zeros(len(scale), dtype=torch.int64)
-        for name, tensor in tensors.items():
+        for name, tensor in (("weight", packed), ("scale", scale), ("bias", offset)):
             self.register_buffer(name, tensor, persistent=False)
+        self.register_buffer("zeros", torch.zeros(len(scale), dtype=torch.int64), persistent=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(…, in) floating to (…, out) float32."""
-        whole, scale = self._quantise(inputs)
-        out = torch.empty(len(whole), len(self.scale))
-        for start in range(0, len(whole), ROWS):
-            rows = slice(start, start + ROWS)
-            torch.addcmul(self.bias, self._multiply(whole[rows]), scale[rows], out=out[rows])
+        rows = inputs.flatten(0, -2).float()
+        out = torch.empty(len(rows), len(self.scale))
+        for start in range(0, len(rows), ROWS):
+            part = rows[start : start + ROWS]
+            scale = part.abs().amax(dim=1, keepdim=True).clamp_min(1e-12) / 127
+            whole = (part / scale).round_().add_(128).to(torch.uint8)
+            product = self._multiply(whole)
+            torch.addcmul(self.bias, product, scale, out=out[start : start + ROWS])
         return out.unflatten(0, inputs.shape[:-1])
-
-    def _quantise(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """(…, in) to (rows, in) uint8 around 128 and (rows, 1) scales.
-
-        Query, key and value get the same tensor, one after the other: what the first made of it serves all three.
-        """
-        last = getattr(_thread, "last", None)
-        if last and last[0] is inputs and last[1] == inputs._version and torch.equal(last[2], self.smooth):
-            return last[3]
-        rows = inputs.flatten(0, -2).float() * self.smooth
-        scale = (
-            torch.maximum(rows.amax(dim=1, keepdim=True), -rows.amin(dim=1, keepdim=True)).clamp_min_(1e-12)
-            / 127
-        )
-        quantised = rows.mul_(1 / scale).add_(128.5).to(torch.uint8), scale
-        _thread.last = inputs, inputs._version, self.smooth, quantised
-        return quantised
 
     def _multiply(self, whole: Tensor) -> Tensor:
         """(n, in) uint8 around 128 to (n, out) float32, with the weights' scales: oneDNN's kernel."""
         weight = self.weight, self.scale, self.zeros
         output = 1.0, 0, torch.float32
         return torch.ops.onednn.qlinear_pointwise(whole, 1.0, 128, *weight, None, *output, "none", [], "")
-
-
-_thread = threading.local()
 
 
 def is_fast() -> bool:
@@ -118,48 +86,25 @@ class Int8Attention(nn.Module):
         return (out if self.batch_first else out.transpose(0, 1)), None
 
 
-def quantise_linears(
-    module: nn.Module, largest: dict[nn.Module, Tensor] | None = None, smallest: int = 128
-) -> int:
+def quantise_linears(module: nn.Module, smallest: int = 128) -> int:
     """Replace linear layers and self-attention inside a float32 module on the CPU; for inference only.
 
     Convolutions and layers with fewer than ``smallest`` inputs or outputs stay as they are.
 
-    Args:
-        module: Anything.
-        largest: Linear layer → what :func:`largest_inputs` saw of it; layers that are not in it are not evened out.
-        smallest: See above.
-
     Returns:
         How many layers were replaced.
     """
-    seen, count = largest or {}, 0
+    count = 0
     for name, child in list(module.named_children()):
         if isinstance(child, nn.MultiheadAttention):
             fits = child.in_proj_weight is not None and child.bias_k is None
             new: nn.Module | None = Int8Attention(child) if fits else None
         elif type(child) is nn.Linear and min(child.weight.shape) >= smallest:
-            new = Int8Linear(child.weight, child.bias, seen.get(child))
+            new = Int8Linear(child.weight, child.bias)
         else:
-            count += quantise_linears(child, seen, smallest)
+            count += quantise_linears(child, smallest)
             continue
         if new is not None:
             setattr(module, name, new)
             count += 1
     return count
-
-
-@torch.no_grad()
-def largest_inputs(encoder: Encoder, raws: Sequence[Any]) -> dict[nn.Module, Tensor]:
-    """The largest absolute value of every input channel of every linear layer, over some raw inputs."""
-    largest: dict[nn.Module, Tensor] = {}
-
-    def watch(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        top = inputs[0].detach().float().flatten(0, -2).abs().amax(dim=0)
-        largest[layer] = torch.maximum(top, largest[layer]) if layer in largest else top
-
-    hooks = [m.register_forward_pre_hook(watch) for m in encoder.modules() if type(m) is nn.Linear]
-    encoder.encode(raws)
-    for hook in hooks:
-        hook.remove()
-    return largest
