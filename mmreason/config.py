@@ -263,7 +263,7 @@ class EmbedConfig:
         batch_size: Inputs per forward pass; ``auto`` goes by the device.
         source: Embed the items of the ``shards``, of the ``catalogue``, or of what there is (``auto``).
         shard: ``i/n``: embed only the i-th of n shares, while other processes embed theirs into the same store.
-        int8: Multiply in 8-bit integers on a CPU: about twice as fast, cosine to fp32 above 0.99.
+        int8: Multiply in 8-bit integers on a CPU with VNNI: a transformer takes 0.6 to 0.8 of the time.
         decode_workers: Processes that decode pictures and videos; 0 for one a core.
         decode_seconds: A picture or video that takes longer is given up and counted.
     """

@@ -91,8 +91,8 @@ class Embedder:
         """Make the encoders faster; they can be used only, not trained or saved, from then on.
 
         Args:
-            int8: Multiply in 8-bit integers where a layer is linear. On a CPU without fast bf16 that takes half
-                the time or less; the cosine to fp32 vectors stays above 0.99.
+            int8: Multiply in 8-bit integers where a layer is linear: for a CPU with VNNI and without fast bf16. The
+                cosine to fp32 vectors is about 0.998, in rare texts 0.99.
 
         Returns:
             Itself.
