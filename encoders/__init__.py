@@ -19,11 +19,27 @@ from encoders.registry import create_encoder, list_encoders
 
 if TYPE_CHECKING:
     from encoders.base import Encoder
+    from encoders.guarded import GuardedPool
     from encoders.video import VideoEncoder
+    from encoders.views import ViewsEncoder
 
-__all__ = ["Encoder", "MediaError", "VideoEncoder", "WeightsError", "create_encoder", "list_encoders"]
+__all__ = [
+    "Encoder",
+    "GuardedPool",
+    "MediaError",
+    "VideoEncoder",
+    "ViewsEncoder",
+    "WeightsError",
+    "create_encoder",
+    "list_encoders",
+]
 
-_LAZY = {"Encoder": "encoders.base", "VideoEncoder": "encoders.video"}
+_LAZY = {
+    "Encoder": "encoders.base",
+    "GuardedPool": "encoders.guarded",
+    "VideoEncoder": "encoders.video",
+    "ViewsEncoder": "encoders.views",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from encoders.errors import MediaError, WeightsError
+from encoders.trainable import Trainable
 
 __all__ = ["Encoder", "MediaError", "Modality", "WeightsError"]
 
 Modality = Literal["image", "text", "video"]
 
 
-class Encoder(nn.Module, ABC):
+class Encoder(Trainable, ABC):
     """Turns raw inputs of one modality into features.
 
     Attributes:
         modality: ``image``, ``text`` or ``video``.
         dim: Length D of a feature.
+        preprocessing: What :meth:`preprocess` does, without the weights: small and picklable, for worker
+            processes such as :class:`encoders.guarded.GuardedPool`.
     """
 
     modality: ClassVar[Modality]
     dim: int
+    preprocessing: Any
 
     @classmethod
     def names(cls) -> list[str]:
@@ -39,6 +43,10 @@ class Encoder(nn.Module, ABC):
         Raises:
             MediaError: If the input cannot be read.
         """
+
+    def preprocess_many(self, raws: Iterable[Any]) -> list[Any]:
+        """As :meth:`preprocess`, for many inputs at once, where that is faster."""
+        return [self.preprocess(raw) for raw in raws]
 
     def collate(self, samples: list[Any]) -> Any:
         """Preprocessed inputs to one batch: stacked here; texts pad."""
@@ -67,7 +75,7 @@ class Encoder(nn.Module, ABC):
         order = sorted(range(len(raws)), key=lambda i: self._length(raws[i]))
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            batch = self.collate([self.preprocess(raws[i]) for i in rows])
+            batch = self.collate(self.preprocess_many(raws[i] for i in rows))
             features[rows] = self(batch).float().cpu()
         return features
 

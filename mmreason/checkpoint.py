@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +66,20 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         ) from None
 
 
-def load_into(module: nn.Module, tensors: dict[str, Tensor], source: Path) -> None:
+def load_into(
+    module: nn.Module, tensors: dict[str, Tensor], source: Path, needed: Iterable[str] | None = None
+) -> None:
     """Copy tensors into the parameters and buffers of the same names.
+
+    Args:
+        module: What to copy into.
+        tensors: Name → tensor.
+        source: The file, for messages.
+        needed: Names that must be there; None for everything that the module would save.
 
     Raises:
         DataError: If a name is unknown or missing, or a shape differs; it names the file and the first tensor.
+            Nothing was changed then.
     """
     own = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     for name, tensor in tensors.items():
@@ -82,6 +92,9 @@ def load_into(module: nn.Module, tensors: dict[str, Tensor], source: Path) -> No
                 f"{source}: tensor {name!r} has shape {tuple(tensor.shape)}, the model wants "
                 f"{tuple(own[name].shape)}; use the config.json saved beside it"
             )
+    for name in module.state_dict() if needed is None else needed:
+        if name not in tensors:
+            raise DataError(f"{source}: tensor {name!r} is missing; the file is cut or of another model")
     with torch.no_grad():
         for name, tensor in tensors.items():
             own[name].copy_(tensor)
@@ -92,8 +105,21 @@ def trainable_tensors(module: nn.Module) -> dict[str, Tensor]:
     return {name: p for name, p in module.named_parameters() if p.requires_grad}
 
 
+def random_state() -> dict[str, Tensor]:
+    """This process's random state: of the CPU and, if used, of the GPU that it computes on."""
+    cuda = {"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_initialized() else {}
+    return {"cpu": torch.get_rng_state(), **cuda}
+
+
 def save_training_state(
-    folder: Path, step: int, module: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]
+    folder: Path,
+    step: int,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    state: dict[str, Any],
+    *,
+    more: Mapping[str, Tensor] | None = None,
+    random: Sequence[Mapping[str, Tensor]] | None = None,
 ) -> None:
     """Save what a resumed training needs as ``folder/checkpoint-<step>``, then drop older ones.
 
@@ -102,14 +128,18 @@ def save_training_state(
         step: Steps done.
         module: Its trained parameters are saved.
         optimizer: Its moments are saved.
-        state: JSON values: loader state, logs and the like.
+        state: JSON values: loader state, logs and the like. The schedule is a function of the step.
+        more: Further tensors, such as a moving average or running statistics.
+        random: :func:`random_state` of each process; None for this one's.
     """
     tensors = {f"model.{name}": p for name, p in trainable_tensors(module).items()}
     names = {id(p): name for name, p in module.named_parameters()}
     for parameter, moments in optimizer.state.items():
         for key, value in moments.items():
             tensors[f"optimizer.{key}.{names[id(parameter)]}"] = torch.as_tensor(value)
-    tensors["rng"] = torch.get_rng_state()
+    tensors |= {f"more.{name}": t for name, t in (more or {}).items()}
+    for rank, states in enumerate(random or [random_state()]):
+        tensors |= {f"random.{rank}.{device}": t for device, t in states.items()}
     target = folder / f"checkpoint-{step:08d}"
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
@@ -122,9 +152,21 @@ def save_training_state(
 
 
 def load_training_state(
-    folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer
+    folder: Path,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    more: Mapping[str, Tensor] | None = None,
+    rank: int = 0,
 ) -> dict[str, Any] | None:
     """Load the newest checkpoint that :func:`save_training_state` wrote; None if there is nothing to resume.
+
+    Args:
+        folder: Where the checkpoints are kept.
+        module: Its trained parameters are overwritten.
+        optimizer: Its moments are overwritten.
+        more: Tensors to overwrite with those saved under the same names.
+        rank: Process whose random state to take up; one that was not there then keeps its own.
 
     Raises:
         DataError: If the checkpoint is of another model; nothing was changed then.
@@ -132,20 +174,37 @@ def load_training_state(
     found = _checkpoints(folder)
     if not found:
         return None
+    source = found[-1] / "state.safetensors"
     state = read_json(found[-1] / "state.json")
-    tensors = load_tensors(found[-1] / "state.safetensors")
-    torch.set_rng_state(tensors.pop("rng"))
-    parameters = dict(module.named_parameters())
-    load_into(
-        module, {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}, found[-1]
-    )
-    for name, tensor in tensors.items():
-        if name.startswith("optimizer."):
-            _, key, parameter_name = name.split(".", 2)
-            parameter = parameters[parameter_name]
-            moment = tensor.to(parameter.device) if tensor.shape == parameter.shape else tensor
-            optimizer.state[parameter][key] = moment
+    parts = _by_part(load_tensors(source))
+    parameters = trainable_tensors(module)
+    for name, tensor in (more or {}).items():
+        saved = parts["more"].get(name)
+        if saved is None or saved.shape != tensor.shape:
+            raise DataError(f"{source}: tensor {name!r} is missing or of another shape; remove {folder}")
+    load_into(module, parts["model"], source, needed=parameters)
+    for name, tensor in (more or {}).items():
+        tensor.copy_(parts["more"][name])
+    for name, tensor in parts["optimizer"].items():
+        key, parameter_name = name.split(".", 1)
+        parameter = parameters[parameter_name]
+        moment = tensor.to(parameter.device) if tensor.shape == parameter.shape else tensor
+        optimizer.state[parameter][key] = moment
+    random = parts["random"]
+    if f"{rank}.cpu" in random:
+        torch.set_rng_state(random[f"{rank}.cpu"])
+    if f"{rank}.cuda" in random and torch.cuda.is_available():
+        torch.cuda.set_rng_state(random[f"{rank}.cuda"])
     return state
+
+
+def _by_part(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Split names at their first dot."""
+    parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "more": {}, "random": {}}
+    for name, tensor in tensors.items():
+        part, _, rest = name.partition(".")
+        parts.setdefault(part, {})[rest] = tensor
+    return parts
 
 
 def _checkpoints(folder: Path) -> list[Path]:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
@@ -14,9 +15,29 @@ from mmreason.config import Config
 from mmreason.pipeline import STAGES, run, run_verb
 from mmreason.schema import DataError
 
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "search": ("mmreason.align.search:search", "items nearest to a text, a picture or a video"),
+    "export-embeddings": (
+        "mmreason.data.export:export_embeddings",
+        "the embedding store as Parquet or NumPy",
+    ),
+    "align-users": (
+        "mmreason.align.train_users:align_users",
+        "train the user tower on what users took next",
+    ),
+    "evaluate-alignment": (
+        "mmreason.evaluate.alignment:evaluate_alignment",
+        "retrieval, zero-shot classification, next items and a map of the shared space",
+    ),
+    "mine-reasons": (
+        "mmreason.data.mine:mine_reasons",
+        "reasons to learn from out of the catalogue's reviews",
+    ),
+    "check-splits": ("mmreason.data.check_splits:check_splits", "what crosses the splits of the catalogue"),
+}
 """Verbs that are no stage of a run: name → (``module:function``, help). The function's signature is the verb's
-arguments, its docstring the help; it returns the text to print. Imported only when its verb is asked for."""
+arguments (one ``config`` takes a run's, as a stage does), its docstring the help; it returns the text to print.
+Imported only when its verb is asked for."""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -45,6 +66,15 @@ def _function(command: str) -> Callable[..., str]:
     return getattr(import_module(module), name)
 
 
+def _takes_config(command: str) -> bool:
+    return [*signature(_function(command)).parameters] == ["config"]
+
+
+def _add_config(verb: ArgumentParser) -> None:
+    verb.add_argument("--config", action="config", help="YAML file, e.g. configs/quickstart.yaml")
+    verb.add_class_arguments(Config)
+
+
 def parser(verb_asked: str = "") -> ArgumentParser:
     """The parser of every verb: a YAML file and dotted overrides, typed by :class:`Config`.
 
@@ -59,32 +89,54 @@ def parser(verb_asked: str = "") -> ArgumentParser:
     help_texts |= {stage.name: f"the {stage.name} stage alone" for stage in STAGES}
     for name, text in help_texts.items():
         verb = ArgumentParser(exit_on_error=False, description=text)
-        verb.add_argument("--config", action="config", help="YAML file, e.g. configs/quickstart.yaml")
-        verb.add_class_arguments(Config)
+        _add_config(verb)
+        if name == "ingest":
+            verb.add_argument(
+                "reader", nargs="?", help="catalogue.source, as in `ingest amazon --root folder`"
+            )
+            verb.add_argument("--root", type=str, help="catalogue.root")
+            verb.add_argument("--allow-download", action="store_true", help="catalogue.allow_download")
         if name == "run":
             verb.add_argument("--force", type=bool, default=False, help="do finished stages again")
         verbs.add_subcommand(name, verb, help=text)
     for name, (_, text) in COMMANDS.items():
         verb = ArgumentParser(exit_on_error=False, description=text)
         if name == verb_asked:
-            verb.add_function_arguments(_function(name))
+            if _takes_config(name):
+                _add_config(verb)
+            else:
+                verb.add_function_arguments(_function(name))
         verbs.add_subcommand(name, verb, help=text)
     return top
 
 
 def _dispatch(arguments: list[str]) -> None:
-    if len(arguments) > 1 and arguments[1].endswith((".yaml", ".yml")) and arguments[0] not in COMMANDS:
-        arguments = [arguments[0], "--config", *arguments[1:]]  # mmreason run configs/quickstart.yaml
-    top = parser(arguments[0] if arguments else "")
+    verb = arguments[0] if arguments else ""
+    if (
+        arguments[1:]
+        and arguments[1].endswith((".yaml", ".yml"))
+        and (verb not in COMMANDS or _takes_config(verb))
+    ):
+        arguments = [verb, "--config", *arguments[1:]]  # mmreason run configs/quickstart.yaml
+    if verb == "search" and arguments[1:] and not arguments[1].startswith("-"):
+        arguments = ["search", "--query", *arguments[1:]]  # mmreason search "red hoodie"
+    top = parser(verb)
     try:
         parsed = top.parse_args(arguments)
     except ArgumentError as error:
         raise DataError(_plain(str(error))) from None
     values: Namespace = parsed[parsed.verb]
+    if parsed.verb in COMMANDS and _takes_config(parsed.verb):
+        print(_function(parsed.verb)(to_config(values)))
+        return
     if parsed.verb in COMMANDS:
         print(_function(parsed.verb)(**vars(top.instantiate_classes(parsed)[parsed.verb])))
         return
     config = to_config(values)
+    if parsed.verb == "ingest":
+        config.catalogue.source = values.reader or config.catalogue.source
+        config.catalogue.root = values.root or config.catalogue.root
+        config.catalogue.allow_download |= values.allow_download
     if parsed.verb == "run":
         run(config, values.force)
     else:
@@ -94,19 +146,16 @@ def _dispatch(arguments: list[str]) -> None:
 def to_config(values: Namespace) -> Config:
     """Parsed arguments as the typed configuration."""
     from dataclasses import fields, is_dataclass
-    from typing import Any, get_type_hints
+    from typing import Any, get_args, get_type_hints
 
     def build(kind: Any, node: Any) -> Any:
-        hints = get_type_hints(kind)
-        made = {}
-        for f in fields(kind):
-            value = node[f.name]
-            made[f.name] = (
-                build(hints[f.name], value)
-                if is_dataclass(hints[f.name]) and not is_dataclass(value)
-                else value
-            )
-        return kind(**made)
+        if isinstance(kind, type) and is_dataclass(kind) and not is_dataclass(node):
+            hints = get_type_hints(kind)
+            return kind(**{f.name: build(hints[f.name], node[f.name]) for f in fields(kind)})
+        inner = get_args(kind)
+        if isinstance(node, list) and inner and is_dataclass(inner[0]):
+            return [build(inner[0], each) for each in node]
+        return node
 
     return build(Config, values)
 

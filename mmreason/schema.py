@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 from urllib.parse import quote, unquote
 
-EVENTS = ("impression", "click", "view", "read", "cart", "purchase", "rating", "review")
+EVENTS = ("impression", "click", "view", "watch", "read", "cart", "purchase", "rating", "review")
 """The events a history may hold; an interaction with another one is quarantined."""
 
 Split = Literal["train", "valid", "test"]
@@ -80,7 +80,7 @@ def item_id_of(key: str) -> str:
 
 @dataclass(slots=True)
 class Interaction:
-    """What one user did with one item, aggregated per event.
+    """What one user did with one item: one event, or several of a kind added up.
 
     Attributes:
         user_id: The user.
@@ -90,6 +90,10 @@ class Interaction:
         seconds: Seconds watched or read in all, if known.
         rating: 1 to 5, if given.
         timestamp: Unix seconds of the last time.
+        text: What the user wrote, of a review.
+        share: Share of the item's length that was watched or read, if the length is known.
+        helpful: How many people found the review helpful, if known.
+        first: Unix seconds of the first time, where several were added up; 0 if it is the last.
         item: The item itself, when it is in no catalogue (Python API only).
     """
 
@@ -100,6 +104,10 @@ class Interaction:
     seconds: float | None = None
     rating: float | None = None
     timestamp: float = 0.0
+    text: str = ""
+    share: float | None = None
+    helpful: int | None = None
+    first: float = 0.0
     item: Item | None = None
 
     def __post_init__(self) -> None:
@@ -122,9 +130,12 @@ class Evidence:
     Attributes:
         attribute: The attribute claimed, e.g. ``color``.
         value: The value claimed, e.g. ``red``.
-        source: ``attribute`` (the catalogue says so), ``picture`` (only the picture shows it) or ``none``.
+        source: ``attribute`` (the catalogue says so), ``picture`` (only the picture shows it), ``review`` (the
+            user wrote so) or ``none``.
         item_ids: History items that share the value.
         span: Start and end of the claim in the reason's text, in characters.
+        opinion: Of a review: the words that judge the attribute, as written.
+        polarity: Of a review: 1 for, -1 against.
     """
 
     attribute: str
@@ -132,6 +143,8 @@ class Evidence:
     source: str = "attribute"
     item_ids: list[str] = field(default_factory=list)
     span: tuple[int, int] | None = None
+    opinion: str = ""
+    polarity: int | None = None
 
 
 @dataclass(slots=True)
@@ -143,6 +156,7 @@ class Reason:
         evidence: One entry per claim found in the text.
         score: Mean log-probability of the generated tokens (0 is certain; not comparable across models).
         verified: True if every claim has evidence and there is at least one claim.
+        profile: What the source says of the user in words, if it does (XRec's user summaries).
     """
 
     user_id: str
@@ -152,6 +166,7 @@ class Reason:
     score: float | None = None
     verified: bool | None = None
     split: Split = "train"
+    profile: str = ""
 
 
 def to_record(value: Item | Interaction | Reason) -> dict[str, Any]:

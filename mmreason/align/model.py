@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from itertools import combinations
+import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import cast
 
@@ -11,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmreason.align.losses import contrastive_loss
 from mmreason.checkpoint import load_into, load_tensors, read_json, save_tensors, write_json
-from mmreason.config import AlignConfig
+from mmreason.config import AlignConfig, AlignStage
+from mmreason.schema import DataError
 
 MODALITIES = ("image", "text", "video")
 
@@ -24,16 +25,17 @@ class Head(nn.Module):
     Args:
         features: Length F of the encoder's feature.
         dim: Length D of the shared vector.
+        dropout: On the standardised features, in training.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, features: int, dim: int) -> None:
+    def __init__(self, features: int, dim: int, dropout: float = 0.1) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("std", torch.ones(features))
-        self.dropout = nn.Dropout(0.1)
+        self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(features, dim)
         self.mlp = nn.Sequential(nn.GELU(), nn.Linear(dim, dim))
 
@@ -53,19 +55,25 @@ class Head(nn.Module):
 
 
 class AlignModel(nn.Module):
-    """Heads over frozen towers, trained with a contrast between every two modalities of an item.
+    """The heads into the shared space, and the temperature of their contrast.
 
     Args:
         dims: Feature length per modality.
-        config: Size of the space and the initial temperature.
+        config: Size of the space, the loss and the initial temperature.
+
+    Attributes:
+        towers: Tower → folder of its weights, for towers that were trained; the others are named by the config.
     """
 
     def __init__(self, dims: dict[str, int], config: AlignConfig) -> None:
         super().__init__()
         self.dims = dims
         self.config = config
-        self.heads = nn.ModuleDict({name: Head(size, config.dim) for name, size in dims.items()})
+        self.towers: dict[str, Path] = {}
+        self.heads = nn.ModuleDict({m: Head(size, config.dim, config.dropout) for m, size in dims.items()})
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / config.temperature)))
+        if config.loss == "siglip":
+            self.logit_bias = nn.Parameter(torch.tensor(-10.0))
 
     def head(self, modality: str) -> Head:
         """The head of one modality."""
@@ -73,45 +81,58 @@ class AlignModel(nn.Module):
 
     @property
     def logit_scale(self) -> Tensor:
-        """Inverse temperature, held below 100 as in CLIP so that it cannot run away."""
-        return self.log_scale.exp().clamp(max=100.0)
+        """Inverse temperature; the temperature is held between its floor and 1."""
+        held = self.log_scale.detach().clamp(0.0, -math.log(self.config.min_temperature))
+        # A clamp has no gradient at its bounds, and a temperature that came there would stay there.
+        return held.exp() * (1 + self.log_scale - self.log_scale.detach())
+
+    @torch.no_grad()
+    def hold_temperature(self) -> None:
+        """Bring the parameter itself back into its bounds, so that it does not wander off beyond them."""
+        self.log_scale.clamp_(0.0, -math.log(self.config.min_temperature))
 
     def embed(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         """Standardised (B, F) features per modality to (B, D) unit vectors per modality."""
         return {name: self.heads[name](x) for name, x in features.items()}
 
-    def forward(self, features: dict[str, Tensor], masks: dict[str, Tensor], same: Tensor) -> Tensor:
-        """The loss of a batch: mean over the pairs of modalities that at least two rows have.
-
-        Args:
-            features: Modality → (B, F) standardised features.
-            masks: Modality → (B,) bool, is it there.
-            same: (B, B) bool, see :func:`contrastive_loss`.
-        """
-        vectors = self.embed(features)
-        losses = []
-        for a, b in combinations(vectors, 2):
-            valid = masks[a] & masks[b]
-            loss = contrastive_loss(vectors[a], vectors[b], self.logit_scale, same, valid)
-            losses.append((loss, int(valid.sum()) >= 2))
-        return torch.stack([loss for loss, _ in losses]).sum() / max(1, sum(counts for _, counts in losses))
+    def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Like :meth:`embed`, with ``scale`` and, for SigLIP, ``bias`` of the logits beside the vectors."""
+        extra = {"scale": self.logit_scale}
+        if self.config.loss == "siglip":
+            extra["bias"] = self.logit_bias.clone()
+        return self.embed(features) | extra
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write ``config.json`` and ``model.safetensors``."""
+        """Write ``config.json`` and ``model.safetensors``, and ``towers/`` if a tower was trained."""
         folder = Path(folder)
+        config = asdict(self.config)
+        for name, source in self.towers.items():
+            target = folder / "towers" / name
+            if source.resolve() != target.resolve():
+                shutil.copytree(source, target, dirs_exist_ok=True)
+            config[f"{name}_weights"] = f"towers/{name}"
         save_tensors(folder / "model.safetensors", self.state_dict())
-        write_json(folder / "config.json", {"type": "align", "dims": self.dims, "config": vars(self.config)})
+        saved = {"type": "align", "dims": self.dims, "config": config, "towers": sorted(self.towers)}
+        write_json(folder / "config.json", saved)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> AlignModel:
-        """Read what :meth:`save_pretrained` wrote.
+        """Read what :meth:`save_pretrained` wrote; its config then names the trained towers' folders.
 
         Raises:
-            DataError: If a file is missing or of another shape.
+            DataError: If a file is missing or of another shape, or a tensor is missing.
         """
         folder = Path(folder)
         saved = read_json(folder / "config.json")
-        model = cls(saved["dims"], AlignConfig(**saved["config"]))
+        stages = [AlignStage(**stage) for stage in saved["config"].get("stages", [])]
+        config = AlignConfig(**{**saved["config"], "stages": stages})
+        towers = saved.get("towers", [])
+        if not set(towers) <= {"image", "text"}:  # they become folder names
+            raise DataError(f"{folder / 'config.json'}: towers {towers} are not image and text; align again")
+        for name in towers:
+            setattr(config, f"{name}_weights", str(folder / "towers" / name))
+        model = cls(saved["dims"], config)
+        model.towers = {name: folder / "towers" / name for name in towers}
         load_into(model, load_tensors(folder / "model.safetensors"), folder / "model.safetensors")
         return model.eval()
 

@@ -1,134 +1,197 @@
-"""Training the alignment heads under Accelerate, over features read once from the shards."""
+"""The ``align`` stage: one shared space, from kept features of frozen towers or end to end from pixels."""
 
 from __future__ import annotations
 
-import math
+import json
+from datetime import timedelta
+from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType, InitProcessGroupKwargs, set_seed
 from torch import Tensor
 from tqdm import tqdm
 
-from mmreason.align.embedder import Embedder, Features
-from mmreason.align.model import MODALITIES, AlignModel
-from mmreason.checkpoint import load_training_state, save_training_state, write_json
+from mmreason.align.batch import Batch
+from mmreason.align.embedder import Embedder
+from mmreason.align.feature_store import keep_features, read_features
+from mmreason.align.losses.mining import mine_hard_negatives
+from mmreason.align.model import MODALITIES
+from mmreason.align.schedule import cosine
+from mmreason.align.sources import FeatureSource, PixelCollator, PixelSource
+from mmreason.align.stages import stages_of, trained_towers
+from mmreason.align.towers import Towers, save_towers
+from mmreason.align.trainer import Trainer, tracking
+from mmreason.checkpoint import write_json
 from mmreason.config import Config
+from mmreason.data.files import whole_file
 from mmreason.data.loader import item_samples
-from mmreason.device import pick_device
-from mmreason.schema import DataError, Item, item_text
+from mmreason.data.store import EmbeddingStore
+from mmreason.device import pick_device, pick_dtype
+from mmreason.schema import DataError
 
-SAVE_EVERY = 100
+__all__ = ["align", "cosine"]
+
+VALID_ROWS = 512
+FIT_ROWS = 1024  # items whose features tell the heads' mean and spread, when training from pixels
+REPLICATED = (DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)  # every process holds all weights
+GIVE_UP = timedelta(hours=2)  # how long a process waits for the others
 
 
 def align(config: Config) -> str:
-    """The ``align`` stage: read the shards, encode with frozen towers, train the heads, save ``align/``.
+    """Train the shared space and save it in ``align/``; goes on from its last checkpoint.
 
     Test items take no part: neither in training nor in the features' mean and spread.
 
     Raises:
-        DataError: If fewer than two training items have two modalities.
+        DataError: If fewer than two training items have two modalities; see also :meth:`Trainer.run`.
     """
-    # The heads are a few small layers: they train in fp32, the frozen towers run in the configured dtype.
-    accelerator = Accelerator(cpu=pick_device(config.device).type == "cpu")
+    settings, device = config.align, pick_device(config.device)
+    accelerator = Accelerator(
+        cpu=device.type == "cpu",
+        kwargs_handlers=[
+            InitProcessGroupKwargs(timeout=GIVE_UP),
+            DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False),
+        ],
+        **tracking(settings, config.path("align")),
+    )
+    if accelerator.distributed_type not in (DistributedType.NO, *REPLICATED):
+        raise DataError(
+            f"align: {accelerator.distributed_type.value} is not supported; use configs/accelerate/ddp.yaml, and "
+            "align.micro_batch if a batch does not fit"
+        )
     set_seed(config.seed)
-    items = [item for item in item_samples(config.path("shards")) if item.split != "test"]
-    embedder = Embedder.create(config.align, config.device, config.dtype)
-    features = embedder.features(items, config.embed.batch_size, show_progress=accelerator.is_main_process)
-    train = torch.tensor([item.split == "train" for item in items])
-    if _paired(features, train) < 2:
+    if settings.trackers:
+        flat = {name: value for name, value in vars(settings).items() if isinstance(value, int | float | str)}
+        accelerator.init_trackers("mmreason", config=flat)
+    prepare = _from_features if settings.source == "features" else _from_pixels
+    embedder, towers, trainer, about = prepare(config, accelerator)
+    log = trainer.run()
+    if accelerator.is_main_process:
+        trained = trained_towers(towers, stages_of(settings))
+        save_towers(towers, sorted(trained & {"image", "text"}), config.path("align"))
+        embedder.save_pretrained(config.path("align"))
+        write_json(config.path("align", "log.json"), log)
+        _quarantine(config, list(trainer.errors))
+    for tracker in accelerator.trackers:
+        tracker.finish()
+    accelerator.wait_for_everyone()
+    lost = f", {len(trainer.errors)} media unreadable" if trainer.errors else ""
+    return f"{about}{lost}; {_summary(log)}"
+
+
+def _from_features(config: Config, accelerator: Accelerator) -> tuple[Embedder, Towers, Trainer, str]:
+    """Heads over the features of frozen towers."""
+    settings, device = config.align, accelerator.device
+    embedder = Embedder.create(settings, config.device, config.dtype)
+    with accelerator.main_process_first():  # the others then find the features done
+        rows, store, lost = keep_features(config, embedder)
+    values, masks = read_features(store, rows.ids)
+    _check_pairs(torch.stack([masks[m] for m in MODALITIES])[:, rows.train].T, config)
+    model = embedder.model.to(device)
+    for name in MODALITIES:
+        present = rows.train & masks[name]
+        if present.any():
+            model.head(name).fit(values[name][present].to(device))
+    features = {m: model.head(m).standardise(x.to(device)) for m, x in values.items()}
+    there, codes = {m: mask.to(device) for m, mask in masks.items()}, rows.codes.to(device)
+    train, held = rows.train.nonzero().flatten(), (~rows.train).nonzero().flatten()[:VALID_ROWS]
+    everything = FeatureSource(features, there, codes, size=1)
+    source = FeatureSource(
+        {m: x[train] for m, x in features.items()},
+        {m: mask[train] for m, mask in there.items()},
+        codes[train],
+        size=settings.batch_size,
+        micro=settings.micro_batch,
+        seed=config.seed,
+        rank=accelerator.process_index,
+        world=accelerator.num_processes,
+        hard=_hard_negatives(config, [rows.ids[i] for i in train.tolist()], codes[train]),
+    )
+    if len(train) < accelerator.num_processes:
+        raise DataError(
+            f"{config.path('shards')}: fewer training items than processes; start fewer processes"
+        )
+    towers = Towers({}, model)
+    valid = [everything.batch(held)] if len(held) > 1 else []
+    trainer = Trainer(settings, towers, source, valid, accelerator, config.path("align"), config.seed)
+    return embedder, towers, trainer, f"{len(train):,} items" + (f", {lost} media unreadable" if lost else "")
+
+
+def _hard_negatives(config: Config, ids: list[str], codes: Tensor) -> Tensor | None:
+    """(N, H) rows out of the store named by ``align.mine_from``; None if none are asked for."""
+    settings = config.align
+    if not settings.hard_negatives:
+        return None
+    if not settings.mine_from:
+        raise DataError("align.hard_negatives needs align.mine_from, an embedding store that embed wrote")
+    store = EmbeddingStore.open(settings.mine_from)
+    vectors = {m: torch.from_numpy(store.get(m, ids)) for m in ("image", "text")}
+    return mine_hard_negatives(vectors["image"], vectors["text"], codes.cpu(), settings.hard_negatives)
+
+
+def _from_pixels(config: Config, accelerator: Accelerator) -> tuple[Embedder, Towers, Trainer, str]:
+    """Towers and heads end to end."""
+    settings, device = config.align, accelerator.device
+    if settings.hard_negatives:
+        raise DataError("align.hard_negatives: shards are read in a stream; set align.source=features")
+    bf16 = pick_dtype(config.dtype, device) is torch.bfloat16
+    embedder = Embedder.create(settings, config.device, "fp32")
+    towers = Towers(embedder.encoders, embedder.model, bf16).to(device)
+    towers.set_precision(trained_towers(towers, stages_of(settings)))
+    collate = PixelCollator(embedder.encoders, settings.mask)
+    batch, valid, masks = settings.micro_batch or settings.batch_size, [], []
+    fitting: dict[str, list[Tensor]] = {m: [] for m in MODALITIES}
+    for split, limit in (("train", FIT_ROWS), ("valid", VALID_ROWS)):
+        items = [item for item in item_samples(config.path("shards")) if item.split == split][:limit]
+        for start in tqdm(range(0, len(items), batch), desc=f"read {split}", unit="batch", disable=None):
+            part = collate(items[start : start + batch])
+            if split == "valid":
+                valid.append(part)
+                continue
+            masks.append(torch.stack([part.masks[m] for m in MODALITIES], 1))
+            raw = _raw_features(towers, part.to(device))
+            for m, x in raw.items():
+                fitting[m].append(x)
+    _check_pairs(torch.cat(masks) if masks else torch.zeros(0, 3), config)
+    for name, parts in fitting.items():
+        if parts:
+            embedder.model.head(name).fit(torch.cat(parts).to(device))
+    source = PixelSource(config, embedder.encoders, accelerator.process_index, accelerator.num_processes)
+    held = valid if sum(map(len, valid)) > 1 else []
+    trainer = Trainer(settings, towers, source, held, accelerator, config.path("align"), config.seed)
+    return embedder, towers, trainer, "from pixels"
+
+
+@torch.no_grad()
+def _raw_features(towers: Towers, part: Batch) -> dict[str, Tensor]:
+    """Modality → (n, F) features of the inputs that a part has."""
+    towers.eval()
+    return {m: towers.encoders[m](inputs.tensors).float().cpu() for m, inputs in part.inputs.items()}
+
+
+def _check_pairs(there: Tensor, config: Config) -> None:
+    """(N, M) bool, which modality the training items have."""
+    if int((there.sum(1) >= 2).sum()) < 2:
         raise DataError(
             f"{config.path('shards')}: fewer than two training items have two modalities to align; "
             "add pictures or texts, or a larger training split"
         )
-    model = embedder.model
-    for name in MODALITIES:
-        present = train & features.masks[name]
-        if present.any():
-            model.head(name).fit(features.values[name][present].to(embedder.device))
-    log = _train_heads(model, features, train, same_product(items), config, accelerator)
-    if accelerator.is_main_process:
-        embedder.save_pretrained(config.path("align"))
-        write_json(config.path("align", "log.json"), log)
-    lost = f", {len(features.errors)} media unreadable" if features.errors else ""
-    return (
-        f"{int(train.sum()):,} items{lost}; contrastive loss {log[0]['loss']:.2f} → {log[-1]['loss']:.2f} "
-        f"in {config.align.steps} steps (valid {log[-1]['valid_loss']:.2f})"
-    )
 
 
-def same_product(items: list[Item]) -> Tensor:
-    """(N, N) bool: items of one group or of one text are not each other's negatives."""
-    groups = _codes([item.group for item in items])
-    texts = _codes([item_text(item) for item in items])
-    return (groups[:, None] == groups) | (texts[:, None] == texts)
+def _quarantine(config: Config, errors: list[tuple[str, str, str]]) -> None:
+    """List unreadable media in ``align/quarantine.jsonl``."""
+    if errors:
+        rows = [
+            json.dumps({"item_id": i, "modality": m, "reason": e}, ensure_ascii=False) for i, m, e in errors
+        ]
+        with whole_file(config.path("align", "quarantine.jsonl")) as file:
+            file.write("".join(row + "\n" for row in sorted(rows)).encode())
 
 
-def _codes(values: list[str]) -> Tensor:
-    known: dict[str, int] = {}
-    return torch.tensor([known.setdefault(v, len(known)) for v in values])
-
-
-def _paired(features: Features, train: Tensor) -> int:
-    present = torch.stack([features.masks[m] for m in MODALITIES]).sum(0)
-    return int(((present >= 2) & train).sum())
-
-
-def _train_heads(
-    model: AlignModel,
-    features: Features,
-    train: Tensor,
-    same: Tensor,
-    config: Config,
-    accelerator: Accelerator,
-) -> list[dict[str, float]]:
-    """Train; returns the log, one row every few steps."""
-    settings, device = config.align, accelerator.device
-    model.to(device)
-    standard = {m: model.head(m).standardise(x.to(device)) for m, x in features.values.items()}
-    masks = {m: mask.to(device) for m, mask in features.masks.items()}
-    rows, valid = train.nonzero().flatten(), (~train).nonzero().flatten()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr, weight_decay=0.05)
-    checkpoints = config.path("align", "checkpoints")
-    saved = load_training_state(checkpoints, model, optimizer) or {"step": 0, "log": []}
-    start, log = saved["step"], saved["log"]
-    wrapped, optimizer = accelerator.prepare(model, optimizer)
-
-    def batch(index: Tensor, drop: float, generator: torch.Generator) -> tuple[dict, dict, Tensor]:
-        kept = {
-            m: mask[index] & (torch.rand(len(index), generator=generator) >= drop).to(device)
-            for m, mask in masks.items()
-        }
-        return {m: x[index] for m, x in standard.items()}, kept, same[index][:, index].to(device)
-
-    with tqdm(total=settings.steps, initial=start, desc="align", disable=None) as bar:
-        for step in range(start, settings.steps):
-            for group in optimizer.param_groups:
-                group["lr"] = settings.lr * cosine(step, settings.steps, settings.steps // 10)
-            # Every process draws the same batch from the step's own generator, so a resumed run and
-            # a run of another size see the same data.
-            generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-            picked = rows[torch.randperm(len(rows), generator=generator)[: settings.batch_size]]
-            model.train()
-            loss = wrapped(*batch(picked, settings.drop_modality, generator))
-            accelerator.backward(loss)
-            accelerator.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad()
-            bar.update()
-            if step % 10 == 0 or step == settings.steps - 1:
-                model.eval()
-                with torch.no_grad():
-                    held = model(*batch(valid[:512], 0.0, generator)) if len(valid) > 1 else loss
-                log.append({"step": step + 1, "loss": loss.item(), "valid_loss": held.item()})
-                bar.set_postfix(loss=f"{loss.item():.3f}")
-            if (step + 1) % SAVE_EVERY == 0 and accelerator.is_main_process:
-                save_training_state(checkpoints, step + 1, model, optimizer, {"log": log})
-    return log
-
-
-def cosine(step: int, steps: int, warmup: int) -> float:
-    """Learning-rate factor: linear warm-up, then half a cosine down to a tenth."""
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.1 + 0.45 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+def _summary(log: list[dict[str, Any]]) -> str:
+    if not log:
+        return "no steps: the heads are as they were made"
+    first, last = log[0], log[-1]
+    found = f"contrastive loss {first['loss']:.2f} → {last['loss']:.2f} in {last['step']} steps"
+    return f"{found} (valid {last['valid_loss']:.2f})"

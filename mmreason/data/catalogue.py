@@ -5,22 +5,35 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from tqdm import tqdm
 
 from mmreason.config import Config
-from mmreason.data.check import Quarantine, check, inside
-from mmreason.data.files import whole_file
+from mmreason.data.behaviours import COLUMNS, check_interactions
+from mmreason.data.check import (
+    Media,
+    Quarantine,
+    Row,
+    Tables,
+    batches,
+    check_items,
+    check_reasons,
+    inside,
+)
+from mmreason.data.download import Downloads
+from mmreason.data.files import remove, remove_leftovers, whole_file
 from mmreason.data.hide import hide_attributes
 from mmreason.data.readers import READERS
 from mmreason.data.simulate import simulate
-from mmreason.data.split import split_items
-from mmreason.schema import DataError, Interaction, Item, Reason, Split, from_record, to_record
+from mmreason.data.split import SplitRule, split_catalogue, split_rule, write_split_rule
+from mmreason.data.staging import GROUP, Staging
+from mmreason.schema import DataError, Evidence, Interaction, Item, Reason, Split, from_record
 
 _TEXT = pa.string()
 _ITEM = ("id", "title", "text", "images", "video", "attributes", "hidden", "domain", "group", "split")
@@ -31,6 +44,10 @@ SCHEMAS: dict[type, pa.Schema] = {
             **dict.fromkeys(("user_id", "item_id", "event"), _TEXT),
             "count": pa.int64(),
             **dict.fromkeys(("seconds", "rating", "timestamp"), pa.float64()),
+            "text": _TEXT,
+            "share": pa.float64(),
+            "helpful": pa.int64(),
+            "first": pa.float64(),
         }
     ),
     Reason: pa.schema(
@@ -38,9 +55,19 @@ SCHEMAS: dict[type, pa.Schema] = {
             **dict.fromkeys(("user_id", "item_id", "text", "evidence"), _TEXT),
             "score": pa.float64(),
             "verified": pa.bool_(),
-            "split": _TEXT,
+            **dict.fromkeys(("split", "profile"), _TEXT),
         }
     ),
+}
+ROW_GROUPS: dict[type, int] = {Item: 8192, Interaction: GROUP, Reason: GROUP}
+"""Rows a Parquet row group: what a reader of the tables must hold at least."""
+
+KINDS = ("items", "media", "interactions", "reasons")
+DEFAULT_USERS = 200
+_STAGED = {
+    "items": SCHEMAS[Item].append(pa.field("media", pa.int64())),
+    "interactions": SCHEMAS[Interaction],
+    "reasons": SCHEMAS[Reason],
 }
 
 
@@ -73,26 +100,62 @@ def write_catalogue(catalogue: Catalogue, folder: str | Path) -> None:
     """Write the three tables as Parquet, then ``catalogue.json``, each to a temporary name first."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "catalogue.json").unlink(missing_ok=True)  # a half-written catalogue must not look whole
+    remove(folder / "catalogue.json")  # a half-written catalogue must not look whole
     _write_table(folder / "items.parquet", Item, catalogue.items.values())
     _write_table(folder / "interactions.parquet", Interaction, catalogue.interactions)
     _write_table(folder / "reasons.parquet", Reason, catalogue.reasons)
-    root, run = catalogue.media_root.resolve(), folder.resolve().parent
+    _write_index(folder, catalogue.media_root)
+
+
+def _write_index(folder: Path, media_root: Path) -> None:
+    root, run = media_root.resolve(), folder.resolve().parent
     index = {
         "media_root": os.path.relpath(root, folder.resolve()) if root.is_relative_to(run) else str(root),
-        "items": len(catalogue.items),
-        "interactions": len(catalogue.interactions),
-        "reasons": len(catalogue.reasons),
-        "hidden": sorted({name for item in catalogue.items.values() for name in item.hidden}),
+        **{name: pq.read_metadata(folder / f"{name}.parquet").num_rows for name in _STAGED},
+        "hidden": _hidden_names(folder / "items.parquet"),
     }
     with whole_file(folder / "catalogue.json") as file:
         file.write(json.dumps(index, indent=2).encode() + b"\n")
 
 
-def _write_table(path: Path, kind: type, values: Iterable[Any]) -> None:
-    table = pa.Table.from_pylist([to_record(value) for value in values], schema=SCHEMAS[kind])
-    with whole_file(path) as file:
-        pq.write_table(table, file, compression="zstd")
+def _hidden_names(path: Path) -> list[str]:
+    names: set[str] = set()
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(columns=["hidden"]):
+            for text in batch["hidden"].unique().to_pylist():
+                names.update(json.loads(text))
+    return sorted(names)
+
+
+def _write_table(path: Path, kind: type, values: Iterable[Any]) -> int:
+    tables = (pa.table(_columns(kind, some), SCHEMAS[kind]) for some in batches(values, 2048))
+    return _write_batches(path, kind, tables)
+
+
+def _write_batches(path: Path, kind: type, tables: Iterable[pa.Table]) -> int:
+    """Write in row groups of one size, whatever the sizes of the tables: same rows, same bytes."""
+    size, schema = ROW_GROUPS[kind], SCHEMAS[kind]
+    held, written = schema.empty_table(), 0
+    with whole_file(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for table in tables:
+            held = pa.concat_tables([held, table.cast(schema)])
+            while held.num_rows >= size:
+                writer.write_table(held.slice(0, size).combine_chunks(), row_group_size=size)
+                held, written = held.slice(size), written + size
+        if held.num_rows or not written:
+            writer.write_table(held.combine_chunks(), row_group_size=size)
+    return written + held.num_rows
+
+
+def _columns(kind: type, values: list[Any]) -> dict[str, list[Any]]:
+    """Column → values; nested fields become JSON text, as :func:`mmreason.schema.to_record` makes it."""
+    return {name: [_cell(getattr(value, name)) for value in values] for name in SCHEMAS[kind].names}
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, list):
+        value = [asdict(entry) if isinstance(entry, Evidence) else entry for entry in value]
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
 
 
 def read_catalogue(folder: str | Path) -> Catalogue:
@@ -116,12 +179,12 @@ def read_catalogue(folder: str | Path) -> Catalogue:
     return Catalogue({item.id: item for item in items}, interactions, reasons, media_root)
 
 
-def _read_table(path: Path, kind: type, count: int) -> list[Any]:
+def _read_table(path: Path, kind: type, count: int | None = None) -> list[Any]:
     try:
         rows = pq.read_table(path, schema=SCHEMAS[kind]).to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path} cannot be read ({error}); run `mmreason ingest` again") from None
-    if len(rows) != count:
+    if count is not None and len(rows) != count:
         raise DataError(
             f"{path} holds {len(rows)} rows, catalogue.json says {count}; run `mmreason ingest` again"
         )
@@ -131,9 +194,10 @@ def _read_table(path: Path, kind: type, count: int) -> list[Any]:
 def ingest(config: Config) -> str:
     """The first stage: read, check, hide, split, simulate and write ``<run_dir>/catalogue``.
 
-    With ``simulate.users`` above 0 the source's own interactions and reasons are checked and counted, and
-    simulated ones take their place. A ``split`` that the source gives is kept; otherwise items are split by
-    group.
+    Rows pass through in batches, so that memory does not grow with the source; only ``catalogue.hidden`` and
+    simulation hold all items at once. With ``simulate.users`` above 0 the source's own interactions and reasons
+    are checked and counted, and simulated ones take their place. A ``split`` that the source gives is kept;
+    otherwise items are split by group. Killed at any moment, the next ingest ends with the same bytes.
 
     Returns:
         One line: what was read, kept, quarantined and simulated.
@@ -141,52 +205,141 @@ def ingest(config: Config) -> str:
     Raises:
         DataError: If the source is missing, or more of it than ``catalogue.max_quarantined`` is bad.
     """
-    source = config.catalogue.source
-    if source not in READERS:
-        raise DataError(f"catalogue.source {source!r} is unknown; there are {', '.join(READERS)}")
-    tables = READERS[source](config)
-    if not tables.items:
-        raise DataError(
-            f"catalogue.source {source!r} gave no items; look at catalogue.root={config.catalogue.root!r}"
-        )
-    quarantine = Quarantine()
-    items, interactions, reasons = check(tables, quarantine)
+    settings = config.catalogue
+    if settings.source not in READERS:
+        raise DataError(f"catalogue.source {settings.source!r} is unknown; there are {', '.join(READERS)}")
     folder = config.path("catalogue")
     folder.mkdir(parents=True, exist_ok=True)
-    quarantine.write(folder / "quarantine.jsonl")
-    kept = {
-        "items": len(items),
-        "media": sum(len(item.images) + bool(item.video) for item in items.values()),
-        "interactions": len(interactions),
-        "reasons": len(reasons),
-    }
+    remove_leftovers(folder)
+    tables = READERS[settings.source](config)
+    for name in ("catalogue.json", "quarantine.jsonl"):  # a half-written catalogue must not look whole
+        remove(folder / name)
+    downloads = Downloads(tables.media_root) if settings.allow_download else None
+    media = Media(tables.media_root, downloads)
+    quarantine = Quarantine(folder / "quarantine.jsonl")
+    with Staging(folder, _STAGED) as staging:
+        with quarantine:
+            _stage(tables, media, quarantine, staging)
+            staging.seal(settings.test_items, settings.valid_items, config.seed)
+            kept = _write_staged(staging, folder, quarantine, settings.hidden)
+        if not quarantine.read["items"]:
+            raise DataError(
+                f"catalogue.source {settings.source!r} gave no items; look at catalogue.root={settings.root!r}"
+            )
+        kept["media"] = staging.media()
     parts = [
-        quarantine.balance(kind, n) for kind, n in kept.items() if quarantine.read[kind] or kind == "items"
+        quarantine.balance(kind, kept[kind]) for kind in KINDS if quarantine.read[kind] or kind == "items"
     ]
-    quarantine.enforce(config.catalogue.max_quarantined)
-    hide_attributes(items.values(), config.catalogue.hidden)
-    if not any(row.record.get("split") for row in tables.items):
-        split_items(items.values(), config.catalogue.test_items, config.catalogue.valid_items, config.seed)
-        for reason in reasons:
-            reason.split = items[reason.item_id].split
-    if config.simulate.users > 0:
-        interactions, reasons = simulate(items, config.simulate, config.seed)
-        shoppers = len({interaction.user_id for interaction in interactions})
-        parts.append(f"{shoppers:,} simulated shoppers, {len(interactions):,} interactions")
+    if media.left:
+        parts.append(f"{media.left:,} addresses not fetched (catalogue.allow_download is off)")
+    quarantine.enforce(settings.max_quarantined)
+    parts += _split(config, folder, staging.split_given)
+    parts += _simulate(config, folder, kept)
+    _write_index(folder, tables.media_root)
+    return "; ".join([*parts, *_describe(folder, config.simulate.favour)])
+
+
+def _stage(tables: Tables, media: Media, quarantine: Quarantine, staging: Staging) -> None:
+    """Check all that a reader gives and put the good rows on disk."""
+    rows = tqdm(tables.items, desc="read items", unit="item", disable=None, leave=False)
+    for good in batches(check_items(rows, media, quarantine), 2048):
+        columns = _source(row for row, _ in good) | _columns(Item, [item for _, item in good])
+        columns["media"] = [len(item.images) + bool(item.video) for _, item in good]
+        staging.add("items", columns)
+    with tqdm(desc="read interactions", unit="row", unit_scale=True, disable=None, leave=False) as bar:
+        for frame in tables.interactions:
+            bar.update(frame.height)
+            staging.add("interactions", check_interactions(frame, quarantine).to_arrow())
+    for found in batches(check_reasons(tables.reasons, quarantine), 2048):
+        columns = _source(row for row, _ in found) | _columns(Reason, [reason for _, reason in found])
+        staging.add("reasons", columns)
+
+
+def _source(rows: Iterable[Row]) -> dict[str, list[Any]]:
+    rows = list(rows)
+    return {"file": [row.file for row in rows], "row": [row.number for row in rows]}
+
+
+def _write_staged(
+    staging: Staging, folder: Path, quarantine: Quarantine, hidden: list[str]
+) -> dict[str, int]:
+    """Write the three tables; returns how many rows each holds."""
+    shown = (table.select(SCHEMAS[Item].names) for table in staging.items(quarantine))
+    items = _hide(shown, hidden) if hidden else shown
+    interactions = (frame.select(*COLUMNS).to_arrow() for frame in staging.interactions(quarantine))
+    reasons = (table.select(SCHEMAS[Reason].names) for table in staging.reasons(quarantine))
+    return {
+        "items": _write_batches(folder / "items.parquet", Item, items),
+        "interactions": _write_batches(folder / "interactions.parquet", Interaction, interactions),
+        "reasons": _write_batches(folder / "reasons.parquet", Reason, reasons),
+    }
+
+
+def _hide(tables: Iterable[pa.Table], names: list[str]) -> Iterator[pa.Table]:
+    """Items with attributes taken out of every text; needs them all at once."""
+    items = [from_record(Item, row) for table in tables for row in table.to_pylist()]
+    if items:
+        hide_attributes(items, names)
+    for some in batches(items, ROW_GROUPS[Item]):
+        yield pa.table(_columns(Item, some), SCHEMAS[Item])
+
+
+def _split(config: Config, folder: Path, given: bool) -> Iterator[str]:
+    """Write the rule of the split; one other than by item is made here, with the tables in memory."""
+    rule = split_rule(config)
+    if given or rule.by == ("item",):
+        write_split_rule(SplitRule() if given else rule, folder)
+        return
+    items = {item.id: item for item in _read_table(folder / "items.parquet", Item)}
+    interactions = _read_table(folder / "interactions.parquet", Interaction)
+    reasons = _read_table(folder / "reasons.parquet", Reason)
+    reasons, dropped = split_catalogue(items, interactions, reasons, rule, folder)
+    _write_table(folder / "items.parquet", Item, items.values())
+    _write_table(folder / "reasons.parquet", Reason, reasons)
+    if dropped:
+        yield f"{dropped:,} reasons on two sides of the split or undated, left out"
+
+
+def _simulate(config: Config, folder: Path, kept: dict[str, int]) -> Iterator[str]:
+    """Put simulated shoppers in the place of the source's own, if that is asked for."""
+    own = kept["interactions"] + kept["reasons"]
+    users = config.simulate.users
+    if users is None:
+        users = 0 if own else DEFAULT_USERS
+    if users <= 0:
+        return
+    items = {item.id: item for item in _read_table(folder / "items.parquet", Item)}
+    try:
+        interactions, reasons = simulate(items, replace(config.simulate, users=users), config.seed)
+    except DataError as error:
+        if config.simulate.users is not None:
+            raise
+        yield f"no shoppers: {error}"  # nobody asked for them, and the items are good without
+        return
     interactions.sort(key=lambda interaction: (interaction.user_id, interaction.timestamp))
-    write_catalogue(Catalogue(items, interactions, reasons, tables.media_root), folder)
-    return "ingest: " + "; ".join([*parts, *_describe(reasons, config.simulate.favour)])
+    _write_table(folder / "interactions.parquet", Interaction, interactions)
+    _write_table(folder / "reasons.parquet", Reason, reasons)
+    shoppers = len({interaction.user_id for interaction in interactions})
+    replaced = f" in place of the source's own {own:,} rows" if own else ""
+    yield f"{shoppers:,} simulated shoppers, {len(interactions):,} interactions{replaced}"
 
 
-def _describe(reasons: list[Reason], favour: Iterable[str]) -> Iterable[str]:
+def _describe(folder: Path, favour: Iterable[str]) -> Iterator[str]:
     """Splits, and how far guessing the commonest value of a favoured attribute would get."""
-    splits = Counter(reason.split for reason in reasons)
-    if reasons:
+    splits: Counter[str] = Counter()
+    values: dict[str, Counter[str]] = {name: Counter() for name in favour}
+    with pq.ParquetFile(folder / "reasons.parquet") as file:
+        for batch in file.iter_batches(GROUP, columns=["split", "evidence"]):
+            splits.update(batch["split"].to_pylist())
+            for evidence in batch["evidence"].to_pylist() if values else ():
+                for claim in json.loads(evidence):
+                    if claim["attribute"] in values:
+                        values[claim["attribute"]][claim["value"]] += 1
+    if splits:
         shares = ", ".join(f"{splits[name]:,} {name}" for name in get_args(Split))
-        yield f"{len(reasons):,} reasons ({shares})"
-    for name in favour:
-        named = [e.value for reason in reasons for e in reason.evidence if e.attribute == name]
+        yield f"{splits.total():,} reasons ({shares})"
+    for name, named in values.items():
         if named:
-            value, n = Counter(named).most_common(1)[0]
-            share = f"{len(named) / len(reasons):.0%}"
-            yield f"{name} named in {share} of reasons, {value!r} in {n / len(named):.0%} of those"
+            value, n = named.most_common(1)[0]
+            share = f"{named.total() / splits.total():.0%}"
+            yield f"{name} named in {share} of reasons, {value!r} in {n / named.total():.0%} of those"

@@ -1,22 +1,27 @@
-"""Checks shared by all readers: a bad row or file is counted and set aside with its reason, never dropped."""
+"""Checks shared by all readers: a bad row or file is counted and set aside with its reason, never dropped.
+
+Items and reasons are checked here one by one; interactions, of which there are many more, are checked a frame
+at a time in :mod:`mmreason.data.behaviours`.
+"""
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, BinaryIO, TypeVar, get_args
 
-from tqdm import tqdm
+import polars as pl
 
+from mmreason.data.download import Downloads, is_address
 from mmreason.data.files import whole_file
-from mmreason.schema import EVENTS, DataError, Interaction, Item, Reason, Split, from_record
+from mmreason.schema import DataError, Item, Reason, Split, from_record
 
 MAX_PIXELS = 100_000_000
 """A picture or video frame with more pixels than this is refused from its header alone."""
@@ -27,7 +32,10 @@ VIDEO_OPTIONS = {
     "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,flv,ogg",
     "protocol_whitelist": "file",
 }
-RATINGS = (1.0, 5.0)
+DUPLICATES = ("duplicate id", "duplicate row")
+"""Reasons that tell of no mistake in the source: what they set aside is there already."""
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -49,30 +57,60 @@ class Row:
 
 @dataclass(slots=True)
 class Tables:
-    """What a reader returns: every row of its source, good or bad."""
+    """What a reader returns: every row of its source, good or bad, read as it is asked for.
 
-    media_root: Path
-    items: list[Row] = field(default_factory=list)
-    interactions: list[Row] = field(default_factory=list)
-    reasons: list[Row] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Quarantine:
-    """Bad rows with their reasons, and the count that nothing was lost.
-
-    Kinds: ``items``, ``interactions``, ``reasons`` and ``media`` (a picture or video of an item that stays).
+    Attributes:
+        media_root: Folder that picture and video paths are relative to.
+        items: One row an item.
+        interactions: Frames with the columns of :data:`mmreason.data.behaviours.COLUMNS` that the source has;
+            :func:`mmreason.data.readers.frames.row_frames` makes them of rows.
+        reasons: One row a reason.
     """
 
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    read: Counter[str] = field(default_factory=Counter)
-    reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
+    media_root: Path
+    items: Iterable[Row] = ()
+    interactions: Iterable[pl.DataFrame] = ()
+    reasons: Iterable[Row] = ()
+
+
+class Quarantine:
+    """Bad rows with their reasons, written as they are found, and the count that nothing was lost.
+
+    Kinds: ``items``, ``interactions``, ``reasons`` and ``media`` (a picture or video of an item that stays).
+
+    Args:
+        path: The file, one JSON object a line; it appears when the block ends well.
+
+    Example:
+        >>> with Quarantine(Path("quarantine.jsonl")) as quarantine:
+        ...     quarantine.read["items"] += 1
+        ...     quarantine.add("items", Row("items.csv", 1, {"title": "x"}), "no id")
+        >>> quarantine.balance("items", kept=0)
+        '1 items read = 0 kept + 1 quarantined'
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.read: Counter[str] = Counter()
+        self.reasons: Counter[tuple[str, str]] = Counter()
+        self.first: dict[tuple[str, str], str] = {}
+        self._stack = ExitStack()
+        self._file: BinaryIO | None = None
+
+    def __enter__(self) -> Quarantine:
+        self._file = self._stack.enter_context(whole_file(self.path))
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
 
     def add(self, kind: str, row: Row, reason: str) -> None:
         """Set one row aside."""
+        assert self._file is not None, "used outside its with block"
         self.reasons[kind, reason] += 1
+        self.first.setdefault((kind, reason), f"{row.file} row {row.number}")
         entry = {"kind": kind, "row": row.number, "file": row.file, "reason": reason, "record": row.record}
-        self.rows.append(entry)
+        self._file.write(json.dumps(entry, default=str).encode() + b"\n")
 
     def count(self, kind: str) -> int:
         """How many rows of a kind were set aside."""
@@ -87,26 +125,20 @@ class Quarantine:
         return f"{self.read[kind]:,} {kind} read = {kept:,} kept + {bad:,} quarantined"
 
     def enforce(self, limit: float) -> None:
-        """Fail if a larger share of any kind than ``limit`` is bad.
+        """Fail if a larger share of any kind than ``limit`` is bad; :data:`DUPLICATES` do no harm.
 
         Raises:
             DataError: Naming the kind, the share and the most frequent reason.
         """
         for kind, read in self.read.items():
-            bad = self.count(kind)
+            reasons = {r: n for (k, r), n in self.reasons.items() if k == kind and r not in DUPLICATES}
+            bad = sum(reasons.values())
             if bad > limit * read:
-                n, worst = max((n, reason) for (k, reason), n in self.reasons.items() if k == kind)
-                first = next(row for row in self.rows if row["kind"] == kind and row["reason"] == worst)
+                n, worst = max((n, reason) for reason, n in reasons.items())
                 raise DataError(
                     f"{bad} of {read} {kind} are bad, more than catalogue.max_quarantined={limit}: mostly "
-                    f"{worst!r} ({n} times, first in {first['file']} row {first['row']}); mend them"
+                    f"{worst!r} ({n} times, first in {self.first[kind, worst]}); mend them"
                 )
-
-    def write(self, path: Path) -> None:
-        """Write one JSON object a line, to a temporary name first."""
-        with whole_file(path) as file:
-            for row in self.rows:
-                file.write(json.dumps(row, default=str).encode() + b"\n")
 
 
 def inside(root: Path, relative: str) -> Path:
@@ -164,33 +196,78 @@ def video_problem(path: Path) -> str:
         return "not a video"
 
 
-def check(tables: Tables, quarantine: Quarantine) -> tuple[dict[str, Item], list[Interaction], list[Reason]]:
-    """Turn a reader's rows into items, interactions and reasons; set the bad ones aside.
+@dataclass(slots=True)
+class Media:
+    """Looks at the pictures and videos of items.
 
-    An item whose picture or video is bad stays, without it.
-
-    Returns:
-        Items by id, interactions and reasons, in the order read.
+    Attributes:
+        root: Folder that paths are relative to.
+        downloads: Fetches what is given by address; None leaves it where it is.
+        left: How many addresses were left unfetched.
     """
-    items: dict[str, Item] = {}
-    quarantine.read["items"] += len(tables.items)
-    for row in tqdm(tables.items, desc="check items", unit="item", disable=None, leave=False):
-        item = _parse(row, "items", quarantine, lambda record: _item(record, items))
-        if item is not None and _check_media(item, row, tables.media_root, quarantine):
-            items[item.id] = item
-    interactions = _parse_all(
-        tables.interactions, "interactions", quarantine, lambda r: _interaction(r, items)
-    )
-    reasons = _parse_all(tables.reasons, "reasons", quarantine, lambda r: _reason(r, items))
-    return items, interactions, reasons
+
+    root: Path
+    downloads: Downloads | None = None
+    left: int = 0
+    _fetched: dict[str, str] = field(default_factory=dict)
+
+    def fetch(self, rows: list[Row]) -> None:
+        """Fetch what a batch of rows names by address, several at a time."""
+        self._fetched.clear()
+        if self.downloads is not None:
+            named = chain.from_iterable(_media_of(row.record) for row in rows if not row.problem)
+            self._fetched = self.downloads.get_all(name for name in named if is_address(name))
+
+    def good(self, name: str, problem: Callable[[Path], str], row: Row, quarantine: Quarantine) -> str | None:
+        """The path of a file if nothing is wrong with it; else None, and it is counted."""
+        if is_address(name) and self.downloads is None:
+            self.left += 1
+            return None
+        quarantine.read["media"] += 1
+        path, reason = name, self._fetched.get(name, "")
+        if is_address(name) and reason.startswith("downloads/"):
+            path, reason = reason, ""
+        try:
+            reason = reason or problem(inside(self.root, path))
+        except DataError:
+            reason = "path leads out of the media folder"
+        if reason:
+            quarantine.add(
+                "media", Row(row.file, row.number, {"id": row.record.get("id"), "path": name}), reason
+            )
+        return None if reason else path
 
 
-def _parse_all(
-    rows: list[Row], kind: str, quarantine: Quarantine, parse: Callable[[dict[str, Any]], Any]
-) -> list:
-    quarantine.read[kind] += len(rows)
-    values = (_parse(row, kind, quarantine, parse) for row in rows)
-    return [value for value in values if value is not None]
+def check_items(
+    rows: Iterable[Row], media: Media, quarantine: Quarantine, batch: int = 512
+) -> Iterator[tuple[Row, Item]]:
+    """The good ones of the items, each with its row; duplicates are not looked for.
+
+    An item whose picture or video is bad stays, without it. ``item.split`` is empty where the row gives none.
+    """
+    for some in batches(rows, batch):
+        media.fetch(some)
+        for row in some:
+            quarantine.read["items"] += 1
+            item = _parse(row, "items", quarantine, _item)
+            if item is not None and _check_media(item, row, media, quarantine):
+                yield row, item
+
+
+def check_reasons(rows: Iterable[Row], quarantine: Quarantine) -> Iterator[tuple[Row, Reason]]:
+    """The good ones of the reasons; ``reason.split`` is empty where the row gives none."""
+    for row in rows:
+        quarantine.read["reasons"] += 1
+        reason = _parse(row, "reasons", quarantine, _reason)
+        if reason is not None:
+            yield row, reason
+
+
+def batches(values: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of ``size`` values, the last one shorter."""
+    iterator = iter(values)
+    while some := list(islice(iterator, size)):
+        yield some
 
 
 def _parse(row: Row, kind: str, quarantine: Quarantine, parse: Callable[[dict[str, Any]], Any]) -> Any:
@@ -208,12 +285,10 @@ def _parse(row: Row, kind: str, quarantine: Quarantine, parse: Callable[[dict[st
         return None
 
 
-def _item(record: Mapping[str, Any], known: Mapping[str, Item]) -> Item:
+def _item(record: Mapping[str, Any]) -> Item:
     item_id = _text(record, "id")
     if not item_id:
         raise DataError("no id")
-    if item_id in known:
-        raise DataError("duplicate id")
     return Item(
         id=item_id,
         title=_text(record, "title"),
@@ -228,81 +303,39 @@ def _item(record: Mapping[str, Any], known: Mapping[str, Item]) -> Item:
     )
 
 
-def _check_media(item: Item, row: Row, root: Path, quarantine: Quarantine) -> bool:
+def _media_of(record: Mapping[str, Any]) -> list[str]:
+    return [str(path) for path in [*(record.get("images") or []), record.get("video") or ""]]
+
+
+def _check_media(item: Item, row: Row, media: Media, quarantine: Quarantine) -> bool:
     """Take the bad pictures and the bad video off an item; False if nothing is left of it."""
-    good = [path for path in item.images if not _bad_media(picture_problem, path, row, root, quarantine)]
-    item.images = good
-    if item.video and _bad_media(video_problem, item.video, row, root, quarantine):
-        item.video = None
+    found = [media.good(name, picture_problem, row, quarantine) for name in item.images]
+    item.images = [path for path in found if path is not None]
+    if item.video:
+        item.video = media.good(item.video, video_problem, row, quarantine)
     if item.title or item.text or item.images or item.video:
         return True
     quarantine.add("items", row, "no title, text, picture or video")
     return False
 
 
-def _bad_media(
-    problem: Callable[[Path], str], relative: str, row: Row, root: Path, quarantine: Quarantine
-) -> bool:
-    quarantine.read["media"] += 1
-    try:
-        reason = problem(inside(root, relative))
-    except DataError:
-        reason = "path leads out of the media folder"
-    if reason:
-        record = {"id": row.record.get("id"), "path": relative}
-        quarantine.add("media", Row(row.file, row.number, record), reason)
-    return bool(reason)
-
-
-def _interaction(record: Mapping[str, Any], items: Mapping[str, Item]) -> Interaction:
-    user_id, item_id = _user_and_item(record, items)
-    event = _text(record, "event").lower() or "click"
-    if event not in EVENTS:
-        raise DataError(f"unknown event; known are {', '.join(EVENTS)}")
-    count = _number(record, "count", low=0.0)
-    if count is not None and count != int(count):
-        raise DataError("count is not a whole number")
-    rating = _number(record, "rating", *RATINGS)
-    if event == "rating" and rating is None:
-        raise DataError("rating event without a rating")
-    return Interaction(
-        user_id=user_id,
-        item_id=item_id,
-        event=event,
-        count=1 if count is None else int(count),
-        seconds=_number(record, "seconds", low=0.0),
-        rating=rating,
-        timestamp=_timestamp(record.get("timestamp")),
-    )
-
-
-def _reason(record: Mapping[str, Any], items: Mapping[str, Item]) -> Reason:
-    user_id, item_id = _user_and_item(record, items)
-    text = _text(record, "text")
-    if not text:
+def _reason(record: Mapping[str, Any]) -> Reason:
+    values = {name: _text(record, name) for name in ("user_id", "item_id", "text", "profile")}
+    if not values["user_id"]:
+        raise DataError("no user id")
+    if not values["text"]:
         raise DataError("no text")
-    split = _split(record) if record.get("split") else items[item_id].split
-    values = {"user_id": user_id, "item_id": item_id, "text": text, "evidence": record.get("evidence") or []}
     try:
-        reason: Reason = from_record(Reason, values)
+        reason: Reason = from_record(Reason, {**values, "evidence": record.get("evidence") or []})
     except (DataError, TypeError, KeyError, AttributeError):
         raise DataError("evidence is not a list of evidence") from None
-    reason.split = split
+    reason.split = _split(record)
     return reason
 
 
-def _user_and_item(record: Mapping[str, Any], items: Mapping[str, Item]) -> tuple[str, str]:
-    user_id, item_id = _text(record, "user_id"), _text(record, "item_id")
-    if not user_id:
-        raise DataError("no user id")
-    if item_id not in items:
-        raise DataError("unknown item")
-    return user_id, item_id
-
-
 def _split(record: Mapping[str, Any]) -> Split:
-    split = _text(record, "split") or "train"
-    if split not in get_args(Split):
+    split = _text(record, "split")
+    if split and split not in get_args(Split):
         raise DataError(f"unknown split; known are {', '.join(get_args(Split))}")
     return split  # type: ignore[return-value]
 
@@ -310,37 +343,3 @@ def _split(record: Mapping[str, Any]) -> Split:
 def _text(record: Mapping[str, Any], name: str) -> str:
     value = record.get(name)
     return "" if value is None else str(value).strip()
-
-
-def _number(
-    record: Mapping[str, Any], name: str, low: float = -math.inf, high: float = math.inf
-) -> float | None:
-    value = record.get(name)
-    if value is None or value == "":
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise DataError(f"{name} is not a number") from None
-    if not math.isfinite(number):
-        raise DataError(f"{name} is not a number")
-    if not low <= number <= high:
-        raise DataError(f"{name} out of range" if high < math.inf else f"negative {name}")
-    return number
-
-
-def _timestamp(value: Any) -> float:
-    """Unix seconds from a number, a date or an ISO 8601 text (UTC where it names no zone)."""
-    if value is None or value == "":
-        return 0.0
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        try:
-            moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value).strip())
-            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-        except (ValueError, OverflowError):
-            raise DataError("timestamp is neither unix seconds nor an ISO date") from None
-    if not math.isfinite(number):
-        raise DataError("timestamp is neither unix seconds nor an ISO date")
-    return number

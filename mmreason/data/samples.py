@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from mmreason.data.behaviours import aggregate
 from mmreason.data.check import inside
 from mmreason.data.tars import Sample, SampleError
 from mmreason.schema import DataError, Interaction, Item, Reason, User, from_record, item_id_of
@@ -75,17 +76,17 @@ def history_before(interactions: Iterable[Interaction], reason: Reason) -> list[
 
     The target's time is that of the user's first interaction with the item. Interactions with the item
     itself are left out, and so is all that happened at that time or later; where a time is unknown (0),
-    only the item itself is left out.
+    only the item itself is left out. What is left is added up per item and event.
 
     Args:
         interactions: All of the user's.
         reason: The target.
     """
     interactions = list(interactions)
-    times = [i.timestamp for i in interactions if i.item_id == reason.item_id and i.timestamp > 0]
+    times = [i.first or i.timestamp for i in interactions if i.item_id == reason.item_id and i.timestamp > 0]
     limit = min(times, default=float("inf"))
     before = [i for i in interactions if i.item_id != reason.item_id and i.timestamp < limit]
-    return sorted(before, key=lambda interaction: interaction.timestamp)
+    return aggregate(sorted(before, key=lambda interaction: interaction.timestamp))
 
 
 def decode_item(sample: dict[str, Any], media: bool = True) -> Item:

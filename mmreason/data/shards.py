@@ -37,7 +37,7 @@ from mmreason.data.samples import encode_item, encode_reasons, history_before, t
 from mmreason.data.tars import Sample, write_tar
 from mmreason.schema import DataError, Interaction, Item, Reason, from_record
 
-if TYPE_CHECKING:  # packing alone needs DuckDB and Arrow; reading a manifest does not wait for them
+if TYPE_CHECKING:  # packing alone needs DuckDB, Arrow and Polars; reading a manifest does not wait
     import pyarrow as pa
 
     from mmreason.data.buckets import CatalogueRows, Group
@@ -95,8 +95,11 @@ def pack(config: Config) -> str:
     Raises:
         DataError: If the catalogue is unreadable or empty, or the disk is full.
     """
+    from mmreason.data.balance import write_weights
+
     folders = config.path("catalogue"), config.path("shards")
-    return _summary(write_shards(*folders, config.pack.shard_size, processes=config.workers))
+    summary = _summary(write_shards(*folders, config.pack.shard_size, processes=config.workers))
+    return f"{summary}; {write_weights(*folders, config.balance)}"
 
 
 def write_shards(

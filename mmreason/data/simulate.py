@@ -82,7 +82,7 @@ def simulate(
     """
     domains = _domains(items.values(), config)
     weights = np.array([len(domain.pools["train"]) for domain in domains], dtype=float)
-    names = [f"shopper-{number:05d}" for number in range(config.users)]
+    names = [f"shopper-{number:05d}" for number in range(config.users or 0)]
     splits = assign_splits(names, config.test_users, config.valid_users, seed)
     interactions: list[Interaction] = []
     reasons: list[Reason] = []

@@ -1,18 +1,20 @@
 """The embedding store: parts of memory-mapped arrays, one row an item, safe against a kill at any moment.
 
     store/index.json                     parts, arrays (size and dtype), masks, meta
+    store/index-2-of-4.json              the same of the second of four processes that write together
     store/part-000000/<array>.npy        (rows, dim) float16 or float32
     store/part-000000/rows.parquet       id, hash, has_<modality>
 
-One writer at a time; any number of readers.
+One writer an index file at a time; any number of readers, who see the parts of all index files.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmreason.data.files import remove, remove_leftovers, whole_file, whole_folder
+from mmreason.data.files import remove, whole_file, whole_folder
+from mmreason.data.ids import Ids
 from mmreason.schema import DataError, Item, item_text
 
 VERSION = 1
 OPEN_MAPS = 128  # every map holds a file handle, and some systems allow 256
+Index = dict[str, Any]
 
 
 def content_hash(item: Item) -> str:
@@ -46,60 +50,83 @@ def content_hash(item: Item) -> str:
 class StoreWriter:
     """Appends parts to a store.
 
-    Opening keeps the parts that the index lists and removes the rest: a part that a kill kept out of
+    Opening keeps the parts that an index lists and removes the rest: a part that a kill kept out of
     the index is written again.
 
     Args:
         folder: The store's folder, made if it is not there.
         meta: JSON values that say what made the vectors, such as the model's fingerprint.
         overwrite: Start anew if the store was made by something else.
+        shard: (number from 1, of how many): this writer is one of several that write other items into the
+            same store at the same time, each with an index file of its own.
 
     Attributes:
-        done: Id → hash of every finished row; embed only what is missing here or has another hash.
+        found: How many items the store held when it was opened.
+        suffix: Of the names of this writer's files, ``-2-of-4`` or empty.
 
     Raises:
-        DataError: If the store has another ``meta`` and ``overwrite`` is off, or its index is corrupt.
+        DataError: If the store has another ``meta`` and ``overwrite`` is off, or an index is corrupt.
 
     Example:
         >>> writer = StoreWriter("run/embed", {"model": "abc"})                         # doctest: +SKIP
-        >>> todo = [i for i in items if writer.done.get(i.id) != content_hash(i)]       # doctest: +SKIP
+        >>> todo = [i for i in items if not writer.has(i.id, content_hash(i))]          # doctest: +SKIP
         >>> writer.write_part(ids, hashes, {"fused": vectors}, {"image": has_image})    # doctest: +SKIP
     """
 
-    def __init__(self, folder: str | Path, meta: Mapping[str, Any], overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        meta: Mapping[str, Any],
+        overwrite: bool = False,
+        shard: tuple[int, int] = (1, 1),
+    ) -> None:
         self.folder = Path(folder)
-        self._index: dict[str, Any] = {
-            "version": VERSION,
-            "meta": json.loads(json.dumps(meta)),  # as it will be read back: tuples are lists
-            "arrays": {},
-            "masks": [],
-            "parts": [],
-        }
-        if (self.folder / "index.json").exists():
-            self._continue(overwrite)
-        remove_leftovers(self.folder)
-        listed = {part["name"] for part in self._index["parts"]}
-        for path in self.folder.glob("part-*"):
-            if path.name not in listed:
-                remove(path)
-        self.done: dict[str, str] = {}
-        for part in self._index["parts"]:
-            rows = _read_rows(self.folder / part["name"], part["rows"])
-            self.done.update(zip(rows["id"].to_pylist(), rows["hash"].to_pylist(), strict=True))
+        self.suffix = "" if shard[1] == 1 else f"-{shard[0]}-of-{shard[1]}"
+        self._path = self.folder / f"index{self.suffix}.json"
+        wanted = json.loads(json.dumps(meta))  # as it will be read back: tuples are lists
+        others = self._matching(wanted, overwrite)
+        empty: Index = {"version": VERSION, "meta": wanted, "arrays": {}, "masks": [], "parts": []}
+        self._index = others.get(self._path.name, empty)
+        self._remove_leftovers(others)
+        parts = sorted_parts(others.values())
+        tables = [_read_rows(self.folder / part["name"], part["rows"]) for part in parts]
+        self._known = Ids([table["id"] for table in tables])
+        self._hashes = pa.chunked_array([c for t in tables for c in t["hash"].chunks], pa.string())
+        self.found = len(self._known)
+        self._number = 1 + max((_number(part["name"]) for part in parts), default=-1)
 
-    def _continue(self, overwrite: bool) -> None:
-        try:
-            index = _read_index(self.folder)
-        except DataError:
-            if not overwrite:
-                raise
-            index = None
-        if index is not None and index["meta"] == self._index["meta"]:
-            self._index = index
-        elif overwrite:
-            remove(self.folder / "index.json")  # first, so that no index ever lists a part that is gone
-        else:
-            raise DataError(f"{self.folder}: made by another model or setting; remove or overwrite it")
+    def has(self, item_id: str, content: str) -> bool:
+        """Whether the store held, when it was opened, an item with this content hash."""
+        place = self._known.place(item_id)
+        return place is not None and self._hashes[place].as_py() == content
+
+    def _matching(self, meta: Any, overwrite: bool) -> dict[str, Index]:
+        """Index files of this ``meta`` by name; with ``overwrite`` those of another go, with their parts."""
+        kept: dict[str, Index] = {}
+        for path in index_files(self.folder):
+            try:
+                index = _read_index(path)
+            except DataError:
+                if not overwrite:
+                    raise
+                index = {"meta": None, "parts": []}
+            if index["meta"] == meta:
+                kept[path.name] = index
+            elif overwrite:
+                remove(path)  # first, so that no index ever lists a part that is gone
+                for part in index["parts"]:
+                    remove(self.folder / part["name"])
+            else:
+                raise DataError(f"{self.folder}: made by another model or setting; remove or overwrite it")
+        return kept
+
+    def _remove_leftovers(self, indexes: Mapping[str, Index]) -> None:
+        """What a kill left of this writer, or of any if it writes alone; other writers may be at work."""
+        listed = {part["name"] for index in indexes.values() for part in index["parts"]}
+        mine = re.compile(rf"(\.tmp-)?(part-\d+{self.suffix or '.*'}|index{self.suffix or '.*'}\.json)")
+        for path in self.folder.glob("*") if self.folder.is_dir() else ():
+            if mine.fullmatch(path.name) and path.name not in listed | indexes.keys():
+                remove(path)
 
     def write_part(
         self,
@@ -126,8 +153,7 @@ class StoreWriter:
             raise ValueError(f"{shape} and masks {sorted(masks)} do not fit the parts of {self.folder}")
         if not ids:
             return
-        parts = self._index["parts"]
-        name = f"part-{int(parts[-1]['name'].removeprefix('part-')) + 1 if parts else 0:06d}"
+        name = f"part-{self._number:06d}{self.suffix}"
         columns = {"id": pa.array(ids, pa.string()), "hash": pa.array(hashes, pa.string())}
         columns |= {f"has_{mask}": pa.array(np.asarray(masks[mask])) for mask in sorted(masks)}
         with whole_folder(self.folder / name) as folder:
@@ -137,16 +163,16 @@ class StoreWriter:
         index = self._index | {
             "arrays": shape,
             "masks": sorted(masks),
-            "parts": [*parts, {"name": name, "rows": len(ids)}],
+            "parts": [*self._index["parts"], {"name": name, "rows": len(ids)}],
         }
         try:
-            with whole_file(self.folder / "index.json") as file:
+            with whole_file(self._path) as file:
                 file.write(json.dumps(index, ensure_ascii=False, indent=1).encode())
         except DataError:
             remove(self.folder / name)
             raise
         self._index = index
-        self.done.update(zip(ids, hashes, strict=True))
+        self._number += 1
 
 
 class EmbeddingStore:
@@ -156,7 +182,6 @@ class EmbeddingStore:
     last one counts.
 
     Attributes:
-        ids: Item ids, by row.
         dims: Array name → size of its vectors.
         names: Array names.
         meta: What the writer was given.
@@ -167,26 +192,27 @@ class EmbeddingStore:
         (2, 256)
     """
 
-    def __init__(self, folder: Path, index: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, indexes: Sequence[Index]) -> None:
         self.folder = folder
+        index = next((i for i in indexes if i["parts"]), indexes[0])
+        for other in indexes:
+            if other["parts"] and any(other[k] != index[k] for k in ("meta", "arrays", "masks")):
+                raise DataError(
+                    f"{folder}: its index files are of different models; remove it and embed again"
+                )
         self.meta: dict[str, Any] = index["meta"]
         self.dims: dict[str, int] = {name: a["dim"] for name, a in index["arrays"].items()}
         self.names = list(self.dims)
-        self._parts: list[dict[str, Any]] = index["parts"]
+        self._parts = sorted_parts(indexes)
         self._dtypes = {name: np.dtype(a["dtype"]) for name, a in index["arrays"].items()}
-        latest: dict[str, tuple[int, int]] = {}
-        masks: dict[str, list[np.ndarray]] = {name: [] for name in index["masks"]}
-        for number, part in enumerate(self._parts):
-            rows = _read_rows(folder / part["name"], part["rows"])
-            latest.update((item, (number, row)) for row, item in enumerate(rows["id"].to_pylist()))
-            for name, values in masks.items():
-                values.append(rows[f"has_{name}"].to_numpy())
-        self.ids = list(latest)
-        self._row = {item: row for row, item in enumerate(self.ids)}
-        self._place = np.array(list(latest.values()), dtype=np.int64).reshape(-1, 2)
-        starts = np.cumsum([0, *(part["rows"] for part in self._parts)])
-        flat = starts[self._place[:, 0]] + self._place[:, 1]
-        self._masks = {name: np.concatenate(values)[flat] for name, values in masks.items() if values}
+        tables = [_read_rows(folder / part["name"], part["rows"]) for part in self._parts]
+        self._ids = Ids([table["id"] for table in tables])
+        self._starts = np.cumsum([0, *(part["rows"] for part in self._parts)])
+        self._masks = {
+            name: np.concatenate([t[f"has_{name}"].to_numpy() for t in tables])[self._ids.places]
+            for name in index["masks"]
+            if tables
+        }
         self._map = lru_cache(maxsize=OPEN_MAPS)(self._load)
 
     @classmethod
@@ -196,13 +222,34 @@ class EmbeddingStore:
         Raises:
             DataError: If there is none, or a file of it is missing or corrupt.
         """
-        return cls(Path(folder), _read_index(Path(folder)))
+        folder = Path(folder)
+        paths = index_files(folder) or [folder / "index.json"]
+        return cls(folder, [_read_index(path) for path in paths])
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """Item ids, by row."""
+        return self._ids.all()
+
+    @property
+    def masks(self) -> list[str]:
+        """Modalities that :meth:`mask` knows."""
+        return list(self._masks)
+
+    @property
+    def parts(self) -> list[str]:
+        """Names of the parts, later ones last."""
+        return [part["name"] for part in self._parts]
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self._ids)
 
     def __contains__(self, item_id: object) -> bool:
-        return item_id in self._row
+        return isinstance(item_id, str) and self._ids.row(item_id) is not None
+
+    def id(self, row: int) -> str:
+        """The id of a row."""
+        return self._ids.id(row)
 
     def index(self, item_id: str) -> int:
         """The row of an id.
@@ -210,10 +257,10 @@ class EmbeddingStore:
         Raises:
             DataError: If the id has no row.
         """
-        try:
-            return self._row[item_id]
-        except KeyError:
-            raise DataError(f"{self.folder}: no embedding of item {item_id!r}; run embed again") from None
+        row = self._ids.row(item_id)
+        if row is None:
+            raise DataError(f"{self.folder}: no embedding of item {item_id!r}; run embed again")
+        return row
 
     def get(self, name: str, which: Sequence[str] | Sequence[int] | np.ndarray | None = None) -> np.ndarray:
         """Vectors in the order asked for.
@@ -230,11 +277,12 @@ class EmbeddingStore:
         """
         if name not in self.dims:
             raise DataError(f"{self.folder}: no array {name!r}; there are {', '.join(self.names) or 'none'}")
-        place = self._place[self._rows(which)]
-        vectors = np.empty((len(place), self.dims[name]), dtype=np.float32)
-        for part in np.unique(place[:, 0]):
-            asked = place[:, 0] == part
-            vectors[asked] = self._map(name, int(part))[place[asked, 1]]
+        places = self._ids.places[self._rows(which)]
+        parts = np.searchsorted(self._starts, places, side="right") - 1
+        vectors = np.empty((len(places), self.dims[name]), dtype=np.float32)
+        for part in np.unique(parts):
+            asked = parts == part
+            vectors[asked] = self._map(name, int(part))[places[asked] - self._starts[part]]
         return vectors
 
     def mask(self, name: str, which: Sequence[str] | Sequence[int] | np.ndarray | None = None) -> np.ndarray:
@@ -289,15 +337,31 @@ def _check_part(
             raise ValueError(f"mask {name}: want ({len(ids)},) bool, got {mask.shape} {mask.dtype}")
 
 
-def _read_index(folder: Path) -> dict[str, Any]:
-    path = folder / "index.json"
+def index_files(folder: Path) -> list[Path]:
+    """The index files of a store, one a writer."""
+    name = re.compile(r"index(-\d+-of-\d+)?\.json")
+    return sorted(path for path in folder.glob("index*.json") if name.fullmatch(path.name))
+
+
+def sorted_parts(indexes: Iterable[Index]) -> list[dict[str, Any]]:
+    """All parts, later ones last: a writer numbers on from all that it found."""
+    parts = [part for index in indexes for part in index["parts"]]
+    return sorted(parts, key=lambda part: (_number(part["name"]), part["name"]))
+
+
+def _number(part: str) -> int:
+    return int(part.split("-")[1])
+
+
+def _read_index(path: Path) -> Index:
     try:
         index = json.loads(path.read_bytes())
         if index["version"] != VERSION:
             raise DataError(f"{path}: version {index['version']} is not {VERSION}; embed again")
         shapes = {name: (int(a["dim"]), np.dtype(a["dtype"])) for name, a in index["arrays"].items()}
         parts = [(str(part["name"]), int(part["rows"])) for part in index["parts"]]
-        safe = all(Path(name).name == name for name in [*shapes, *(name for name, _ in parts)])
+        safe = all(Path(name).name == name for name in shapes)
+        safe = safe and all(re.fullmatch(r"part-\d+(-\d+-of-\d+)?", name) for name, _ in parts)
         if not safe or not isinstance(index["meta"], dict) or not isinstance(index["masks"], list):
             raise ValueError("not an index")
     except FileNotFoundError:

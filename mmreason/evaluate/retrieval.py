@@ -35,6 +35,58 @@ def recall_at_k(
     Raises:
         DataError: If shapes do not fit, a vector is not finite, or a query has no true item in the gallery.
     """
+    above = _check_and_rank(queries, gallery, truth)
+    n, m = len(queries), len(gallery)
+    result: dict[str, float] = {"queries": n, "gallery": m}
+    for k in ks:
+        result[f"recall@{k}"] = float((above < k).mean())
+        result[f"chance@{k}"] = math.fsum(_chance(m, len(right), k) for right in truth) / n
+    return result
+
+
+def retrieval_metrics(
+    queries: np.ndarray, gallery: np.ndarray, truth: Sequence[set[int]], ks: Sequence[int] = (1, 5, 10)
+) -> dict[str, float]:
+    """What :func:`recall_at_k` gives, and the rank of the best true item and the order of all true ones.
+
+    Args and raises are those of :func:`recall_at_k`.
+
+    Returns:
+        Beside recall and chance: ``median rank`` (1 is first) and ``MRR`` of each query's best true item, and
+        ``nDCG@k`` of the largest k, with every true item worth 1 (Järvelin & Kekäläinen, TOIS 2002).
+
+    Example:
+        >>> eye = np.eye(3, dtype=np.float32)
+        >>> retrieval_metrics(eye, eye, [{0}, {1}, {0}], ks=(1,))["MRR"]
+        0.7777777777777777
+    """
+    result = recall_at_k(queries, gallery, truth, ks)
+    k = max(ks)
+    ranks, gains = [], []
+    for start in range(0, len(queries), BLOCK):
+        scores = queries[start : start + BLOCK].astype(np.float32) @ gallery.astype(np.float32).T
+        for row, right in enumerate(truth[start : start + BLOCK]):
+            order = _true_ranks(scores[row], sorted(right))
+            ranks.append(order[0])
+            ideal = (1 / np.log2(np.arange(2, min(k, len(right)) + 2))).sum()
+            gains.append((1 / np.log2(order[order <= k] + 1)).sum() / ideal)
+    result["median rank"] = float(np.median(ranks))
+    result["MRR"] = float(np.mean(1 / np.array(ranks)))
+    result[f"nDCG@{k}"] = float(np.mean(gains))
+    return result
+
+
+def _true_ranks(scores: np.ndarray, right: list[int]) -> np.ndarray:
+    """Ranks of the true items, best first; wrong items of equal score come before them."""
+    wrong = np.ones(len(scores), bool)
+    wrong[right] = False
+    best_first = -np.sort(-scores[right])
+    above = len(scores) - len(right) - np.searchsorted(np.sort(scores[wrong]), best_first)
+    return above + np.arange(1, len(right) + 1)
+
+
+def _check_and_rank(queries: np.ndarray, gallery: np.ndarray, truth: Sequence[set[int]]) -> np.ndarray:
+    """(N,) int64, wrong items at or above each query's best true item; see :func:`recall_at_k` for errors."""
     n, m = len(queries), len(gallery)
     if (
         queries.ndim != 2
@@ -54,14 +106,9 @@ def recall_at_k(
             raise DataError(
                 f"query {i} has true items {sorted(right)[:5]}, not rows of a gallery of {m}: leave it out"
             )
-    above = np.concatenate(
+    return np.concatenate(
         [_above(queries[i : i + BLOCK], gallery, truth[i : i + BLOCK]) for i in range(0, n, BLOCK)]
     )
-    result: dict[str, float] = {"queries": n, "gallery": m}
-    for k in ks:
-        result[f"recall@{k}"] = float((above < k).mean())
-        result[f"chance@{k}"] = math.fsum(_chance(m, len(right), k) for right in truth) / n
-    return result
 
 
 def _above(queries: np.ndarray, gallery: np.ndarray, truth: Sequence[set[int]]) -> np.ndarray:

@@ -174,5 +174,6 @@ class ReasonModel(nn.Module):
         )
         lm = lm.merge_and_unload().to(dtype) if merge else lm
         model = cls(lm, saved["dims"], config, saved["candidates"])
-        load_into(model, load_tensors(folder / "model.safetensors"), folder / "model.safetensors")
+        needed = [n for n in model.state_dict() if n.startswith(("fusion.", "projector."))]
+        load_into(model, load_tensors(folder / "model.safetensors"), folder / "model.safetensors", needed)
         return model.requires_grad_(False).eval()

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from tqdm import tqdm
 
-from mmreason.align.train import cosine
+from mmreason.align.schedule import cosine
 from mmreason.checkpoint import load_training_state, save_training_state, write_json
 from mmreason.config import Config, ReasonConfig
 from mmreason.data.catalogue import read_catalogue

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoders import MediaError, frames
+from encoders import MediaError, frame_readers, frames
 from encoders.frames import sample_frames
+from encoders.sampling import segment_centres
 
 MakeVideo = Callable[..., Path]
 
@@ -22,14 +23,15 @@ MakeVideo = Callable[..., Path]
 @pytest.fixture(params=["decord", "av", "bytes"])
 def sample(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[..., np.ndarray]:
     """``sample_frames`` by each way it has of reading a file."""
-    if request.param == "av":
-        monkeypatch.setattr(frames, "_with_decord", lambda *_: None)
-    elif request.param == "decord":
+    if request.param == "decord":
         pytest.importorskip("decord")
-        monkeypatch.setattr(frames, "_with_av", lambda *_: pytest.fail("decord did not read the file"))
+        monkeypatch.setattr(frame_readers, "_suits_decord", lambda *_: True)
+        monkeypatch.setattr(frame_readers, "_with_av", lambda *_: pytest.fail("decord did not read the file"))
 
     def call(path: Path, *args: object, **options: object) -> np.ndarray:
-        return sample_frames(path.read_bytes() if request.param == "bytes" else path, *args, **options)  # type: ignore[arg-type]
+        if request.param == "bytes":
+            return sample_frames(path.read_bytes(), *args, **options)  # type: ignore[arg-type]
+        return sample_frames(path, *args, reader=request.param, **options)  # type: ignore[arg-type]
 
     return call
 
@@ -73,14 +75,14 @@ def test_rotation_in_the_file_is_applied(
         assert max(corners, key=lambda corner: corners[corner]) == white
 
 
-def test_both_decoders_agree_on_real_files(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_decoders_agree_on_real_files(shared_data: Path) -> None:
     pytest.importorskip("decord")
     folder = shared_data / "video" / "codecs"
-    names = ["video_90.mov", "video_180.mov", "nasa_13013.mp4", "unordered.mov", "bt709_full_range.mp4"]
-    decord = [sample_frames(folder / name, 4, 128) for name in names]
-    monkeypatch.setattr(frames, "_with_decord", lambda *_: None)
-    for name, ours in zip(names, decord, strict=True):
-        theirs = sample_frames(folder / name, 4, 128)
+    for name in ("video_90.mov", "video_180.mov", "nasa_13013.mp4", "unordered.mov", "bt709_full_range.mp4"):
+        ours, theirs = (
+            sample_frames(folder / name, 4, 128, reader=reader)  # type: ignore[arg-type]
+            for reader in ("av", "decord")
+        )
         assert ours.shape == theirs.shape, name
         assert np.abs(ours.astype(int) - theirs).mean() < 4, name
 
@@ -144,7 +146,7 @@ def test_a_playlist_does_not_open_what_it_names(tmp_path: Path) -> None:
 
 @given(st.integers(1, 5000), st.integers(1, 64))
 def test_positions_are_ordered_inside_and_not_the_last(count: int, num_frames: int) -> None:
-    positions = frames._positions(count, num_frames)
+    positions = segment_centres(count, num_frames)
     assert len(positions) == num_frames
     assert positions == sorted(positions)
     assert positions[0] >= 0

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +242,24 @@ def test_openclip_towers_take_their_part_of_a_two_tower_file(tmp_path: Path) -> 
         torch.testing.assert_close(text(tokens), model.encode_text(tokens), rtol=1e-4, atol=1e-5)
 
 
+def test_siglip_towers_over_timm_trunks_load_their_part_and_have_blocks(tmp_path: Path) -> None:
+    vision = {"timm_model_name": "test_vit", "timm_model_pretrained": False, "timm_pool": "avg"}
+    vision |= {"timm_proj": "linear", "image_size": 160}
+    model = open_clip.model.CustomTextCLIP(16, vision, TINY_CLIP["text_cfg"]).eval()
+    save_file(model.state_dict(), tmp_path / "open_clip_model.safetensors")
+    config = {**TINY_CLIP, "vision_cfg": vision}
+    image = create_encoder("openclip:tiny", str(tmp_path), config=config)
+    text = create_encoder("openclip-text:tiny", str(tmp_path), config=config)
+    pixels = torch.rand(2, 3, 160, 160)
+    normal = (pixels - image.mean) / image.std  # type: ignore[operator, union-attr]
+    tokens = text.collate(text.preprocess_many(["a red shirt", ""]))
+    with torch.no_grad():
+        torch.testing.assert_close(image(pixels), model.encode_image(normal), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(text(tokens), model.encode_text(tokens), rtol=1e-4, atol=1e-5)
+    assert len(image.blocks()) == len(model.visual.trunk.blocks)
+    assert image.layer_groups()[-1].keys() >= {"tower.head.proj.weight"}
+
+
 def test_weights_in_another_librarys_names_load_by_order() -> None:
     tower = timm.create_model("test_resnet", pretrained=False, num_classes=0)
     model = timm.create_model("test_resnet", pretrained=False)
@@ -291,3 +310,15 @@ def test_no_pickled_code_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert name in str(caught.value)
         assert "\n" not in str(caught.value)
     assert not (tmp_path / "ran").exists()
+
+
+def test_threads_that_share_a_tower_do_not_mix_its_depths() -> None:
+    encoder = create_encoder("timm:test_efficientnet", feature="multi")
+    pictures = torch.randint(
+        0, 256, (12, 3, 160, 160), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    with torch.no_grad():
+        expected = encoder(pictures)
+        with ThreadPoolExecutor(4) as pool:
+            rows = list(pool.map(lambda i: torch.no_grad()(encoder)(pictures[i : i + 1]), range(12)))
+    assert torch.allclose(torch.cat(rows), expected, atol=1e-4)

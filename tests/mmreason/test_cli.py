@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mmreason.cli import main, read_config
+from mmreason.cli import COMMANDS, main, read_config
 from mmreason.pipeline import STAGES
 
 ROOT = Path(__file__).parents[2]
@@ -82,4 +82,4 @@ def test_import_is_light() -> None:
 
 def test_there_is_a_tool_for_every_verb() -> None:
     verbs = {p.read_text().split('main(["')[1].split('"')[0] for p in (ROOT / "tools").glob("*.py")}
-    assert verbs == {"run", *(stage.name for stage in STAGES)}
+    assert verbs == {"run", *(stage.name for stage in STAGES), *COMMANDS}

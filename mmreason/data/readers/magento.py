@@ -12,6 +12,7 @@ from typing import Any
 
 from mmreason.config import Config
 from mmreason.data.check import Row, Tables
+from mmreason.data.readers.frames import row_frames
 from mmreason.schema import Attributes, DataError
 
 CODE = Path("app/code/Magento")
@@ -44,14 +45,13 @@ def read(config: Config) -> Tables:
             f"Magento root {str(root)!r} is not a Magento 2 sample shop: it holds no {APPAREL}; set "
             "catalogue.root to a checkout of the magento2-sample-data repository"
         )
-    tables = Tables(media_root=root)
-    alias = _apparel(root, tables)
-    _gear(root, tables)
-    _videos(root, tables)
-    alias |= {row.record["id"]: row.record["id"] for row in tables.items}
-    for row in _rows(root / REVIEWS):
-        tables.interactions.append(Row(row.file, row.number, _review(row.record, alias)))
-    return tables
+    items: list[Row] = []
+    alias = _apparel(root, items)
+    _gear(root, items)
+    _videos(root, items)
+    alias |= {row.record["id"]: row.record["id"] for row in items}
+    reviews = (Row(row.file, row.number, _review(row.record, alias)) for row in _rows(root / REVIEWS))
+    return Tables(root, items, row_frames(reviews))
 
 
 def _rows(path: Path) -> Iterable[Row]:
@@ -62,7 +62,7 @@ def _rows(path: Path) -> Iterable[Row]:
             yield Row(path.name, number, record)
 
 
-def _apparel(root: Path, tables: Tables) -> dict[str, str]:
+def _apparel(root: Path, items: list[Row]) -> dict[str, str]:
     """One item per configurable product and colour; returns sku → item id, for reviews."""
     products: dict[str, Row] = {}
     variants: dict[str, dict[str, str]] = defaultdict(dict)  # product → colour → base picture
@@ -80,7 +80,7 @@ def _apparel(root: Path, tables: Tables) -> dict[str, str]:
         pictured = _pictured(row.record["base_image"], variants[sku])
         alias[sku] = f"{sku}-{pictured}"
         for color, picture in variants[sku].items():
-            tables.items.append(Row(row.file, row.number, _apparel_item(row.record, color, picture)))
+            items.append(Row(row.file, row.number, _apparel_item(row.record, color, picture)))
     return alias
 
 
@@ -111,26 +111,24 @@ def _additional(record: dict[str, str]) -> Attributes:
     return {name: values.split("|") for name, _, values in pairs}
 
 
-def _gear(root: Path, tables: Tables) -> None:
+def _gear(root: Path, items: list[Row]) -> None:
     pictures = _pictures(path for path in sorted((root / GEAR).glob("images_gear_*.csv")))
     for path in sorted((root / GEAR).glob("products_gear_*.csv")):
         for row in _rows(path):
             record, sku = row.record, row.record["sku"]
             # the sizes of one ball or strap share their pictures, so they must not be split apart
             family = record["attribute_set"] if record["attribute_set"].startswith("Sprite") else sku
-            tables.items.append(
-                Row(row.file, row.number, _listed_item(record, family, pictures[sku], "shop"))
-            )
+            items.append(Row(row.file, row.number, _listed_item(record, family, pictures[sku], "shop")))
 
 
-def _videos(root: Path, tables: Tables) -> None:
+def _videos(root: Path, items: list[Row]) -> None:
     pictures = _pictures([root / VIDEOS / "images_products_training_video.csv"])
     downloads = _rows(root / VIDEOS / "downloadable_data_training_video_download.csv")
     films = {row.record["product_sku"]: SAMPLES + row.record["link_item_file"] for row in downloads}
     for row in _rows(root / VIDEOS / "products_training_video_download.csv"):
         sku = row.record["sku"]
         item = _listed_item(row.record, sku, pictures[sku], "video") | {"video": films.get(sku)}
-        tables.items.append(Row(row.file, row.number, item))
+        items.append(Row(row.file, row.number, item))
 
 
 def _pictures(paths: Iterable[Path]) -> dict[str, list[str]]:
@@ -177,5 +175,13 @@ def _plain(text: str) -> str:
 
 def _review(record: dict[str, str], alias: dict[str, str]) -> dict[str, Any]:
     reviewer = re.sub(r"[^a-z0-9]+", "-", record["reviewer"].lower()).strip("-")
-    item_id = alias.get(record["sku"], record["sku"])
-    return {"user_id": reviewer, "item_id": item_id, "event": "review", "rating": record["rating_value"]}
+    title, text = _plain(record["title"]), _plain(record["review"])
+    if not text.casefold().startswith(title.casefold().rstrip(".!")):  # else it is the text's own beginning
+        text = f"{title}\n{text}"
+    return {
+        "user_id": reviewer,
+        "item_id": alias.get(record["sku"], record["sku"]),
+        "event": "review",
+        "rating": record["rating_value"],
+        "text": text,
+    }

@@ -1,115 +1,134 @@
 """Plain tables: a folder with ``items`` and, if there are any, ``interactions`` and ``reasons``.
 
-Each is Parquet, CSV or JSONL with columns named as in :mod:`mmreason.schema`. ``images`` may be a list, JSON,
-one path, or paths joined by ``|``; ``attributes`` JSON or ``name=value;name=value``, or columns
+Each is Parquet, CSV, TSV or JSONL, the last three also gzipped. Which column is what says a mapping
+(:mod:`mmreason.data.readers.mapping`), or it is guessed from the names. ``images`` may be a list, JSON, one path,
+paths joined by ``|`` or several columns; ``attributes`` JSON or ``name=value;name=value``, or columns
 ``attributes.<name>``; several values are joined by ``|``.
 """
 
 from __future__ import annotations
 
-import csv
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import polars as pl
 
 from mmreason.config import Config
 from mmreason.data.check import Row, Tables
+from mmreason.data.files import whole_file
+from mmreason.data.readers.frames import table_frames
+from mmreason.data.readers.mapping import TableMap, guess_mapping, read_mapping, write_mapping
+from mmreason.data.readers.rows import read_rows
 from mmreason.schema import DataError
 
-FORMATS = ("parquet", "csv", "jsonl")
 _NESTED = ("attributes", "hidden")
+_JOINED = ("title", "text")
 
 
 def read(config: Config) -> Tables:
-    """Read the tables under ``catalogue.root``."""
-    if not config.catalogue.root:
+    """Read the tables under ``catalogue.root``; a guessed mapping is saved as ``<run_dir>/mapping.yaml``.
+
+    Raises:
+        DataError: If there is no ``items`` table, two of one name, one that cannot be opened, or a mapping that
+            does not fit.
+    """
+    settings = config.catalogue
+    if not settings.root:
         raise DataError(
             "catalogue.root is empty; name the folder that holds items.parquet, items.csv or items.jsonl"
         )
-    return read_folder(Path(config.catalogue.root))
+    root = Path(settings.root)
+    if settings.mapping:
+        return read_mapped(root, read_mapping(Path(settings.mapping), root))
+    tables = guess_mapping(root)
+    path = config.path("mapping.yaml")
+    with whole_file(path) as file:
+        file.write(write_mapping(tables).encode())
+    print(
+        f"columns guessed: {path}; to change them, edit a copy and pass it as --catalogue.mapping",
+        file=sys.stderr,
+    )
+    return read_mapped(root, tables)
 
 
 def read_folder(root: Path) -> Tables:
-    """Read a folder of tables; media paths are relative to it.
+    """Read a folder of tables by a guessed mapping; media paths are relative to it.
 
     Raises:
         DataError: If there is no ``items`` table, two of one name, or one that cannot be opened.
     """
-    if not root.is_dir():
-        raise DataError(f"catalogue.root {root} is not a folder")
-    found = {name: _find(root, name) for name in ("items", "interactions", "reasons")}
-    if found["items"] is None:
-        raise DataError(f"{root} holds no items.parquet, items.csv or items.jsonl")
-    rows = {name: list(_rows(path)) if path else [] for name, path in found.items()}
-    for row in rows["items"]:
-        _tidy_item(row)
-    return Tables(root, rows["items"], rows["interactions"], rows["reasons"])
+    return read_mapped(root, guess_mapping(root))
 
 
-def _find(root: Path, name: str) -> Path | None:
-    paths = [root / f"{name}.{ending}" for ending in FORMATS if (root / f"{name}.{ending}").is_file()]
-    if len(paths) > 1:
-        raise DataError(f"{root} holds {' and '.join(path.name for path in paths)}; keep one of them")
-    return paths[0] if paths else None
+def read_mapped(root: Path, tables: dict[str, TableMap]) -> Tables:
+    """Read the tables that a mapping names."""
+    folder = root.parent if root.is_file() else root
+    rows = {kind: _rows(folder, table) for kind, table in tables.items() if kind != "interactions"}
+    return Tables(
+        folder,
+        items=map(_tidy_item, rows["items"]),
+        interactions=_frames(folder, tables["interactions"]) if "interactions" in tables else (),
+        reasons=rows.get("reasons", ()),
+    )
 
 
-def _rows(path: Path) -> Iterator[Row]:
+def _rows(folder: Path, table: TableMap) -> Iterator[Row]:
+    for row in read_rows(folder / table.file):
+        if not row.problem:
+            _rename(row, table.fields)
+        yield row
+
+
+def _rename(row: Row, fields: Mapping[str, Any]) -> None:
+    """From the source's columns to the schema's fields."""
+    record: dict[str, Any] = {}
     try:
-        yield from {".parquet": _parquet, ".csv": _csv, ".jsonl": _jsonl}[path.suffix](path)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
-
-
-def _parquet(path: Path) -> Iterator[Row]:
-    try:
-        table = pq.read_table(path)
-    except pa.ArrowException as error:
-        raise DataError(f"{path} is not a Parquet file: {error}") from None
-    for number, record in enumerate(table.to_pylist(), 1):
-        yield Row(path.name, number, record)
-
-
-def _csv(path: Path) -> Iterator[Row]:
-    # surrogateescape keeps a row with broken bytes readable, for the check to set aside alone
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        reader = csv.DictReader(file)
-        number = 0
-        while True:
-            number += 1
-            try:
-                record = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield Row(path.name, number, {}, f"not CSV: {error}")
-                continue
-            odd = None in record or None in record.values()  # DictReader marks both with None
-            yield Row(path.name, number, record, "more or fewer fields than the header" if odd else "")
-
-
-def _jsonl(path: Path) -> Iterator[Row]:
-    with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError):
-                record = None
-            if isinstance(record, dict):
-                yield Row(path.name, number, record)
+        for name, source in fields.items():
+            if isinstance(source, Mapping):
+                record[name] = (
+                    source["value"]
+                    if name not in _NESTED
+                    else {key: _values(row.record.get(column)) for key, column in source.items()}
+                )
+            elif not isinstance(source, str):
+                values = [row.record.get(column) for column in source]
+                record[name] = _joined(values) if name in _JOINED else _all_paths(values)
             else:
-                yield Row(path.name, number, {"line": line.strip()[:200]}, "not a JSON object")
+                record[name] = row.record.get(source)
+        nested = tuple(f"{name}." for name in _NESTED)
+        row.record = record | {c: v for c, v in row.record.items() if c.startswith(nested)}
+    except (ValueError, TypeError, RecursionError):
+        row.problem = "images or attributes cannot be read"
 
 
-def _tidy_item(row: Row) -> None:
+def _joined(values: list[Any]) -> str:
+    return "\n".join(str(value).strip() for value in values if value not in (None, ""))
+
+
+def _all_paths(values: list[Any]) -> list[str]:
+    return [path for value in values for path in _paths(value)]
+
+
+def _frames(folder: Path, table: TableMap) -> Iterator[pl.DataFrame]:
+    for frame in table_frames(folder / table.file):
+        named = [name for name in ("file", "row", "problem", "record") if name in frame.columns]
+        columns = [
+            pl.lit(str(source["value"])).alias(name)
+            if isinstance(source, Mapping)
+            else pl.col(source).alias(name)
+            for name, source in table.fields.items()
+            if isinstance(source, Mapping) or source in frame.columns
+        ]
+        yield frame.select(*named, *columns)
+
+
+def _tidy_item(row: Row) -> Row:
     """Bring ``images`` to a list and ``attributes`` and ``hidden`` to name → values."""
     if row.problem:
-        return
+        return row
     record = row.record
     try:
         record["images"] = _paths(record.get("images"))
@@ -120,6 +139,7 @@ def _tidy_item(row: Row) -> None:
             record[field] = {name: values for name, values in facts.items() if name and values}
     except (ValueError, TypeError, RecursionError):
         row.problem = "images or attributes cannot be read"
+    return row
 
 
 def _paths(value: Any) -> list[str]:

@@ -56,7 +56,7 @@ reasons = st.builds(
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(items, max_size=3), st.lists(interactions, max_size=3), st.lists(reasons, max_size=3))
 def test_round_trip(
     tmp_path: Path, things: list[Item], clicks: list[Interaction], texts: list[Reason]
@@ -139,7 +139,7 @@ def shop(tmp_path: Path) -> Config:
 
 def test_ingest_takes_the_tables_own_rows(shop: Config) -> None:
     assert ingest(shop).startswith(
-        "ingest: 32 items read = 30 kept + 2 quarantined; 30 media read = 15 kept + 15 quarantined; "
+        "32 items read = 30 kept + 2 quarantined; 30 media read = 15 kept + 15 quarantined; "
         "13 interactions read = 12 kept + 1 quarantined; 3 reasons read = 3 kept + 0 quarantined; 3 reasons ("
     )
     catalogue = read_catalogue(shop.path("catalogue"))
@@ -195,7 +195,7 @@ def test_ingest_fails_past_the_limit_and_leaves_the_reasons_to_read(shop: Config
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"source": "tablez"}, r"'tablez' is unknown; there are demo, tables, magento"),
+        ({"source": "tablez"}, r"'tablez' is unknown; there are demo, tables, magento, "),
         ({"root": ""}, r"catalogue\.root is empty"),
         ({"root": "/nowhere/at/all"}, r"is not a folder"),
         ({"source": "magento"}, r"is not a Magento 2 sample shop"),

@@ -1,13 +1,23 @@
 """Splits are exact, by group, and independent of order."""
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmreason.data.split import assign_splits, split_items
-from mmreason.schema import DataError, Item
+from mmreason.config import Config, SimulateConfig, SplitConfig
+from mmreason.data.split import (
+    SplitRule,
+    assign_splits,
+    read_split_rule,
+    split_catalogue,
+    split_items,
+    split_reasons,
+    split_rule,
+)
+from mmreason.schema import DataError, Interaction, Item, Reason
 
 groups = st.lists(st.text(max_size=4), max_size=60)
 
@@ -44,3 +54,71 @@ def test_groups_stay_together_and_domains_share_alike() -> None:
     for domain in ("shop", "news"):
         counts = Counter(item.split for item in items if item.domain == domain)
         assert counts == {"train": 28, "valid": 4, "test": 8}
+
+
+def _world(times: bool = True) -> tuple[dict[str, Item], list[Interaction], list[Reason]]:
+    items = {f"i{n}": Item(f"i{n}", group=f"g{n // 2}") for n in range(20)}
+    pairs = [(f"u{n % 10}", f"i{(n * 7) % 20}") for n in range(60)]
+    pairs = list(dict.fromkeys(pairs))
+    interactions = [
+        Interaction(u, i, timestamp=float(n + 1) if times else 0.0) for n, (u, i) in enumerate(pairs)
+    ]
+    return items, interactions, [Reason(u, i, "") for u, i in pairs]
+
+
+def _split(
+    by: str, tmp_path: Path, times: bool = True
+) -> tuple[dict[str, Item], list[Interaction], list[Reason], int]:
+    items, interactions, reasons = _world(times)
+    config = Config(split=SplitConfig(by), simulate=SimulateConfig(users=0))
+    kept, dropped = split_catalogue(items, interactions, reasons, split_rule(config), tmp_path)
+    assert len(kept) + dropped == len(reasons) and kept
+    return items, interactions, kept, dropped
+
+
+@pytest.mark.parametrize("by", ["item", "user", "time", "item+user", "time+item", "none"])
+def test_sides_share_nothing_of_what_is_split(by: str, tmp_path: Path) -> None:
+    items, interactions, reasons, dropped = _split(by, tmp_path)
+    sides = {reason.split for reason in reasons}
+    assert sides == ({"train"} if by == "none" else {"train", "valid", "test"}) or "+" in by
+    assert (dropped > 0) == ("+" in by)
+    if "item" in by:
+        groups = {(items[r.item_id].group, r.split) for r in reasons}
+        assert len(groups) == len({group for group, _ in groups})
+    if "user" in by:
+        assert len({(r.user_id, r.split) for r in reasons}) == len({r.user_id for r in reasons})
+    if "time" in by:
+        time = {(i.user_id, i.item_id): i.timestamp for i in interactions}
+        latest = {
+            s: [time[r.user_id, r.item_id] for r in reasons if r.split == s]
+            for s in ("train", "valid", "test")
+        }
+        assert max(latest["train"]) < min(latest["valid"] + latest["test"])
+        assert max(latest["valid"], default=0) < min(latest["test"], default=float("inf"))
+    again, _ = split_reasons(items, interactions, reasons[:5], read_split_rule(tmp_path))
+    assert [r.split for r in again] == [r.split for r in reasons[:5]]
+
+
+def test_split_by_time_needs_times(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="timestamp"):
+        _split("time", tmp_path, times=False)
+
+
+def test_a_new_item_is_on_the_side_of_its_first_interaction(tmp_path: Path) -> None:
+    items = {name: Item(name) for name in "abc"}
+    interactions = [Interaction("u", "a", timestamp=float(n)) for n in range(1, 2)]
+    interactions += [Interaction(f"v{n}", "a", timestamp=float(n)) for n in range(2, 10)]
+    interactions += [Interaction("w", "b", timestamp=99.0)]
+    reasons = [Reason(i.user_id, i.item_id, "") for i in interactions]
+    split_catalogue(items, interactions, reasons, SplitRule(("time",), times=(0.1, 0.0)), tmp_path)
+    assert [items[name].split for name in "abc"] == ["train", "test", "train"]
+
+
+def test_mistakes_in_the_rule_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="'moon'"):
+        split_rule(Config(split=SplitConfig("moon"), simulate=SimulateConfig(users=0)))
+    with pytest.raises(DataError, match="simulate"):
+        split_rule(Config(split=SplitConfig("time"), simulate=SimulateConfig(users=10)))
+    (tmp_path / "split.json").write_text("{")
+    with pytest.raises(DataError, match="damaged"):
+        read_split_rule(tmp_path)

@@ -39,7 +39,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
 def test_formats_agree(tmp_path: Path, ending: str) -> None:
     write(tmp_path / f"items.{ending}", [ROW, ROW])
-    rows = read_folder(tmp_path).items
+    rows = list(read_folder(tmp_path).items)
     assert [row.record["id"] for row in rows] == ["007", "007"] and not any(row.problem for row in rows)
     assert rows[1].record["images"] == ["a.jpg", "b/c.jpg"]
     assert rows[1].record["attributes"] == {"color": ["red"], "size": ["s", "m"]}
@@ -62,7 +62,7 @@ def test_formats_agree(tmp_path: Path, ending: str) -> None:
 )
 def test_spellings_of_images(tmp_path: Path, images: Any, paths: list[str]) -> None:
     write(tmp_path / "items.jsonl", [{"id": "a", "images": images}])
-    assert read_folder(tmp_path).items[0].record["images"] == paths
+    assert next(iter(read_folder(tmp_path).items)).record["images"] == paths
 
 
 def test_attribute_columns_and_parquet_structs(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_attribute_columns_and_parquet_structs(tmp_path: Path) -> None:
         "hidden.x": "y",
     }
     write(tmp_path / "items.parquet", [row])
-    record = read_folder(tmp_path).items[0].record
+    record = next(iter(read_folder(tmp_path).items)).record
     assert record["attributes"] == {"material": ["wool"], "color": ["red", "blue"]} and record["hidden"] == {
         "x": ["y"]
     }
@@ -83,7 +83,7 @@ def test_parquet_maps(tmp_path: Path) -> None:
     kind = pa.map_(pa.string(), pa.list_(pa.string()))
     table = pa.table({"id": ["a"], "attributes": pa.array([[("color", ["red"])]], kind)})
     pq.write_table(table, tmp_path / "items.parquet")
-    assert read_folder(tmp_path).items[0].record["attributes"] == {"color": ["red"]}
+    assert next(iter(read_folder(tmp_path).items)).record["attributes"] == {"color": ["red"]}
 
 
 @pytest.mark.parametrize(
@@ -108,19 +108,19 @@ def test_parquet_maps(tmp_path: Path) -> None:
 )
 def test_bad_rows_are_named(tmp_path: Path, name: str, content: bytes, problem: str) -> None:
     (tmp_path / name).write_bytes(content)
-    (row,) = read_folder(tmp_path).items
+    (row,) = list(read_folder(tmp_path).items)
     assert (row.file, row.number, row.problem) == (name, 1, problem)
 
 
 def test_a_row_of_broken_bytes_does_not_take_the_others(tmp_path: Path) -> None:
     (tmp_path / "items.csv").write_bytes(b"id,title\na,caf\xe9\nb,caf\xc3\xa9\n")
-    rows = read_folder(tmp_path).items
+    rows = list(read_folder(tmp_path).items)
     assert rows[1].record["title"] == "café" and rows[0].record["title"] == "caf\udce9"
 
 
 def test_unnamed_index_column_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "items.csv").write_text(",id,title\n0,a,x\n")
-    assert read_folder(tmp_path).items[0].problem == ""
+    assert next(iter(read_folder(tmp_path).items)).problem == ""
 
 
 def test_what_cannot_be_read_at_all(tmp_path: Path) -> None:
@@ -159,5 +159,5 @@ def test_any_text_survives_csv(
     writer = csv.writer(file)
     writer.writerows([("id", "title", "text"), *rows])
     (folder / "items.csv").write_bytes(file.getvalue().encode())
-    found = read_folder(folder).items
+    found = list(read_folder(folder).items)
     assert [(r.record["id"], r.record["title"], r.record["text"]) for r in found] == rows

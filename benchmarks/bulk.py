@@ -1,0 +1,112 @@
+"""What the embedding benchmarks share: our bulk job over given items, and the machine's measured peak."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from encoders import Encoder
+from mmreason.align.embed import BulkJob
+from mmreason.align.embedder import Embedder
+from mmreason.align.model import AlignModel
+from mmreason.align.progress import Progress
+from mmreason.config import AlignConfig, Config, EmbedConfig
+from mmreason.data.store import EmbeddingStore, StoreWriter
+from mmreason.schema import Item
+
+
+@dataclass
+class Run:
+    """One bulk job.
+
+    Attributes:
+        seconds: Wall clock, from the first file read to the last part on disk.
+        busy: Where they went, see :class:`mmreason.align.embed.BulkJob`.
+        store: What it wrote.
+    """
+
+    seconds: float
+    busy: Counter[str]
+    store: EmbeddingStore
+
+
+def bulk(encoder: Encoder, items: Iterator[Item], total: int, folder: Path, settings: EmbedConfig) -> Run:
+    """Embed items exactly as ``mmreason embed`` does, into a store of their own.
+
+    Args:
+        encoder: The tower; it is made faster in place.
+        items: Items of its modality only.
+        total: How many.
+        folder: New.
+        settings: As of ``mmreason embed``.
+    """
+    modality = encoder.modality
+    model = AlignModel({modality: encoder.dim}, AlignConfig(dim=256))
+    embedder = Embedder({modality: encoder}, model).optimize(settings.int8)
+    config = Config(embed=settings)
+    started = time.perf_counter()
+    job = BulkJob(config, StoreWriter(folder, {}), folder / "quarantine.jsonl")
+    with Progress(total, f"ours, {modality}") as progress:
+        job.run(items, progress, embedder)
+    return Run(time.perf_counter() - started, job.seconds, EmbeddingStore.open(folder))
+
+
+def file_items(paths: list[Path]) -> Iterator[Item]:
+    """One item a picture, read when its turn comes."""
+    for number, path in enumerate(paths):
+        yield Item(f"{number}", images=[path.read_bytes()])
+
+
+def peaks() -> dict[str, float]:
+    """Largest measured rate of a matrix product on all cores, in Gflop/s (int8: Gop/s)."""
+    size = 2048
+    ones = torch.ones(size, size)
+    small = torch.ones(size, size, dtype=torch.int8)
+    half = ones.bfloat16()
+    products = {
+        "fp32": lambda: ones @ ones,
+        "bf16": lambda: half @ half,
+        "int8": lambda: torch._int_mm(small, small),
+    }
+    return {
+        name: 2 * size**3 / min(_seconds(product) for _ in range(4)) / 1e9
+        for name, product in products.items()
+    }
+
+
+def _seconds(product) -> float:  # type: ignore[no-untyped-def]
+    started = time.perf_counter()
+    product()
+    return time.perf_counter() - started
+
+
+def flops(encoder: Encoder, batch: object) -> int:
+    """Floating-point operations of one forward pass, multiplications and additions."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        encoder(batch)
+    return counter.get_total_flops()
+
+
+def account(name: str, run: Run, work: float, top: dict[str, float]) -> None:
+    """Print the fraction of each peak, and where the time went."""
+    rate = work / run.seconds / 1e9
+    print(
+        f"{name}: {rate:.0f} Gflop/s = "
+        + ", ".join(f"{rate / peak:.0%} of {n} peak" for n, peak in top.items())
+    )
+    cores = torch.get_num_threads()
+    spent = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in sorted(run.busy.items()))
+    print(f"{name}: {run.seconds:.1f} s on {cores} cores; busy: {spent} (decode: waited for, or tokenising)")
+
+
+def cosine(left: Tensor, right: Tensor) -> float:
+    """Smallest cosine of corresponding rows."""
+    return float(torch.nn.functional.cosine_similarity(left.float(), right.float(), dim=1).min())

@@ -1,0 +1,12 @@
+"""The learning-rate schedule of both trainings: a function of the step, so a resumed one needs no state."""
+
+from __future__ import annotations
+
+import math
+
+
+def cosine(step: int, steps: int, warmup: int) -> float:
+    """Learning-rate factor: linear warm-up, then half a cosine down to a tenth."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.1 + 0.45 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))

@@ -1,0 +1,60 @@
+"""The ``search`` verb: items of the embedding store that are nearest to a text, a picture or a video."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmreason.align.embedder import Embedder
+from mmreason.data.catalogue import read_catalogue
+from mmreason.data.nearest import Nearest
+from mmreason.data.store import EmbeddingStore
+from mmreason.schema import DataError, Item
+
+
+def search(
+    query: str = "",
+    image: list[str] | None = None,
+    video: str = "",
+    run_dir: str = "runs/quickstart",
+    top_k: int = 10,
+    array: str = "fused",
+) -> str:
+    """Find the items nearest to a text, pictures, a video, or a mixture of them.
+
+    Args:
+        query: Words, such as "red hoodie".
+        image: Paths of pictures of one thing.
+        video: Path of a video.
+        run_dir: Folder of a run with its ``align`` and ``embed`` done.
+        top_k: How many items.
+        array: What is compared: ``fused``, or an item's ``image``, ``text`` or ``video`` vector alone.
+
+    Returns:
+        A line an item, best first: cosine, id, title.
+
+    Raises:
+        DataError: If there is nothing to search for, no store, or faiss is not installed.
+        MediaError: If the picture or video cannot be read.
+    """
+    if not (query or image or video):
+        raise DataError('nothing to search for; give words, --image or --video, such as search "red hoodie"')
+    root = Path(run_dir)
+    store = EmbeddingStore.open(root / "embed")
+    nearest = Nearest(store, array)
+    item = Item("query", title=query, images=list(image or []), video=video or None)
+    vectors = Embedder.from_pretrained(root / "align").encode([item])
+    titles = _titles(root / "catalogue")
+    return "\n".join(
+        f"{score:.3f}  {item_id}  {titles.get(item_id, '')}".rstrip().translate(_UNPRINTABLE)
+        for item_id, score in nearest.search(vectors, top_k)[0]
+    )
+
+
+# Catalogue text must not move a terminal's cursor or change its colours.
+_UNPRINTABLE = dict.fromkeys([*range(32), *range(127, 160)], " ")
+
+
+def _titles(folder: Path) -> dict[str, str]:
+    if not (folder / "catalogue.json").exists():
+        return {}
+    return {item.id: item.title for item in read_catalogue(folder).items.values()}

@@ -1,0 +1,142 @@
+"""What the processes of the distributed tests run; importable, so that they can be spawned."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from mmreason.align.losses import PairLoss, cached_backward
+from mmreason.config import Config
+
+ROWS, WORLD = 12, 2
+PAIRS = {("x", "y"): 2.0, ("x", "z"): 1.0}
+
+
+def run_two(target: Callable, *args: Any, timeout: float = 240) -> list[int | None]:
+    """Run ``target(rank, *args)`` in two processes that form a gloo group; returns their exit codes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_enter, args=(rank, port, target, *args)) for rank in range(WORLD)]
+    for process in processes:
+        process.start()
+    ends = time.monotonic() + timeout
+    while any(p.is_alive() for p in processes) and time.monotonic() < ends:
+        if any(p.exitcode for p in processes):  # the other is to notice by itself, and soon
+            ends = min(ends, time.monotonic() + 60)
+            processes[0].join(1)
+            processes[1].join(1)
+        time.sleep(0.05)
+    for process in processes:
+        process.kill()
+        process.join()
+    return [process.exitcode for process in processes]
+
+
+def _enter(rank: int, port: int, target: Callable, *args: Any) -> None:
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(WORLD),
+        "LOCAL_WORLD_SIZE": str(WORLD),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "ACCELERATE_USE_CPU": "true",
+    }
+    torch.set_num_threads(1)
+    target(rank, *args)
+
+
+class Net(torch.nn.Module):
+    """A small tower with a temperature, as the trainer's are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = torch.nn.ModuleList(torch.nn.Linear(5, 8) for _ in range(3))
+        self.scale = torch.nn.Parameter(torch.tensor(8.0))
+        self.bias = torch.nn.Parameter(torch.tensor(-4.0))
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        vectors = {n: F.normalize(layer(x), dim=-1) for n, layer in zip("xyz", self.layers, strict=True)}
+        return vectors | {"scale": self.scale * 1, "bias": self.bias * 1}
+
+
+def contrast(net: Any, loss: PairLoss, rows: slice, parts: int = 1) -> tuple[Tensor, dict[str, Tensor]]:
+    """Loss and gradients of some of the rows of a fixed batch, cached if in parts."""
+    data = torch.randn(ROWS, 5, generator=torch.Generator().manual_seed(1))[rows]
+    number = torch.arange(ROWS)
+    masks = {"x": (number != 2)[rows], "y": (number != 7)[rows], "z": (number < 5)[rows]}
+    codes = torch.where(number == 9, 1, number + 1)[:, None][rows]
+
+    def value(outputs: list) -> Tensor:
+        vectors = {m: torch.cat([o[m] for o in outputs]) for m in masks}
+        scale, bias = (torch.stack([o[n] for o in outputs]).mean() for n in ("scale", "bias"))
+        return loss(vectors, masks, codes, scale, bias) + 0.0 * bias
+
+    if parts == 1:
+        found = value([net(data)])
+        found.backward()
+    else:
+        found = cached_backward(data.chunk(parts), net, value, unsynced=net.no_sync)
+    inner = net.module if hasattr(net, "module") else net
+    return found.detach(), {name: p.grad.clone() for name, p in inner.named_parameters()}
+
+
+def losses(rank: int, folder: Path) -> None:
+    """Every kind and form of loss on this process's half of the batch."""
+    dist.init_process_group("gloo")
+    half = ROWS // WORLD
+    rows = slice(rank * half, (rank + 1) * half)
+    found = {}
+    for kind in ("infonce", "siglip"):
+        for local in (False, True):
+            for parts in (1, 2):
+                net = DistributedDataParallel(Net())
+                loss = PairLoss(PAIRS, kind, dims=(4,), local=local)  # type: ignore[arg-type]
+                value, gradients = contrast(net, loss, rows, parts)
+                dist.all_reduce(value)
+                found[kind, local, parts] = (value / WORLD, gradients)
+    if rank == 0:
+        torch.save(found, folder / "found.pt")
+    dist.destroy_process_group()
+
+
+def train(rank: int, config: Config, die_at: int) -> None:
+    """The align stage; rank 1 dies in a step if asked to, and rank 0 says what it was told."""
+    from mmreason.align.train import align
+    from mmreason.align.trainer import Trainer
+    from mmreason.schema import DataError
+
+    real = Trainer._step
+
+    def step(self: Trainer, *args: Any) -> Tensor:
+        if rank == 1 and args[3] == die_at:
+            os._exit(9)
+        return real(self, *args)
+
+    Trainer._step = step  # type: ignore[method-assign]
+    try:
+        align(config)
+    except DataError as error:
+        config.path(f"told-{rank}").write_text(str(error))
+        os._exit(1)
+    dist.destroy_process_group()
+
+
+def smaller(config: Config, **changes: Any) -> Config:
+    """The same run with other settings of alignment."""
+    return replace(config, align=replace(config.align, **changes))

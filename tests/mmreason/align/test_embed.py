@@ -1,0 +1,156 @@
+"""The bulk job: only what changed, split among processes, bad media counted, killed and gone on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from mmreason.align.embed import embed, share_of
+from mmreason.align.search import search
+from mmreason.config import Config
+from mmreason.data.catalogue import read_catalogue, write_catalogue
+from mmreason.data.export import export_embeddings
+from mmreason.data.nearest import Nearest
+from mmreason.data.store import EmbeddingStore
+from mmreason.schema import DataError
+
+
+@pytest.fixture
+def run(tiny_run: Config, tmp_path: Path) -> Config:
+    """A copy of the finished run, to embed again in."""
+    for name in ("catalogue", "shards", "align", "raw"):
+        shutil.copytree(tiny_run.path(name), tmp_path / name)
+    return replace(tiny_run, run_dir=str(tmp_path), embed=replace(tiny_run.embed, decode_workers=1))
+
+
+def same(left: EmbeddingStore, right: EmbeddingStore, names: tuple[str, ...] = ("fused", "text")) -> bool:
+    ids = sorted(left.ids)
+    return ids == sorted(right.ids) and all(
+        np.allclose(left.get(name, ids), right.get(name, ids), atol=2e-3) for name in names
+    )
+
+
+def test_shares_and_sources_give_one_and_the_same_store(run: Config, tiny_run: Config) -> None:
+    for shard in ("2/2", "1/2"):
+        summary = embed(replace(run, embed=replace(run.embed, shard=shard, source="catalogue")))
+    store = EmbeddingStore.open(run.path("embed"))
+    assert same(store, EmbeddingStore.open(tiny_run.path("embed"))) and "share 1 of 2" in summary
+    assert "0 items" not in summary and sorted(p.name for p in run.path("embed").glob("index*")) == [
+        "index-1-of-2.json",
+        "index-2-of-2.json",
+    ]
+    # Alone, from the shards: all is there already.
+    before = sorted(path.name for path in run.path("embed").iterdir())
+    assert f"{len(store)} were there already" in embed(run)
+    assert sorted(path.name for path in run.path("embed").iterdir()) == before
+
+
+def test_only_what_changed_and_bad_media_are_counted(run: Config) -> None:
+    embed(run)
+    first = EmbeddingStore.open(run.path("embed"))
+    catalogue = read_catalogue(run.path("catalogue"))
+    with_picture = [item for item in catalogue.items.values() if item.images]
+    changed, broken, gone = with_picture[:3]
+    changed.title = "another thing"
+    catalogue.media(broken.images[0]).write_bytes(b"\xff\xd8\xff\xe0 no picture")
+    catalogue.media(gone.images[0]).unlink()
+    write_catalogue(catalogue, run.path("catalogue"))
+    from_catalogue = replace(run, embed=replace(run.embed, source="catalogue"))
+    summary = embed(from_catalogue)
+    assert f"{len(first) - 3} were there already, 2 media unreadable" in summary
+    rows = [json.loads(line) for line in run.path("embed", "quarantine.jsonl").read_text().splitlines()]
+    assert {row["item_id"] for row in rows} == {broken.id, gone.id}
+    store = EmbeddingStore.open(run.path("embed"))
+    assert len(store) == len(first) and not store.mask("image", [broken.id, gone.id]).any()
+    kept = [one for one in first.ids if one not in (changed.id, broken.id, gone.id)]
+    assert np.array_equal(store.get("fused", kept), first.get("fused", kept))
+    assert not np.allclose(store.get("text", [changed.id]), first.get("text", [changed.id]), atol=1e-2)
+
+
+def test_killed_and_gone_on_ends_as_if_never_killed(run: Config, tiny_run: Config) -> None:
+    code = (
+        "import sys; from mmreason.cli import main;"
+        "main(['embed', '--run_dir', sys.argv[1], '--device', 'cpu', '--dtype', 'fp32', '--embed.part_size', '4',"
+        " '--embed.decode_workers', '1'])"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, run.run_dir], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    limit = time.monotonic() + 120
+    while (
+        not (run.path("embed") / "index.json").exists() and time.monotonic() < limit and child.poll() is None
+    ):
+        time.sleep(0.02)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    kept = len(EmbeddingStore.open(run.path("embed")))
+    assert kept > 0
+    summary = embed(run)
+    assert f"{kept} were there already" in summary
+    assert same(EmbeddingStore.open(run.path("embed")), EmbeddingStore.open(tiny_run.path("embed")))
+
+
+def test_shares_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert share_of("") == (1, 1) and share_of("2/4") == (2, 4)
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    assert share_of("") == (4, 8)
+    for bad in ("0/2", "3/2", "1", "a/b", "-1/2"):
+        with pytest.raises(DataError, match=r"write i/n"):
+            share_of(bad)
+
+
+def test_search_finds_an_item_by_its_own_text_and_picture(tiny_run: Config) -> None:
+    pytest.importorskip("faiss")
+    store = EmbeddingStore.open(tiny_run.path("embed"))
+    catalogue = read_catalogue(tiny_run.path("catalogue"))
+    lines = search("red shoes", run_dir=tiny_run.run_dir, top_k=3).splitlines()
+    assert len(lines) == 3 and all(line.split()[1] in store for line in lines)
+    item = next(item for item in catalogue.items.values() if item.images)
+    path = str(catalogue.media(item.images[0]))
+    found = search(image=[path], run_dir=tiny_run.run_dir, top_k=1, array="image")
+    assert float(found.split()[0]) > 0.99
+    with pytest.raises(DataError, match="nothing to search for"):
+        search(run_dir=tiny_run.run_dir)
+    with pytest.raises(DataError, match="no array 'sound'"):
+        search("x", run_dir=tiny_run.run_dir, array="sound")
+
+
+def test_an_inverted_index_finds_what_comparing_all_finds(tiny_run: Config, tmp_path: Path) -> None:
+    pytest.importorskip("faiss")
+    shutil.copytree(tiny_run.path("embed"), tmp_path / "embed")
+    store = EmbeddingStore.open(tmp_path / "embed")
+    queries = store.get("fused")[:5]
+    exact, inverted = Nearest(store), Nearest(store, exact=0)
+    for one, other in zip(exact.search(queries, 1), inverted.search(queries, 1), strict=True):
+        assert one[0][1] == pytest.approx(other[0][1], abs=1e-2)
+    stamp = (tmp_path / "embed/nearest-fused.faiss").stat().st_mtime_ns
+    Nearest(store, exact=0)
+    assert (tmp_path / "embed/nearest-fused.faiss").stat().st_mtime_ns == stamp
+
+
+def test_exports_hold_every_vector(tiny_run: Config, tmp_path: Path) -> None:
+    store = EmbeddingStore.open(tiny_run.path("embed"))
+    export_embeddings(str(tmp_path / "e.parquet"), tiny_run.run_dir)
+    table = pq.read_table(tmp_path / "e.parquet")
+    assert table["id"].to_pylist() == store.ids
+    assert np.array_equal(np.array(table["embedding"].to_pylist(), np.float32), store.get("fused"))
+    assert table["has_image"].to_pylist() == store.mask("image").tolist()
+    for _ in range(2):  # again over itself
+        export_embeddings(str(tmp_path / "e"), tiny_run.run_dir, array="text")
+    assert np.array_equal(np.load(tmp_path / "e/embeddings.npy"), store.get("text"))
+    assert [json.loads(line) for line in (tmp_path / "e/ids.jsonl").read_text().splitlines()] == store.ids
+    with pytest.raises(DataError, match="holds other files"):
+        export_embeddings(str(tmp_path), tiny_run.run_dir)
+    with pytest.raises(DataError, match="no array"):
+        export_embeddings(str(tmp_path / "x"), tiny_run.run_dir, array="sound")

@@ -1,0 +1,395 @@
+"""The trainer: stopped is unstopped, accumulated is large, from features is from pixels, and bad input is told."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from processes import smaller
+
+from encoders import create_encoder
+from mmreason import DataError, Embedder, Item
+from mmreason.align import train as train_module
+from mmreason.align.ema import MovingAverage
+from mmreason.align.feature_store import towers_of
+from mmreason.align.losses import PairLoss, item_codes
+from mmreason.align.model import AlignModel
+from mmreason.align.retrieval import mean_reciprocal_rank
+from mmreason.align.sources import FeatureSource, PixelCollator, drop_modalities, trim_padding
+from mmreason.align.stages import describe, parameter_groups, set_trained, stages_of
+from mmreason.align.towers import Towers
+from mmreason.align.train import align
+from mmreason.align.trainer import Trainer
+from mmreason.checkpoint import load_tensors
+from mmreason.config import AlignStage, Config
+from mmreason.data.loader import item_samples
+from mmreason.data.store import EmbeddingStore, StoreWriter
+
+Copy = Callable[..., Config]
+
+
+@pytest.fixture
+def copy(tiny_run: Config, tmp_path: Path) -> Copy:
+    """``copy(name, **align_settings)``: a run that has come up to ``align``."""
+
+    def make(name: str, **changes: Any) -> Config:
+        config = replace(tiny_run, run_dir=str(tmp_path / name))
+        for folder in ("shards", "features"):
+            shutil.copytree(tiny_run.path(folder), config.path(folder))
+        return smaller(config, **{"steps": 8, "eval_every": 1, "save_every": 3, "batch_size": 8, **changes})
+
+    return make
+
+
+def _log(config: Config) -> list[dict[str, Any]]:
+    return json.loads(config.path("align", "log.json").read_text())
+
+
+def _stop_at(monkeypatch: pytest.MonkeyPatch, config: Config, step: int) -> None:
+    """Run until just before a step, then be killed."""
+    real = Trainer._step
+
+    def killed(self: Trainer, *args: Any) -> Any:
+        if args[2].offset + args[3] == step:
+            raise KeyboardInterrupt
+        return real(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_step", killed)
+        with pytest.raises(KeyboardInterrupt):
+            align(config)
+
+
+PIXELS = {
+    "source": "pixels",
+    "batch_size": 4,
+    "micro_batch": 2,
+    "stages": [AlignStage("heads", 3), AlignStage("last", 4, ["heads", "image:1", "text"], tower_lr=1e-3)],
+    "shuffle": 4,
+    "save_every": 2,
+    "ema": 0.9,
+}
+
+
+@pytest.mark.parametrize("settings", [{"patience": 5, "ema": 0.9}, PIXELS], ids=["features", "pixels"])
+@pytest.mark.parametrize("stop", [4, 5])
+def test_stopped_and_resumed_is_unstopped(
+    copy: Copy, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], stop: int
+) -> None:
+    unstopped, stopped = copy("unstopped", **settings), copy("stopped", **settings)
+    align(unstopped)
+    _stop_at(monkeypatch, stopped, stop)
+    align(stopped)
+    assert _log(stopped) == _log(unstopped)
+    a, b = (load_tensors(c.path("align", "model.safetensors")) for c in (stopped, unstopped))
+    assert all(torch.equal(a[name], b[name]) for name in b)
+
+
+def _gradients(trainer: Trainer, parts: list) -> dict[str, torch.Tensor]:
+    torch.manual_seed(3)
+    trainer.towers.train()
+    loss = trainer._backward(trainer.accelerator.prepare(trainer.towers), parts)
+    found = {n: p.grad.clone() for n, p in trainer.towers.named_parameters() if p.grad is not None}
+    trainer.towers.zero_grad(set_to_none=True)
+    return {"loss": loss, **found}
+
+
+@pytest.mark.parametrize("kind", ["infonce", "siglip"])
+def test_accumulated_is_the_large_batch_end_to_end(copy: Copy, kind: str) -> None:
+    config = copy("run", source="pixels", loss=kind, batch_size=6, dropout=0.0)
+    embedder = Embedder.create(config.align, "cpu", "fp32")
+    towers = Towers(embedder.encoders, embedder.model)
+    set_trained(towers, AlignStage(trains=["heads", "image", "text"]))
+    items = list(item_samples(config.path("shards")))
+    items = [*[i for i in items if i.video][:2], *[i for i in items if not i.video][:4]]
+    collate = PixelCollator(embedder.encoders, config.align.mask)
+    for encoder in embedder.encoders.values():  # dropout draws for each shape anew
+        for module in encoder.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+    trainer = Trainer(config.align, towers, None, [], Accelerator(cpu=True), config.path())  # type: ignore[arg-type]
+    large = _gradients(trainer, [collate(items)])
+    small = _gradients(trainer, [collate(items[i : i + 2]) for i in (0, 2, 4)])
+    assert large.keys() == small.keys() and len(large) > 20
+    for name, value in large.items():
+        assert torch.allclose(value, small[name], rtol=1e-3, atol=1e-5), name
+
+
+def test_from_features_is_from_pixels_with_frozen_towers(copy: Copy) -> None:
+    config = copy("run", dropout=0.0)
+    embedder = Embedder.create(config.align, "cpu", "fp32")
+    store = EmbeddingStore.open(config.path("features"))
+    items = [item for item in item_samples(config.path("shards")) if item.split != "test"][:8]
+    ids = [item.id for item in items]
+    model = embedder.model
+    values = {m: torch.from_numpy(store.get(f"{m}_features", ids)) for m in model.dims}
+    masks = {m: torch.from_numpy(store.mask(m, ids).copy()) for m in model.dims}
+    for m in model.dims:
+        if masks[m].any():
+            model.head(m).fit(values[m][masks[m]])
+    codes = torch.tensor([item_codes(item) for item in items])
+    standard = {m: model.head(m).standardise(x) for m, x in values.items()}
+    kept = FeatureSource(standard, masks, codes, size=8).batch(torch.arange(8))
+    towers = Towers(embedder.encoders, model)
+    set_trained(towers, AlignStage())
+    seen = towers.encode_frozen(PixelCollator(embedder.encoders, config.align.mask)(items))
+    assert not seen.inputs and torch.equal(seen.codes, kept.codes)
+    trainer = Trainer(config.align, towers, None, [], Accelerator(cpu=True), config.path())  # type: ignore[arg-type]
+    a, b = _gradients(trainer, [kept]), _gradients(trainer, [seen])
+    for name, value in a.items():
+        assert torch.allclose(value, b[name], rtol=1e-3, atol=1e-4), name
+
+
+def test_trained_towers_are_saved_and_found_again(copy: Copy, capsys: pytest.CaptureFixture) -> None:
+    config = copy("run", **{**PIXELS, "ema": 0.0})
+    align(config)
+    told = capsys.readouterr().out
+    assert "stage heads: 3 steps" in told and "image  frozen" in told
+    assert "stage last: 4 steps" in told and "text   trains" in told
+    before = Embedder.create(config.align, "cpu", "fp32")
+    moved = config.path("moved")
+    AlignModel.from_pretrained(config.path("align")).save_pretrained(moved)  # as the reason model keeps it
+    shutil.rmtree(config.path("align"))
+    after = Embedder.from_pretrained(moved, "cpu", "fp32")
+    changed = {
+        m: [
+            n
+            for n, p in after.encoders[m].named_parameters()
+            if not torch.equal(p, dict(e.named_parameters())[n])
+        ]
+        for m, e in before.encoders.items()
+    }
+    groups = before.encoders["image"].layer_groups()
+    assert set(changed["image"]) <= {*groups[-1], *groups[-2]} and changed["image"] and changed["text"]
+    assert after.encode([Item("a", title="Coat")]).shape == (1, 16)
+
+
+def test_layers_by_depth_learn_slower_the_deeper(copy: Copy) -> None:
+    config = copy("run", source="pixels", layer_decay=0.5)
+    embedder = Embedder.create(config.align, "cpu", "fp32")
+    towers = Towers(embedder.encoders, embedder.model)
+    stage = AlignStage("all", 5, ["heads", "image", "text"], lr=1e-3, tower_lr=1e-4)
+    set_trained(towers, stage)
+    groups = embedder.encoders["image"].layer_groups()
+    rate = {id(p): g["peak"] for g in parameter_groups(towers, stage, config.align) for p in g["params"]}
+    parameters = dict(embedder.encoders["image"].named_parameters())
+    for depth, group in enumerate(reversed(groups)):
+        for name in group:
+            assert rate[id(parameters[name])] == pytest.approx(1e-4 * 0.5**depth)
+    trained = {n for n, p in towers.named_parameters() if p.requires_grad}
+    assert "model.log_scale" in trained and not any("pooler" in n for n in trained)
+    assert rate[id(towers.model.log_scale)] == 1e-3
+    assert "heads  trains" in describe(towers, stage, config.align)
+    with pytest.raises(DataError, match="names no parameter"):
+        set_trained(towers, AlignStage("x", 1, ["sound"]))
+    with pytest.raises(DataError, match=r"align\.source=pixels"):
+        stages_of(smaller(config, source="features", stages=[stage]).align)
+
+
+def test_padding_that_no_token_sees_is_cut_and_changes_nothing() -> None:
+    small = {"context_length": 24, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2}
+    encoder = create_encoder("openclip-text:small", config={"embed_dim": 8, "text_cfg": small})
+    whole = encoder.collate([encoder.preprocess(t) for t in ("a red coat", "a hat", "")])
+    cut = trim_padding(encoder, whole)
+    assert cut.shape == (3, 5) and whole.shape == (3, 24)
+    assert torch.allclose(encoder(cut), encoder(whole), atol=1e-6)
+    looks_behind = create_encoder(
+        "openclip-text:small", config={"embed_dim": 8, "text_cfg": {**small, "no_causal_mask": True}}
+    )
+    assert trim_padding(looks_behind, whole) is whole
+
+
+def test_batchnorm_and_frozen_towers_stay_in_evaluation(copy: Copy) -> None:
+    config = copy("run", source="pixels")
+    embedder = Embedder.create(config.align, "cpu", "fp32")
+    towers = Towers(embedder.encoders, embedder.model)
+    set_trained(towers, AlignStage(trains=["heads", "image"]))
+    towers.train()
+    norms = [m for m in embedder.encoders["image"].modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert norms and not any(m.training for m in norms)
+    assert embedder.encoders["image"].training and not embedder.encoders["text"].training
+
+
+def test_early_stopping_keeps_the_best_weights(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([0.1, 0.9, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0])
+    real = Trainer.evaluate
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def scored(self: Trainer) -> dict[str, float]:
+        seen.append({n: p.detach().clone() for n, p in self.towers.model.named_parameters()})
+        return real(self) | {"retrieval": next(scores)}
+
+    monkeypatch.setattr(Trainer, "evaluate", scored)
+    config = copy("run", patience=2)
+    align(config)
+    assert len(_log(config)) == 4
+    kept = load_tensors(config.path("align", "model.safetensors"))
+    assert all(torch.equal(kept[name], tensor) for name, tensor in seen[1].items())
+
+
+def test_the_moving_average_follows_and_steps_aside() -> None:
+    weight = torch.zeros(1)
+    average = MovingAverage({"w": weight}, 0.5)
+    weight.fill_(1.0)
+    average.update(100)
+    with average.swapped_in():
+        assert weight.item() == 0.5
+    assert weight.item() == 1.0
+
+
+def test_mean_reciprocal_rank_counts_variants_as_right_and_ties_as_wrong() -> None:
+    x = torch.eye(3)
+    y = x[[0, 2, 1]]
+    there = torch.ones(3).bool()
+    plain = mean_reciprocal_rank(
+        {"a": x, "b": y}, {"a": there, "b": there}, torch.tensor([[1], [2], [3]]), [("a", "b")]
+    )
+    same = mean_reciprocal_rank(
+        {"a": x, "b": y}, {"a": there, "b": there}, torch.tensor([[1], [2], [2]]), [("a", "b")]
+    )
+    assert plain == pytest.approx((1 + 1 / 3 + 1 / 3) / 3)  # the right one ties with the remaining wrong one
+    assert same == 1.0
+
+
+def test_every_row_once_an_epoch_whatever_the_processes() -> None:
+    codes = torch.arange(10)[:, None] + 1
+    whole = FeatureSource({"x": codes.float()}, {}, codes, size=4, seed=3)
+    halves = [FeatureSource({"x": codes.float()}, {}, codes, size=2, seed=3, rank=r, world=2) for r in (0, 1)]
+    for step in (0, 1, 2, 7):
+        one = whole.parts(step)[0].codes
+        two = torch.cat([half.parts(step)[0].codes for half in halves])
+        assert torch.equal(one, two)
+    epoch = torch.cat([whole.parts(step)[0].codes for step in (0, 1)])
+    assert len(epoch.unique()) == 8
+
+
+def test_hard_negatives_follow_their_row() -> None:
+    codes = torch.arange(6)[:, None] + 1
+    hard = torch.tensor([[1, 2], [0, -1], [0, 1], [4, 5], [3, 5], [3, 4]])
+    source = FeatureSource({}, {}, codes, size=6, hard=hard)
+    rows = source.parts(0)[0].codes.flatten() - 1
+    for row, *negatives in rows.reshape(-1, 3).tolist():
+        assert negatives == [n if n >= 0 else row for n in hard[row].tolist()]
+
+
+def test_modalities_dropped_are_one_draw_over_processes() -> None:
+    codes = torch.arange(4)[:, None]
+    batch = FeatureSource({}, {"x": torch.ones(4).bool()}, codes, size=4).batch(torch.arange(4))
+    parts = [
+        FeatureSource({}, {"x": torch.ones(4).bool()}, codes, size=4, micro=2).batch(torch.arange(2))
+    ] * 2
+    whole = drop_modalities([batch], 0.5, 1, 0, 1)[0].masks["x"]
+    split = torch.cat([part.masks["x"] for part in drop_modalities(parts, 0.5, 1, 0, 1)])
+    assert torch.equal(whole, split) and drop_modalities(parts, 0.0, 1, 0, 1) is parts
+
+
+def test_features_are_kept_and_computed_once(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("encoded again")
+
+    monkeypatch.setattr(Embedder, "features", never)
+    assert "contrastive loss" in align(copy("run", loss="siglip", matryoshka=[4, 8], steps=2))
+
+
+def test_a_store_that_does_not_match_is_named(copy: Copy, tmp_path: Path) -> None:
+    config = copy("run", steps=2)
+    store = EmbeddingStore.open(config.path("features"))
+    other = tmp_path / "other"
+
+    def write(ids: list[str], **meta: Any) -> Config:
+        shutil.rmtree(other, ignore_errors=True)
+        writer = StoreWriter(other, {**towers_of(config.align), **meta})
+        arrays = {name: store.get(name, ids) for name in store.names}
+        writer.write_part(
+            ids, ["?"] * len(ids), arrays, {m: store.mask(m, ids) for m in ("image", "text", "video")}
+        )
+        return smaller(config, features=str(other))
+
+    with pytest.raises(DataError, match=r"does not match .*has changed"):
+        align(write(store.ids))
+    with pytest.raises(DataError, match=r"does not match .*is not in it"):
+        align(write(store.ids[1:2]))
+    with pytest.raises(DataError, match="made with image='timm:other'"):
+        align(write(store.ids, image="timm:other"))
+    assert "contrastive loss" in align(smaller(config, features=str(config.path("features"))))
+
+
+def test_features_that_are_not_finite_are_named(copy: Copy) -> None:
+    config = copy("run", features="")
+    store = EmbeddingStore.open(config.path("features"))
+    path = config.path("features", "part-000000", "text_features.npy")
+    array = np.load(path)
+    array[1, 0] = np.nan
+    np.save(path, array)
+    with pytest.raises(DataError, match=f"text features of item '{store.ids[1]}'.* not finite"):
+        align(config)
+
+
+def test_a_loss_that_is_not_finite_leaves_weights_and_checkpoint_intact(
+    copy: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = copy("run")
+    real = PairLoss.__call__
+    calls: list[int] = []
+
+    def broken(self: PairLoss, *args: Any, **options: Any) -> torch.Tensor:
+        calls.append(0)
+        loss = real(self, *args, **options)
+        return loss * float("nan") if not options.get("alone") and len(calls) > 8 else loss
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PairLoss, "__call__", broken)
+        with pytest.raises(DataError, match=r"the loss is nan .*checkpoint is intact"):
+            align(config)
+    align(config)
+    assert len(_log(config)) == 8 and all(np.isfinite(row["loss"]) for row in _log(config))
+
+
+def test_too_few_pairs_are_told(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = copy("run")
+    lone = Item("a", "Coat", images=[b"x"], split="train")
+    monkeypatch.setattr(train_module, "keep_features", lambda *_: _one_row(lone))
+    monkeypatch.setattr(train_module, "read_features", lambda *_: _one_feature(config))
+    with pytest.raises(DataError, match="fewer than two training items have two modalities"):
+        align(config)
+    with pytest.raises(DataError, match=r"needs align\.mine_from"):
+        monkeypatch.undo()
+        align(smaller(config, hard_negatives=1))
+
+
+def _one_row(item: Item) -> tuple:
+    from mmreason.align.feature_store import Rows
+
+    class Empty:
+        folder = "features"
+
+    rows = Rows([item.id], ["?"], torch.tensor([item_codes(item)]), torch.tensor([True]))
+    return rows, Empty(), 0
+
+
+def _one_feature(config: Config) -> tuple[dict, dict]:
+    dims = Embedder.create(config.align, "cpu", "fp32").model.dims
+    there = {m: torch.tensor([m != "video"]) for m in dims}
+    return {m: torch.zeros(1, size) for m, size in dims.items()}, there
+
+
+def test_tensorboard_gets_the_curves(copy: Copy) -> None:
+    pytest.importorskip("tensorboard")
+    config = copy("run", trackers=["tensorboard"], steps=2)
+    align(config)
+    assert list(config.path("align", "logs").rglob("events.out.tfevents*"))
+    with pytest.raises(DataError, match="no 'paper'"):
+        align(smaller(config, trackers=["paper"]))
+
+
+def test_hard_negatives_come_out_of_the_store(copy: Copy, tiny_run: Config) -> None:
+    config = copy("run", hard_negatives=1, mine_from=str(tiny_run.path("embed")), steps=3)
+    assert "contrastive loss" in align(config)
