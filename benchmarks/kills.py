@@ -11,6 +11,7 @@ killed.
 from __future__ import annotations
 
 import csv
+import json
 import random
 import shutil
 import signal
@@ -83,11 +84,10 @@ class Run:
     def finish(self, verb: str) -> None:
         """Run a verb to its end."""
         process = subprocess.Popen(self.command(verb), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        started = self._wait_for_start(process, verb)
         _, errors = process.communicate()
-        self.seconds[verb] = time.monotonic() - started
         if process.returncode:
             sys.exit(f"{verb} failed: {errors.decode()}")
+        self.seconds[verb] = json.loads((self.folder / "done" / f"{verb}.json").read_text())["seconds"]
 
     def kill(self, verb: str, after: float) -> bool:
         """Kill a verb so many seconds after its stage began; False if it had ended."""
@@ -97,13 +97,12 @@ class Run:
         process.send_signal(signal.SIGKILL)
         return process.wait() == -signal.SIGKILL
 
-    def _wait_for_start(self, process: subprocess.Popen, verb: str) -> float:
-        """When the stage began: its mark is there, new."""
+    def _wait_for_start(self, process: subprocess.Popen, verb: str) -> None:
+        """Until the stage begins: its mark is there, new."""
         mark = self.folder / "done" / f"{verb}.started"
         before = mark.stat().st_mtime_ns if mark.exists() else 0
         while process.poll() is None and not (mark.exists() and mark.stat().st_mtime_ns != before):
             time.sleep(0.005)
-        return time.monotonic()
 
 
 def contents(folder: Path) -> dict[str, bytes]:

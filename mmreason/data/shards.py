@@ -27,18 +27,20 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 from tqdm import tqdm
 
 from mmreason.config import Config
-from mmreason.data.balance import write_weights
-from mmreason.data.buckets import CatalogueRows, Group
 from mmreason.data.files import TEMPORARY, remove, remove_leftovers, whole_file
 from mmreason.data.samples import encode_item, encode_reasons, history_before, to_json
 from mmreason.data.tars import Sample, write_tar
 from mmreason.schema import DataError, Interaction, Item, Reason, from_record
+
+if TYPE_CHECKING:  # packing alone needs DuckDB, Arrow and Polars; reading a manifest does not wait
+    import pyarrow as pa
+
+    from mmreason.data.buckets import CatalogueRows, Group
 
 __all__ = ["Manifest", "Shard", "history_before", "pack", "read_manifest", "verify_shards", "write_shards"]
 
@@ -93,6 +95,8 @@ def pack(config: Config) -> str:
     Raises:
         DataError: If the catalogue is unreadable or empty, or the disk is full.
     """
+    from mmreason.data.balance import write_weights
+
     folders = config.path("catalogue"), config.path("shards")
     summary = _summary(write_shards(*folders, config.pack.shard_size, processes=config.workers))
     return f"{summary}; {write_weights(*folders, config.balance)}"
@@ -118,6 +122,8 @@ def write_shards(
     """
     if shard_size < 1:
         raise DataError(f"pack.shard_size is {shard_size}; it must be at least 1")
+    from mmreason.data.buckets import CatalogueRows
+
     folder = Path(folder)
     remove_leftovers(folder)
     scratch = folder / f"{TEMPORARY}sorting"
@@ -310,6 +316,8 @@ def _read_packed(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _to_ipc(table: pa.Table) -> bytes:
+    import pyarrow as pa
+
     sink = io.BytesIO()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
@@ -317,6 +325,8 @@ def _to_ipc(table: pa.Table) -> bytes:
 
 
 def _from_ipc(data: bytes) -> list[dict[str, Any]]:
+    import pyarrow as pa
+
     return pa.ipc.open_stream(data).read_all().to_pylist()
 
 

@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,6 +37,14 @@ def script(*arguments: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@pytest.fixture(scope="module")
+def shards_of_20(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shards of 20 items; to be copied, not changed."""
+    folder = tmp_path_factory.mktemp("shards")
+    packing.pack(packing.make_catalogue(folder / "media"), folder, 8)
+    return folder
 
 
 def _pair(reason: Reason) -> tuple[str, str]:
@@ -272,8 +281,8 @@ def test_a_full_disk_keeps_finished_shards(
     assert packing.contents(tmp_path / "shards") == whole
 
 
-def test_verify_names_the_bad_shard(tmp_path: Path) -> None:
-    packing.pack(packing.make_catalogue(tmp_path / "media"), tmp_path, 8)
+def test_verify_names_the_bad_shard(shards_of_20: Path, tmp_path: Path) -> None:
+    shutil.copytree(shards_of_20, tmp_path, dirs_exist_ok=True)
     path = tmp_path / "items-000001.tar"
     data = path.read_bytes()
     path.write_bytes(data[:600] + bytes([data[600] ^ 1]) + data[601:])
@@ -297,8 +306,8 @@ def test_verify_names_the_bad_shard(tmp_path: Path) -> None:
         lambda record: record.update(shards=None),
     ],
 )
-def test_a_corrupt_manifest_is_refused(tmp_path: Path, edit) -> None:
-    packing.pack(packing.make_catalogue(tmp_path / "media"), tmp_path, 8)
+def test_a_corrupt_manifest_is_refused(shards_of_20: Path, tmp_path: Path, edit) -> None:
+    shutil.copytree(shards_of_20, tmp_path, dirs_exist_ok=True)
     path = tmp_path / "manifest.json"
     record = json.loads(path.read_text())
     edit(record)
