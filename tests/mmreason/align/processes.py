@@ -24,8 +24,8 @@ ROWS, WORLD = 12, 2
 PAIRS = {("x", "y"): 2.0, ("x", "z"): 1.0}
 
 
-def run_two(target: Callable, *args: Any, timeout: float = 240) -> list[int | None]:
-    """Run ``target(rank, *args)`` in two processes that form a gloo group; returns their exit codes."""
+def run_two(target: Callable, *args: Any, timeout: float = 900) -> list[int | None]:
+    """Run ``target(rank, *args)`` in two processes of a gloo group; returns their exit codes, −9 past ``timeout`` s."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
