@@ -13,6 +13,7 @@ from encoders import Encoder, MediaError
 from mmreason.align.batch import Batch, Inputs
 from mmreason.align.embedder import READERS
 from mmreason.align.losses.negatives import item_codes
+from mmreason.align.padding import trim_padding
 from mmreason.config import Config
 from mmreason.data.loader import ShardLoader
 from mmreason.schema import DataError, Item
@@ -190,20 +191,6 @@ class PixelCollator:
                 tensors = trim_padding(encoder, encoder.collate(samples))
                 batch.inputs[modality] = Inputs(tensors, torch.tensor(rows))
         return batch
-
-
-def trim_padding(encoder: Encoder, tensors: Any) -> Any:
-    """Cut the columns in which every text of a batch is padding, where that changes nothing.
-
-    OpenCLIP pads all texts to its context length. A causal tower that takes its feature at the end of the text
-    never looks behind it, and half its work or more goes there with a catalogue's texts.
-    """
-    tower = getattr(encoder, "tower", None)
-    pooled = getattr(tower, "pool_type", "") in ("argmax", "eos")
-    if not pooled or tower.attn_mask is None or tower.cls_emb is not None:  # type: ignore[union-attr]
-        return tensors
-    used = (tensors != tower.pad_id).any(0).nonzero()  # type: ignore[union-attr]
-    return tensors[:, : int(used.max()) + 1] if len(used) else tensors
 
 
 def drop_modalities(parts: list[Batch], chance: float, seed: int, rank: int, world: int) -> list[Batch]:

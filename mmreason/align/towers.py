@@ -18,6 +18,7 @@ from encoders import Encoder
 from encoders.weights import resolve_weights
 from mmreason.align.batch import Batch, Inputs
 from mmreason.align.model import AlignModel
+from mmreason.align.padding import take_short_texts
 from mmreason.checkpoint import save_tensors
 
 
@@ -38,6 +39,8 @@ class Towers(nn.Module):
         self.encoders = nn.ModuleDict(encoders)
         self.model = model
         self.bf16 = bf16
+        for encoder in encoders.values():
+            take_short_texts(encoder)
         self._blanks = {m: e.collate([e.preprocess(_BLANKS[m])]) for m, e in encoders.items()}
 
     def encoder(self, modality: str) -> Encoder:

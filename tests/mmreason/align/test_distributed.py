@@ -53,6 +53,6 @@ def test_two_processes_train_as_one_with_twice_the_batch(run: Config, tmp_path: 
 def test_when_a_process_dies_the_others_say_so_and_the_checkpoint_is_intact(run: Config) -> None:
     assert run_two(train, run, 5) == [1, 9]
     assert "another process died in stage heads" in run.path("told-0").read_text()
-    assert run_two(train, run, -1) == [0, 0]
+    align(run)
     log = json.loads(run.path("align", "log.json").read_text())
     assert [row["step"] for row in log] == list(range(1, 9))
