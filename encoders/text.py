@@ -210,17 +210,8 @@ class OpenClipTextEncoder(TextEncoder):
         return self.preprocessing(raw)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(B, T) token ids to (B, D) float32; T may be shorter than the context where the tower is causal."""
-        whole = getattr(self.tower, "attn_mask", None)
-        if whole is not None and batch.shape[1] < whole.shape[-1]:
-            self.tower.attn_mask = whole[
-                : batch.shape[1], : batch.shape[1]
-            ]  # open_clip does not cut it itself
-        try:
-            output = self.tower(self._cast(batch))
-        finally:
-            if whole is not None:
-                self.tower.attn_mask = whole
+        """(B, T) token ids to (B, D) float32."""
+        output = self.tower(self._cast(batch))
         return (output[0] if isinstance(output, tuple) else output).float()
 
 
