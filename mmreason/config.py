@@ -316,6 +316,7 @@ class ReasonConfig:
         lr: Learning rate of stage two.
         batch_size: Rows per step and process.
         warmup_batch_size: Rows per step of the warm-up.
+        balanced: Draw the training rows by the weights of ``balance``; else each once an epoch.
         lora_rank: Rank of the LoRA matrices.
         lora_targets: Names of the LM's linear layers that get LoRA.
         save_every: Steps between checkpoints.
@@ -340,6 +341,7 @@ class ReasonConfig:
     lr: float = 5e-4
     batch_size: int = 16
     warmup_batch_size: int = 64
+    balanced: bool = False
     lora_rank: int = 8
     lora_targets: list[str] = field(default_factory=lambda: ["q_proj", "v_proj", "o_proj"])
     save_every: int = 20

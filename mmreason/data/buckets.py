@@ -28,6 +28,7 @@ TABLES = ("items", "interactions", "reasons")
 MEMORY = "400MB"
 """What sorting may hold in memory; it spills to disk beyond."""
 BATCH_ROWS = 8192
+REASON_ORDER = " ORDER BY bucket, md5(user_id), user_id, item_id, file_row_number"
 
 
 def shard_of(text: str, shards: int) -> int:
@@ -135,14 +136,37 @@ class CatalogueRows:
         targets = f"SELECT {bucket} AS bucket, * FROM targets WHERE split = '{split}'"
         users = f"SELECT DISTINCT user_id FROM targets WHERE split = '{split}'"
         histories = f"SELECT {bucket} AS bucket, * FROM interactions SEMI JOIN ({users}) USING (user_id)"
+        if split == "train":  # else training would show what testing asks for
+            histories += " ANTI JOIN (FROM targets WHERE split <> 'train') USING (user_id, item_id)"
         history = _by_bucket(self._stream(histories + " ORDER BY bucket, user_id, file_row_number"))
         number, events = next(history, (-1, None))
-        in_order = " ORDER BY bucket, md5(user_id), user_id, item_id, file_row_number"
-        for target, rows in _by_bucket(self._stream(targets + in_order)):
+        for target, rows in _by_bucket(self._stream(targets + REASON_ORDER)):
             mine = events if number == target else None
             yield Group(kind, target, rows.drop_columns("file_row_number"), mine)
             if number == target:
                 number, events = next(history, (-1, None))
+
+    def training_reasons(self, columns: str) -> Iterator[pa.RecordBatch]:
+        """user_id, item_id and some columns of the training reasons in packed order.
+
+        Args:
+            columns: In SQL, of ``item_group``, ``domain`` and ``activity``, the user's number of interactions.
+        """
+        shards = self.shards("reasons-train")
+        if not shards:
+            return
+        query = f"""
+            WITH done AS (SELECT user_id, count(*) AS activity FROM interactions GROUP BY user_id),
+            facts AS (
+                SELECT {_bucket("user_id", shards)} AS bucket, user_id, item_id, targets.file_row_number,
+                    items."group" AS item_group, items.domain, coalesce(activity, 0) AS activity
+                FROM targets JOIN items ON item_id = items.id LEFT JOIN done USING (user_id)
+                WHERE targets.split = 'train'
+            ),
+            chosen AS (SELECT bucket, user_id, item_id, file_row_number, {columns} FROM facts)
+            SELECT * EXCLUDE (bucket, file_row_number) FROM chosen {REASON_ORDER}
+        """
+        yield from self._stream(query)
 
     def _open(self) -> Path:
         """Make the three tables known to the database, checked against ``catalogue.json``."""

@@ -19,9 +19,8 @@ from tqdm import tqdm
 from mmreason.data.catalogue import Catalogue, read_catalogue
 from mmreason.data.check import MAX_PIXELS, PICTURE_FORMATS
 from mmreason.data.files import whole_file
-from mmreason.data.shards import history_before
 from mmreason.data.split import read_split_rule
-from mmreason.schema import DataError, Interaction, Item, Split, item_text
+from mmreason.schema import DataError, Item, Split, item_text
 
 SHINGLE = 5
 """Characters of a shingle: short enough for Chinese, long enough for English."""
@@ -69,10 +68,9 @@ def check_splits(
 ) -> str:
     """Report what crosses the splits of a run's catalogue.
 
-    Looks for user-item pairs that are targets on two sides or that a training history holds though they are held-out
-    targets, for the same or nearly the same item (its text, its media's bytes, its pictures' perceptual hashes; items
-    of one group that are apart), and for the same or nearly the same reason or review text. All that is found is
-    written to ``<run_dir>/catalogue/crossings.jsonl``.
+    Looks for user-item pairs that are targets on two sides, for the same or nearly the same item (its text, its
+    media's bytes, its pictures' perceptual hashes; items of one group that are apart), and for the same or nearly the
+    same reason or review text. All that is found is written to ``<run_dir>/catalogue/crossings.jsonl``.
 
     Args:
         run_dir: Folder of the run.
@@ -114,25 +112,13 @@ def check_splits(
 
 
 def pairs(catalogue: Catalogue) -> Iterator[Crossing]:
-    """Pairs that are targets on two sides, and held-out pairs that a history of another training target shows."""
+    """Pairs that are targets on two sides; that no training history shows held-out ones, packing sees to."""
     sides: dict[tuple[str, str], Split] = {}
     for reason in catalogue.reasons:
         pair = (reason.user_id, reason.item_id)
         side = sides.setdefault(pair, reason.split)
         if side != reason.split:
             yield Crossing("pair is a target on two sides", _pair(pair), side, _pair(pair), reason.split)
-    histories: dict[str, list[Interaction]] = defaultdict(list)
-    for interaction in catalogue.interactions:
-        histories[interaction.user_id].append(interaction)
-    for reason in catalogue.reasons:
-        if reason.split != "train":
-            continue
-        for item_id in sorted({i.item_id for i in history_before(histories[reason.user_id], reason)}):
-            pair = (reason.user_id, item_id)
-            side = sides.get(pair, "train")
-            if side != "train":
-                target = _pair((reason.user_id, reason.item_id))
-                yield Crossing("held-out pair in a training history", target, "train", _pair(pair), side)
 
 
 def groups(items: Iterable[Item]) -> Iterator[Crossing]:

@@ -22,6 +22,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mmreason.data.order import Drawn, Line, Order, Place, Stretch
 from mmreason.data.reading import Batch, Reading, Source
 from mmreason.data.samples import ReasonSample, decode_item, decode_reason
@@ -277,6 +279,8 @@ class ShardLoader(BatchLoader):
         seed: Seed of the order; give all ranks the same.
         endless: Epoch after epoch, without end.
         even: See above; None is the value of ``endless``.
+        weights: How often an epoch gives each sample of the kind, on average; (samples,) in packed order, of mean 1,
+            as :func:`mmreason.data.balance.read_weights` reads them. None gives each once.
         max_skip_fraction: A larger share of bad samples in this rank's epoch is an error.
 
     Raises:
@@ -304,20 +308,23 @@ class ShardLoader(BatchLoader):
         seed: int = 0,
         endless: bool = False,
         even: bool | None = None,
+        weights: np.ndarray | None = None,
         max_skip_fraction: float = 0.05,
     ) -> None:
         if batch_size < 1 or not 0 <= rank < world_size or min(workers, shuffle) < 0:
             raise ValueError(f"{batch_size=}, {rank=}, {world_size=}, {workers=}, {shuffle=} do not fit")
         source = open_source(folder, kind)
         self.even = endless if even is None else even
-        line = Line(tuple(shard.samples for shard in source.shards), shuffle, seed)
+        line = Line(tuple(shard.samples for shard in source.shards), shuffle, seed, weights)
+        if weights is not None and len(weights) != line.total:
+            raise ValueError(f"{len(weights)} weights for {line.total} samples of kind {kind}")
         if endless and not line.total:
             raise DataError(f"{folder}: no samples of kind {kind}")
         super().__init__(
             [source],
             Stretch(line, batch_size, rank, world_size, self.even),
             Reading((source,), decode, collate, fill=self.even),
-            layout={"world_size": world_size, "even": self.even},
+            layout={"world_size": world_size, "even": self.even, "weights": _digest(weights)},
             batch_size=batch_size,
             workers=workers,
             shuffle=shuffle,
@@ -369,6 +376,10 @@ def _each(folder: str | Path, kind: str, rank: int, world_size: int, workers: in
     )
     for batch in loader:
         yield from batch
+
+
+def _digest(weights: np.ndarray | None) -> str:
+    return "" if weights is None else hashlib.sha256(weights.tobytes()).hexdigest()
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import random
 from bisect import bisect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, count
 from typing import Protocol
+
+import numpy as np
 
 Place = tuple[int, int, int]
 """Source, shard and sample, by number."""
@@ -24,7 +27,7 @@ UNSHUFFLED = 1024
 """Places worked out at a time where no window says how many."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Line:
     """The samples of one source.
 
@@ -32,11 +35,21 @@ class Line:
         sizes: Samples of each shard.
         window: Samples shuffled together; 0 keeps the packed order.
         seed: Of the order.
+        weights: Of the samples in packed order, 1 on average; None takes each once. With them the line is a
+            systematic sample (Madow, 1949): as long, and each sample on it ``floor(weight)`` or ``ceil(weight)``
+            times, its weight on average.
     """
 
     sizes: tuple[int, ...]
     window: int
     seed: int
+    weights: np.ndarray | None = None
+
+    @cached_property
+    def _passed(self) -> list[np.ndarray]:
+        """Per shard, the sums of its weights up to and with each sample."""
+        assert self.weights is not None
+        return [np.cumsum(part) for part in np.split(self.weights, np.cumsum(self.sizes)[:-1])]
 
     @property
     def total(self) -> int:
@@ -59,15 +72,35 @@ class Line:
         if self.window:
             rng.shuffle(shards)
             start += rng.randrange(self.total)
-        ends = list(accumulate(self.sizes[shard] for shard in shards))
+        find = self._find_once(shards) if self.weights is None else self._find_weighted(shards, rng.random())
         window = self.window or UNSHUFFLED
         for low in range(skip - skip % window, length, window):
-            positions = [(start + i) % ends[-1] for i in range(low, min(low + window, length))]
+            positions = [(start + i) % self.total for i in range(low, min(low + window, length))]
             if self.window:
                 random.Random(f"{self.seed} {epoch} {start + low}").shuffle(positions)
-            for position in positions[max(0, skip - low) :]:
-                at = bisect(ends, position)
-                yield shards[at], position - ends[at] + self.sizes[shards[at]]
+            yield from map(find, positions[max(0, skip - low) :])
+
+    def _find_once(self, shards: list[int]) -> Callable[[int], tuple[int, int]]:
+        ends = list(accumulate(self.sizes[shard] for shard in shards))
+
+        def find(position: int) -> tuple[int, int]:
+            at = bisect(ends, position)
+            return shards[at], position - ends[at] + self.sizes[shards[at]]
+
+        return find
+
+    def _find_weighted(self, shards: list[int], offset: float) -> Callable[[int], tuple[int, int]]:
+        passed = self._passed
+        ends = list(accumulate(float(passed[shard][-1]) for shard in shards))
+        scale = ends[-1] / self.total  # 1 but for rounding
+
+        def find(position: int) -> tuple[int, int]:
+            at = min(bisect(ends, (position + offset) * scale), len(shards) - 1)
+            sums = passed[shards[at]]
+            within = (position + offset) * scale - (ends[at] - float(sums[-1]))
+            return shards[at], min(int(np.searchsorted(sums, within, side="right")), len(sums) - 1)
+
+        return find
 
 
 class Order(Protocol):

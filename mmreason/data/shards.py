@@ -4,6 +4,7 @@
     shards/reasons-train-000000.tar    <hash>-1.json: the target, its evidence and the user's history
     shards/manifest.json               counts, bytes and sha256 of every shard
     shards/quarantine.jsonl            what could not be packed, if anything
+    shards/weights.parquet             how often training draws each target, see mmreason.data.balance
     shards/.packed.jsonl               what each shard was made from, so that only changed ones are made again
 
 The same catalogue gives the same bytes, whatever lay in the folder before and however many processes write, so a
@@ -31,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from mmreason.config import Config
+from mmreason.config import BalanceConfig, Config
 from mmreason.data.files import TEMPORARY, remove, remove_leftovers, whole_file
 from mmreason.data.samples import encode_item, encode_reasons, history_before, to_json
 from mmreason.data.tars import Sample, write_tar
@@ -44,7 +45,7 @@ if TYPE_CHECKING:  # packing alone needs DuckDB, Arrow and Polars; reading a man
 
 __all__ = ["Manifest", "Shard", "history_before", "pack", "read_manifest", "verify_shards", "write_shards"]
 
-VERSION = 1
+VERSION = 2
 SPLITS = ("train", "valid", "test")
 KINDS = ("items", *(f"reasons-{split}" for split in SPLITS))
 SHARD_NAME = re.compile(r"(items|reasons-(?:train|valid|test))-\d{6,}\.tar")
@@ -72,10 +73,12 @@ class Manifest:
     Attributes:
         shards: In reading order.
         skipped: Cause → how many samples, files or rows could not be packed.
+        balance: Powers, range and sha256 of the training reasons' sampling weights.
     """
 
     shards: list[Shard]
     skipped: dict[str, int] = field(default_factory=dict)
+    balance: dict[str, Any] = field(default_factory=dict)
 
     def of(self, kind: str) -> list[Shard]:
         """The shards of one of :data:`KINDS`."""
@@ -95,15 +98,18 @@ def pack(config: Config) -> str:
     Raises:
         DataError: If the catalogue is unreadable or empty, or the disk is full.
     """
-    from mmreason.data.balance import write_weights
-
     folders = config.path("catalogue"), config.path("shards")
-    summary = _summary(write_shards(*folders, config.pack.shard_size, processes=config.workers))
-    return f"{summary}; {write_weights(*folders, config.balance)}"
+    size, balance = config.pack.shard_size, config.balance
+    return _summary(write_shards(*folders, size, balance, processes=config.workers))
 
 
 def write_shards(
-    catalogue: str | Path, folder: str | Path, shard_size: int = 256, *, processes: int = 0
+    catalogue: str | Path,
+    folder: str | Path,
+    shard_size: int = 256,
+    balance: BalanceConfig | None = None,
+    *,
+    processes: int = 0,
 ) -> Manifest:
     """Write the shards that a catalogue has changed; the manifest comes last, so a folder with one is whole.
 
@@ -113,6 +119,7 @@ def write_shards(
         catalogue: Folder that :func:`mmreason.data.catalogue.write_catalogue` wrote.
         folder: Where to; what an earlier or killed pack left there is used again or replaced.
         shard_size: Mean number of samples a tar.
+        balance: Of the training reasons' sampling weights; None for the default.
         processes: That write; 0 for one a core. A small catalogue is always written by this process. Processes are
             spawned, so a script that calls this needs ``if __name__ == "__main__"``.
 
@@ -122,6 +129,7 @@ def write_shards(
     """
     if shard_size < 1:
         raise DataError(f"pack.shard_size is {shard_size}; it must be at least 1")
+    from mmreason.data.balance import write_weights
     from mmreason.data.buckets import CatalogueRows
 
     folder = Path(folder)
@@ -130,10 +138,13 @@ def write_shards(
     try:
         with CatalogueRows(Path(catalogue), shard_size, scratch) as rows:
             remove(folder / "manifest.json")  # until the new one is there, the folder is not whole
-            manifest, lost = _write_all(rows, folder, processes or os.cpu_count() or 1)
+            shards, lost = _write_all(rows, folder, processes or os.cpu_count() or 1)
+            weights = write_weights(rows, folder, balance or BalanceConfig())
     finally:
         remove(scratch)
     _write_quarantine(folder / "quarantine.jsonl", lost)
+    skipped = dict(sorted(Counter(row["cause"] for row in lost).items()))
+    manifest = Manifest(shards, skipped, weights)
     _write_manifest(folder / "manifest.json", manifest)
     return manifest
 
@@ -149,7 +160,8 @@ def read_manifest(folder: str | Path) -> Manifest:
         record = json.loads(path.read_bytes())
         if record["version"] != VERSION:
             raise ValueError(f"version {record['version']} is not {VERSION}")
-        manifest = Manifest([Shard(**shard) for shard in record["shards"]], dict(record["skipped"]))
+        shards = [Shard(**shard) for shard in record["shards"]]
+        manifest = Manifest(shards, dict(record["skipped"]), dict(record["balance"]))
         for shard in manifest.shards:
             match = SHARD_NAME.fullmatch(shard.name)
             if match is None or match[1] != shard.kind or shard.samples < 1:
@@ -193,8 +205,8 @@ class _Job:
     known: dict[str, Any] | None
 
 
-def _write_all(rows: CatalogueRows, folder: Path, processes: int) -> tuple[Manifest, list[dict[str, str]]]:
-    """Write what changed of all kinds; returns the manifest and what could not be packed."""
+def _write_all(rows: CatalogueRows, folder: Path, processes: int) -> tuple[list[Shard], list[dict[str, str]]]:
+    """Write what changed of all kinds; returns all shards and what could not be packed."""
     shards = {kind: rows.shards(kind) for kind in KINDS}
     if not shards["items"]:
         raise DataError(f"{rows.folder}: no items; nothing to pack")
@@ -223,8 +235,7 @@ def _write_all(rows: CatalogueRows, folder: Path, processes: int) -> tuple[Manif
     with whole_file(folder / PACKED) as file:
         file.writelines(to_json(record) + b"\n" for record in records)
     lost += [row for record in records for row in record["lost"]]
-    skipped = dict(sorted(Counter(row["cause"] for row in lost).items()))
-    return Manifest([Shard(**record["shard"]) for record in records], skipped), lost
+    return [Shard(**record["shard"]) for record in records], lost
 
 
 def _job(folder: Path, group: Group, media_root: Path, known: dict[str, Any]) -> _Job:
@@ -353,9 +364,11 @@ def _summary(manifest: Manifest) -> str:
     totals = _totals(manifest)
     reasons = " + ".join(str(totals[f"reasons-{split}"]) for split in SPLITS)
     skipped = ", ".join(f"{count} {cause}" for cause, count in manifest.skipped.items()) or "nothing"
+    b = manifest.balance
     return (
         f"packed {totals['items']} items and {reasons} reasons into {totals['shards']} shards, "
-        f"{totals['bytes'] / 1e6:.1f} MB; skipped: {skipped}"
+        f"{totals['bytes'] / 1e6:.1f} MB; skipped: {skipped}; "
+        f"weights {b['least']:.2f} to {b['most']:.2f}, effective sample {b['effective']:.0%}"
     )
 
 

@@ -176,12 +176,13 @@ def mark_evidence(text: str, evidence: Sequence[Evidence]) -> list[tuple[str, st
     return pieces
 
 
-def event_words(interaction: Interaction) -> str:
-    """What the user did, in words: "bought", "watched 34 s", "rated 5", "clicked 3×"."""
+def event_words(interaction: Interaction, film: bool = False) -> str:
+    """What the user did, in words: "bought", "viewed 34 s" (a film: "watched"), "rated 5", "clicked 3×"."""
     verbs = {
         "impression": "was shown",
         "click": "clicked",
-        "view": "viewed" if interaction.seconds is None else "watched",
+        "view": "watched" if film and interaction.seconds is not None else "viewed",
+        "watch": "watched",
         "read": "read",
         "cart": "in the cart",
         "purchase": "bought",
@@ -235,7 +236,7 @@ def _history_view(row: ReportRow, thumbnails: Thumbnails) -> list[dict]:
     events: dict[str, list[str]] = {}
     for interaction, item in row.history:
         items[item.id] = item
-        events.setdefault(item.id, []).append(event_words(interaction))
+        events.setdefault(item.id, []).append(event_words(interaction, item.domain == "video"))
     shared: dict[str, dict[str, str]] = {}
     for claim in row.reason.evidence:
         for item_id in claim.item_ids:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from mmreason.align.schedule import cosine
 from mmreason.checkpoint import load_training_state, save_training_state, write_json
 from mmreason.config import Config, ReasonConfig
+from mmreason.data.balance import read_weights
 from mmreason.data.catalogue import read_catalogue
 from mmreason.data.claims import Vocabulary
 from mmreason.data.files import whole_file
@@ -212,8 +213,9 @@ class _Trainer:
         return [self.collator(samples[i : i + size]) for i in range(0, len(samples), size)]
 
     def _loader(self, stage: Stage) -> ShardLoader:
+        shards = self.config.path("shards")
         return ShardLoader(
-            self.config.path("shards"),
+            shards,
             "reasons-train",
             batch_size=stage.batch_size,
             collate=self.collator,
@@ -223,6 +225,7 @@ class _Trainer:
             shuffle=SHUFFLE,
             seed=self.config.seed,
             endless=True,
+            weights=read_weights(shards) if self.settings.balanced else None,
         )
 
     def _save_every(self, stage: Stage) -> int:

@@ -127,7 +127,8 @@ def _videos(root: Path, items: list[Row]) -> None:
     films = {row.record["product_sku"]: SAMPLES + row.record["link_item_file"] for row in downloads}
     for row in _rows(root / VIDEOS / "products_training_video_download.csv"):
         sku = row.record["sku"]
-        item = _listed_item(row.record, sku, pictures[sku], "video") | {"video": films.get(sku)}
+        film = films.get(sku)  # courses that share one must not be split apart
+        item = _listed_item(row.record, film or sku, pictures[sku], "video") | {"video": film}
         items.append(Row(row.file, row.number, item))
 
 

@@ -1,62 +1,126 @@
-"""Sampling weights: rare things weigh more, the mean is 1, the same input gives the same bytes."""
+"""Sampling weights: rare things weigh more, the mean is 1, the same input gives the same bytes in packed order."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mmreason.config import BalanceConfig
-from mmreason.data.balance import activity_group, balance_weights, read_weights, write_weights
+from mmreason.data.balance import read_weights
 from mmreason.data.catalogue import Catalogue, write_catalogue
-from mmreason.schema import Interaction, Item, Reason
+from mmreason.data.loader import ShardLoader, reason_samples
+from mmreason.data.shards import read_manifest, write_shards
+from mmreason.schema import DataError, Interaction, Item, Reason
 
 ITEMS = {name: Item(name, domain="shop" if name < "c" else "news") for name in "abcd"}
+POPULAR = [Reason(f"u{n}", "abcd"[min(n % 7, 3)], "") for n in range(40)]
 
 
-@given(st.lists(st.tuples(st.sampled_from("uvwx"), st.sampled_from("abcd")), min_size=1, max_size=40))
-def test_mean_is_one_and_a_full_balance_levels_items(pairs: list[tuple[str, str]]) -> None:
-    reasons = [Reason(user, item, "") for user, item in pairs]
-    weights = balance_weights(reasons, ITEMS, [], BalanceConfig(items=1.0, users=0.5, domains=0.5))
-    assert sum(weights) == pytest.approx(len(weights)) and min(weights) > 0
+def pack(
+    folder: Path, reasons: list[Reason], done: list[Interaction], balance: BalanceConfig
+) -> dict[tuple[str, str], float]:
+    """(user, item) → weight, of the samples in packed order."""
+    write_catalogue(Catalogue(ITEMS, done, reasons, folder), folder / "catalogue")
+    write_shards(folder / "catalogue", folder / "shards", 8, balance)
+    weights = read_weights(folder / "shards")
+    targets = [sample.reason for sample in reason_samples(folder / "shards", "train")]
+    return {(r.user_id, r.item_id): w for r, w in zip(targets, weights.tolist(), strict=True)}
+
+
+def test_a_full_balance_levels_items(tmp_path: Path) -> None:
+    weights = pack(tmp_path, POPULAR, [], BalanceConfig(items=1.0, users=0.0))
+    assert sum(weights.values()) == pytest.approx(len(POPULAR)) and len(weights) == len(POPULAR)
     total: dict[str, float] = defaultdict(float)
-    for reason, weight in zip(
-        reasons, balance_weights(reasons, ITEMS, [], BalanceConfig(1.0, 0.0)), strict=True
-    ):
-        total[reason.item_id] += weight
-    assert max(total.values()) == pytest.approx(min(total.values()))
-    assert balance_weights(reasons, ITEMS, [], BalanceConfig(0.0, 0.0)) == pytest.approx([1.0] * len(reasons))
+    for (_, item), weight in weights.items():
+        total[item] += weight
+    assert list(total.values()) == pytest.approx([10.0] * 4)
 
 
-def test_users_are_grouped_by_what_they_did() -> None:
-    assert [activity_group(n) for n in (0, 1, 2, 4, 16, 17, 65)] == [
-        "one",
-        "one",
-        "few",
-        "few",
-        "some",
-        "many",
-        "most",
-    ]
-    reasons = [Reason("busy", "a", ""), Reason("busy", "b", ""), Reason("new", "c", "")]
-    done = [Interaction("busy", "d")] * 5
-    busy, _, new = balance_weights(reasons, ITEMS, done, BalanceConfig(items=0.0, users=0.5))
-    assert new / busy == pytest.approx(2**0.5)
+def test_no_balance_weighs_all_alike(tmp_path: Path) -> None:
+    assert set(pack(tmp_path, POPULAR, [], BalanceConfig(items=0.0, users=0.0)).values()) == {1.0}
 
 
-def test_written_beside_the_manifest(tmp_path: Path) -> None:
-    reasons = [
-        Reason("u", "a", ""),
-        Reason("v", "a", ""),
-        Reason("v", "b", ""),
-        Reason("w", "c", "", split="test"),
-    ]
-    catalogue = tmp_path / "catalogue"
-    write_catalogue(Catalogue(ITEMS, [], reasons, tmp_path), catalogue)
-    summary = write_weights(catalogue, tmp_path, BalanceConfig())
-    first = (tmp_path / "weights.parquet").read_bytes()
-    assert write_weights(catalogue, tmp_path, BalanceConfig()) == summary and "effective sample" in summary
-    assert (tmp_path / "weights.parquet").read_bytes() == first
-    weights = read_weights(tmp_path)
-    assert set(weights) == {("u", "a"), ("v", "a"), ("v", "b")} and weights["v", "b"] > weights["v", "a"]
+def test_domains(tmp_path: Path) -> None:
+    weights = pack(tmp_path, POPULAR, [], BalanceConfig(items=0.0, users=0.0, domains=1.0))
+    news = sum(weight for (_, item), weight in weights.items() if item in "cd")
+    assert news == pytest.approx(len(POPULAR) / 2)
+
+
+def test_users_are_grouped_by_what_they_did(tmp_path: Path) -> None:
+    reasons = [Reason("busy", "a", ""), Reason("busier", "b", ""), Reason("new", "c", "")]
+    done = [Interaction("busy", "d")] * 5 + [Interaction("busier", "d")] * 16
+    weights = pack(tmp_path, reasons, done, BalanceConfig(items=0.0, users=0.5))
+    assert weights["busy", "a"] == weights["busier", "b"]
+    assert weights["new", "c"] / weights["busy", "a"] == pytest.approx(2**0.5)
+
+
+def test_the_manifest_states_them(tmp_path: Path) -> None:
+    pack(tmp_path, [*POPULAR, Reason("w", "c", "", split="test")], [], BalanceConfig())
+    stated, path = read_manifest(tmp_path / "shards").balance, tmp_path / "shards/weights.parquet"
+    assert asdict(BalanceConfig()).items() <= stated.items() and 0 < stated["effective"] < 1
+    first = path.read_bytes()
+    write_shards(tmp_path / "catalogue", tmp_path / "shards", 8, BalanceConfig())
+    assert path.read_bytes() == first
+    path.write_bytes(first[:-1] + b"?")
+    with pytest.raises(DataError, match="not the weights that the manifest states"):
+        read_weights(tmp_path / "shards")
+
+
+def test_without_training_reasons_there_are_none(tmp_path: Path) -> None:
+    assert pack(tmp_path, [], [], BalanceConfig()) == {}
+
+
+@pytest.mark.parametrize(("workers", "ranks"), [(0, 1), (2, 1), (0, 2)])
+def test_training_draws_each_reason_as_often_as_its_weight(tmp_path: Path, workers: int, ranks: int) -> None:
+    weights = pack(tmp_path, POPULAR, [], BalanceConfig(items=1.0, users=0.0))
+    seen: Counter[tuple[str, str]] = Counter()
+    epochs = 1 if workers else 60
+    for rank in range(ranks):
+        loader = ShardLoader(
+            tmp_path / "shards",
+            "reasons-train",
+            batch_size=4,
+            collate=list,
+            rank=rank,
+            world_size=ranks,
+            workers=workers,
+            shuffle=16,
+            weights=read_weights(tmp_path / "shards"),
+        )
+        for _ in range(epochs):
+            one = [(s.reason.user_id, s.reason.item_id) for batch in loader for s in batch]
+            seen.update(one)
+            assert len(one) == len(POPULAR) / ranks == loader.kept
+            if ranks == 1:
+                assert all(abs(Counter(one)[pair] - weight) < 1 for pair, weight in weights.items())
+    if epochs > 1:
+        drawn = np.array([seen[pair] / epochs for pair in weights])
+        assert np.allclose(drawn, list(weights.values()), atol=0.25)
+
+
+def test_weights_resume_mid_epoch_and_must_fit(tmp_path: Path) -> None:
+    pack(tmp_path, POPULAR, [], BalanceConfig(items=1.0))
+    weights = read_weights(tmp_path / "shards")
+
+    def loader(weights: np.ndarray | None) -> ShardLoader:
+        return ShardLoader(
+            tmp_path / "shards",
+            "reasons-train",
+            batch_size=4,
+            collate=lambda samples: [s.reason.user_id for s in samples],
+            shuffle=16,
+            weights=weights,
+        )
+
+    whole = list(loader(weights))
+    stopped = loader(weights)
+    assert list(islice(stopped, 3)) == whole[:3]
+    resumed = loader(weights)
+    resumed.load_state_dict(stopped.state_dict())
+    assert list(resumed) == whole[3:]
+    assert list(loader(np.ones(len(POPULAR)))) != whole
+    with pytest.raises(ValueError, match="39 weights for 40 samples"):
+        loader(weights[1:])

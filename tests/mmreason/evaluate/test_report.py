@@ -117,7 +117,7 @@ def test_evidence_is_marked_and_history_outlined(tmp_path):
     ]
     assert [text for _, text in page.find("b", "picture")] == ["red"]
     captions = [text for _, text in page.find("figcaption")]
-    assert captions[:2] == ["clicked 3×, bought", "watched 34 s"]
+    assert captions[:2] == ["clicked 3×, bought", "viewed 34 s"]
 
 
 def test_badges_swaps_tiles_and_verdict(tmp_path):
@@ -322,8 +322,9 @@ def test_marked_pieces_join_to_the_text(text, spans):
         (Interaction(event="purchase"), "bought"),
         (Interaction(event="click", count=3), "clicked 3×"),
         (Interaction(event="view"), "viewed"),
-        (Interaction(event="view", seconds=33.6), "watched 34 s"),
-        (Interaction(event="view", seconds=125, count=2), "watched 2 min 5 s 2×"),
+        (Interaction(event="view", seconds=33.6), "viewed 34 s"),
+        (Interaction(event="view", seconds=125, count=2), "viewed 2 min 5 s 2×"),
+        (Interaction(event="watch", seconds=9), "watched 9 s"),
         (Interaction(event="read", seconds=3700), "read 1 h 1 min"),
         (Interaction(event="rating", rating=5.0), "rated 5"),
         (Interaction(event="review", rating=4.5), "reviewed, rated 4.5"),
@@ -333,6 +334,10 @@ def test_marked_pieces_join_to_the_text(text, spans):
 )
 def test_event_words(interaction, words):
     assert event_words(interaction) == words
+
+
+def test_a_film_is_watched():
+    assert event_words(Interaction(event="view", seconds=34), film=True) == "watched 34 s"
 
 
 def test_video_becomes_a_strip_of_frames(tmp_path):
