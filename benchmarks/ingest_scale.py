@@ -4,9 +4,10 @@ python benchmarks/ingest_scale.py                                  # 0.1, 0.3 an
 python benchmarks/ingest_scale.py --items 5000 10000 20000         # smaller, and no bars that small sizes cannot show
 python benchmarks/ingest_scale.py --stages ingest                  # without pack
 
-Each stage of each size is a process of its own, as `mmreason` on the command line is; its peak resident memory is what
-the kernel says of it. A few rows in every thousand are bad (not JSON, an item that is not there, a rating of 9, a
-review twice), and must all be found again in the quarantine.
+Between the two every hundredth review becomes a training reason, so that pack has targets with histories of some forty
+reviews. Each stage of each size is a process of its own, as `mmreason` on the command line is; its peak resident memory
+is what the kernel says of it. A few rows in every thousand are bad (not JSON, an item that is not there, a rating of 9,
+a review twice), and must all be found again in the quarantine.
 """
 
 from __future__ import annotations
@@ -128,16 +129,39 @@ def check_counts(root: Path, catalogue: Path) -> None:
     assert index["interactions"] == expected["items"] * REVIEWS, index
 
 
+def add_reasons(catalogue: Path) -> int:
+    """Every hundredth interaction becomes a reason (as `mine-reasons` would make them); returns how many."""
+    import duckdb
+
+    path = catalogue / "reasons.parquet"
+    rows = f"read_parquet('{catalogue}/interactions.parquet', file_row_number = true)"
+    with duckdb.connect(config={"memory_limit": "500MB"}) as sql:
+        sql.execute(
+            f"""
+            COPY (
+                SELECT user_id, item_id, 'It fits.' AS text, '[]' AS evidence, NULL::DOUBLE AS score,
+                    NULL::BOOLEAN AS verified, 'train' AS split, '' AS profile
+                FROM {rows} WHERE file_row_number % 100 = 0
+            ) TO '{path}' (FORMAT parquet)
+            """
+        )
+        (reasons,) = sql.execute(f"SELECT count(*) FROM '{path}'").fetchone() or (0,)
+    index = catalogue / "catalogue.json"
+    index.write_text(json.dumps(json.loads(index.read_text()) | {"reasons": reasons}))
+    return reasons
+
+
 def measure(items: int, stages: list[str], folder: Path) -> dict[str, int]:
     """Make a catalogue, run the stages; returns stage → peak resident bytes."""
     root, out = folder / "source", folder / "run"
     run([__file__, "--make", str(root), "--items", str(items)])
     peaks = {}
+    reasons = 0
     for stage in stages:
         options = ["amazon", "--root", str(root)] if stage == "ingest" else []
         command = ["-m", "mmreason.cli", stage, *options, "--run_dir", str(out), "--simulate.users", "0"]
         seconds, peaks[stage] = run(command)
-        rows = items * (1 + REVIEWS) if stage == "ingest" else items
+        rows = items * (1 + REVIEWS)
         print(
             f"{stage} of {items:,} items and {items * REVIEWS:,} reviews: {seconds:.0f} s, "
             f"{rows / seconds:,.0f} rows/s, {peaks[stage] / GIGABYTE:.2f} GB",
@@ -145,6 +169,10 @@ def measure(items: int, stages: list[str], folder: Path) -> dict[str, int]:
         )
         if stage == "ingest":
             check_counts(root, out / "catalogue")
+            reasons = add_reasons(out / "catalogue")
+        else:
+            totals = json.loads((out / "shards" / "manifest.json").read_text())["totals"]
+            assert totals["items"] == items and totals["reasons-train"] == reasons, totals
     shutil.rmtree(folder)
     return peaks
 

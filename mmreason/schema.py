@@ -8,11 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from typing import Any, Literal
 from urllib.parse import quote, unquote
 
 EVENTS = ("impression", "click", "view", "watch", "read", "cart", "purchase", "rating", "review")
 """The events a history may hold; an interaction with another one is quarantined."""
+
+NESTED = frozenset({"images", "attributes", "hidden", "evidence"})
+"""Fields that are JSON in a table's cell."""
 
 Split = Literal["train", "valid", "test"]
 Attributes = dict[str, list[str]]
@@ -191,22 +195,26 @@ def from_record(kind: type, row: Mapping[str, Any]) -> Any:
     Raises:
         DataError: If a nested field is not JSON.
     """
-    values: dict[str, Any] = {}
-    for f in fields(kind):
-        if row.get(f.name) is None:
-            continue
-        value = row[f.name]
-        if f.name in ("images", "attributes", "hidden", "evidence") and isinstance(value, str):
+    names = _field_names(kind)
+    values = {name: value for name, value in row.items() if value is not None and name in names}
+    for name in NESTED & values.keys():
+        if isinstance(values[name], str):
             try:
-                value = json.loads(value)
+                values[name] = json.loads(values[name])
             except json.JSONDecodeError as error:
                 raise DataError(
-                    f"{kind.__name__} {row.get('id', '')!r}: {f.name} is not JSON: {error}"
+                    f"{kind.__name__} {row.get('id', '')!r}: {name} is not JSON: {error}"
                 ) from None
-        if f.name == "evidence":
-            value = [Evidence(**{**e, "span": tuple(e["span"]) if e.get("span") else None}) for e in value]
-        values[f.name] = value
+        if name == "evidence":
+            values[name] = [
+                Evidence(**{**e, "span": tuple(e["span"]) if e.get("span") else None}) for e in values[name]
+            ]
     return kind(**values)
+
+
+@cache
+def _field_names(kind: type) -> frozenset[str]:
+    return frozenset(f.name for f in fields(kind))
 
 
 def item_text(item: Item) -> str:

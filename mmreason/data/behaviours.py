@@ -193,7 +193,10 @@ def aggregate(history: Iterable[Interaction]) -> list[Interaction]:
     for event in history:
         key = (event.item_id, event.event)
         begun = event.first or event.timestamp
-        sums[key] = _add(sums[key], event, begun) if key in sums else replace(event, first=begun)
+        if key in sums:
+            sums[key] = _add(sums[key], event, begun)
+        else:
+            sums[key] = event if event.first == begun else replace(event, first=begun)
     return sorted(sums.values(), key=lambda interaction: interaction.timestamp)
 
 

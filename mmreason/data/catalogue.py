@@ -6,7 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -30,41 +30,16 @@ from mmreason.data.download import Downloads
 from mmreason.data.files import remove, remove_leftovers, whole_file
 from mmreason.data.hide import hide_attributes
 from mmreason.data.readers import READERS
+from mmreason.data.resplit import resplit
 from mmreason.data.simulate import simulate
-from mmreason.data.split import SplitRule, split_catalogue, split_rule, write_split_rule
+from mmreason.data.split import SplitRule, split_rule, write_split_rule
 from mmreason.data.staging import GROUP, Staging
-from mmreason.schema import DataError, Evidence, Interaction, Item, Reason, Split, from_record
-
-_TEXT = pa.string()
-_ITEM = ("id", "title", "text", "images", "video", "attributes", "hidden", "domain", "group", "split")
-SCHEMAS: dict[type, pa.Schema] = {
-    Item: pa.schema(dict.fromkeys(_ITEM, _TEXT)),  # nested fields are JSON
-    Interaction: pa.schema(
-        {
-            **dict.fromkeys(("user_id", "item_id", "event"), _TEXT),
-            "count": pa.int64(),
-            **dict.fromkeys(("seconds", "rating", "timestamp"), pa.float64()),
-            "text": _TEXT,
-            "share": pa.float64(),
-            "helpful": pa.int64(),
-            "first": pa.float64(),
-        }
-    ),
-    Reason: pa.schema(
-        {
-            **dict.fromkeys(("user_id", "item_id", "text", "evidence"), _TEXT),
-            "score": pa.float64(),
-            "verified": pa.bool_(),
-            **dict.fromkeys(("split", "profile"), _TEXT),
-        }
-    ),
-}
-ROW_GROUPS: dict[type, int] = {Item: 8192, Interaction: GROUP, Reason: GROUP}
-"""Rows a Parquet row group: what a reader of the tables must hold at least."""
+from mmreason.data.tables import ROW_GROUPS, SCHEMAS, columns, read_table, write_batches, write_table
+from mmreason.schema import DataError, Interaction, Item, Reason, Split, from_record
 
 KINDS = ("items", "media", "interactions", "reasons")
 DEFAULT_USERS = 200
-_STAGED = {
+STAGED = {
     "items": SCHEMAS[Item].append(pa.field("media", pa.int64())),
     "interactions": SCHEMAS[Interaction],
     "reasons": SCHEMAS[Reason],
@@ -101,9 +76,9 @@ def write_catalogue(catalogue: Catalogue, folder: str | Path) -> None:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     remove(folder / "catalogue.json")  # a half-written catalogue must not look whole
-    _write_table(folder / "items.parquet", Item, catalogue.items.values())
-    _write_table(folder / "interactions.parquet", Interaction, catalogue.interactions)
-    _write_table(folder / "reasons.parquet", Reason, catalogue.reasons)
+    write_table(folder / "items.parquet", Item, catalogue.items.values())
+    write_table(folder / "interactions.parquet", Interaction, catalogue.interactions)
+    write_table(folder / "reasons.parquet", Reason, catalogue.reasons)
     _write_index(folder, catalogue.media_root)
 
 
@@ -111,7 +86,7 @@ def _write_index(folder: Path, media_root: Path) -> None:
     root, run = media_root.resolve(), folder.resolve().parent
     index = {
         "media_root": os.path.relpath(root, folder.resolve()) if root.is_relative_to(run) else str(root),
-        **{name: pq.read_metadata(folder / f"{name}.parquet").num_rows for name in _STAGED},
+        **{name: pq.read_metadata(folder / f"{name}.parquet").num_rows for name in STAGED},
         "hidden": _hidden_names(folder / "items.parquet"),
     }
     with whole_file(folder / "catalogue.json") as file:
@@ -125,37 +100,6 @@ def _hidden_names(path: Path) -> list[str]:
             for text in batch["hidden"].unique().to_pylist():
                 names.update(json.loads(text))
     return sorted(names)
-
-
-def _write_table(path: Path, kind: type, values: Iterable[Any]) -> int:
-    tables = (pa.table(_columns(kind, some), SCHEMAS[kind]) for some in batches(values, 2048))
-    return _write_batches(path, kind, tables)
-
-
-def _write_batches(path: Path, kind: type, tables: Iterable[pa.Table]) -> int:
-    """Write in row groups of one size, whatever the sizes of the tables: same rows, same bytes."""
-    size, schema = ROW_GROUPS[kind], SCHEMAS[kind]
-    held, written = schema.empty_table(), 0
-    with whole_file(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
-        for table in tables:
-            held = pa.concat_tables([held, table.cast(schema)])
-            while held.num_rows >= size:
-                writer.write_table(held.slice(0, size).combine_chunks(), row_group_size=size)
-                held, written = held.slice(size), written + size
-        if held.num_rows or not written:
-            writer.write_table(held.combine_chunks(), row_group_size=size)
-    return written + held.num_rows
-
-
-def _columns(kind: type, values: list[Any]) -> dict[str, list[Any]]:
-    """Column → values; nested fields become JSON text, as :func:`mmreason.schema.to_record` makes it."""
-    return {name: [_cell(getattr(value, name)) for value in values] for name in SCHEMAS[kind].names}
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, list):
-        value = [asdict(entry) if isinstance(entry, Evidence) else entry for entry in value]
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
 
 
 def read_catalogue(folder: str | Path) -> Catalogue:
@@ -173,22 +117,10 @@ def read_catalogue(folder: str | Path) -> Catalogue:
         raise DataError(f"{folder} holds no catalogue; run `mmreason ingest` first") from None
     except (ValueError, KeyError, TypeError):
         raise DataError(f"{folder / 'catalogue.json'} is damaged; run `mmreason ingest` again") from None
-    items = _read_table(folder / "items.parquet", Item, counts[0])
-    interactions = _read_table(folder / "interactions.parquet", Interaction, counts[1])
-    reasons = _read_table(folder / "reasons.parquet", Reason, counts[2])
+    items = read_table(folder / "items.parquet", Item, counts[0])
+    interactions = read_table(folder / "interactions.parquet", Interaction, counts[1])
+    reasons = read_table(folder / "reasons.parquet", Reason, counts[2])
     return Catalogue({item.id: item for item in items}, interactions, reasons, media_root)
-
-
-def _read_table(path: Path, kind: type, count: int | None = None) -> list[Any]:
-    try:
-        rows = pq.read_table(path, schema=SCHEMAS[kind]).to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path} cannot be read ({error}); run `mmreason ingest` again") from None
-    if count is not None and len(rows) != count:
-        raise DataError(
-            f"{path} holds {len(rows)} rows, catalogue.json says {count}; run `mmreason ingest` again"
-        )
-    return [from_record(kind, row) for row in rows]
 
 
 def ingest(config: Config) -> str:
@@ -217,7 +149,7 @@ def ingest(config: Config) -> str:
     downloads = Downloads(tables.media_root) if settings.allow_download else None
     media = Media(tables.media_root, downloads)
     quarantine = Quarantine(folder / "quarantine.jsonl")
-    with Staging(folder, _STAGED) as staging:
+    with Staging(folder, STAGED) as staging:
         with quarantine:
             _stage(tables, media, quarantine, staging)
             staging.seal(settings.test_items, settings.valid_items, config.seed)
@@ -243,16 +175,16 @@ def _stage(tables: Tables, media: Media, quarantine: Quarantine, staging: Stagin
     """Check all that a reader gives and put the good rows on disk."""
     rows = tqdm(tables.items, desc="read items", unit="item", disable=None, leave=False)
     for good in batches(check_items(rows, media, quarantine), 2048):
-        columns = _source(row for row, _ in good) | _columns(Item, [item for _, item in good])
-        columns["media"] = [len(item.images) + bool(item.video) for _, item in good]
-        staging.add("items", columns)
+        staged = _source(row for row, _ in good) | columns(Item, [item for _, item in good])
+        staged["media"] = [len(item.images) + bool(item.video) for _, item in good]
+        staging.add("items", staged)
     with tqdm(desc="read interactions", unit="row", unit_scale=True, disable=None, leave=False) as bar:
         for frame in tables.interactions:
             bar.update(frame.height)
             staging.add("interactions", check_interactions(frame, quarantine).to_arrow())
     for found in batches(check_reasons(tables.reasons, quarantine), 2048):
-        columns = _source(row for row, _ in found) | _columns(Reason, [reason for _, reason in found])
-        staging.add("reasons", columns)
+        staged = _source(row for row, _ in found) | columns(Reason, [reason for _, reason in found])
+        staging.add("reasons", staged)
 
 
 def _source(rows: Iterable[Row]) -> dict[str, list[Any]]:
@@ -269,9 +201,9 @@ def _write_staged(
     interactions = (frame.select(*COLUMNS).to_arrow() for frame in staging.interactions(quarantine))
     reasons = (table.select(SCHEMAS[Reason].names) for table in staging.reasons(quarantine))
     return {
-        "items": _write_batches(folder / "items.parquet", Item, items),
-        "interactions": _write_batches(folder / "interactions.parquet", Interaction, interactions),
-        "reasons": _write_batches(folder / "reasons.parquet", Reason, reasons),
+        "items": write_batches(folder / "items.parquet", Item, items),
+        "interactions": write_batches(folder / "interactions.parquet", Interaction, interactions),
+        "reasons": write_batches(folder / "reasons.parquet", Reason, reasons),
     }
 
 
@@ -281,21 +213,17 @@ def _hide(tables: Iterable[pa.Table], names: list[str]) -> Iterator[pa.Table]:
     if items:
         hide_attributes(items, names)
     for some in batches(items, ROW_GROUPS[Item]):
-        yield pa.table(_columns(Item, some), SCHEMAS[Item])
+        yield pa.table(columns(Item, some), SCHEMAS[Item])
 
 
 def _split(config: Config, folder: Path, given: bool) -> Iterator[str]:
-    """Write the rule of the split; one other than by item is made here, with the tables in memory."""
+    """Write the rule of the split; one other than by item is made here."""
     rule = split_rule(config)
     if given or rule.by == ("item",):
         write_split_rule(SplitRule() if given else rule, folder)
         return
-    items = {item.id: item for item in _read_table(folder / "items.parquet", Item)}
-    interactions = _read_table(folder / "interactions.parquet", Interaction)
-    reasons = _read_table(folder / "reasons.parquet", Reason)
-    reasons, dropped = split_catalogue(items, interactions, reasons, rule, folder)
-    _write_table(folder / "items.parquet", Item, items.values())
-    _write_table(folder / "reasons.parquet", Reason, reasons)
+    write_split_rule(rule, folder)
+    dropped = resplit(folder, rule)
     if dropped:
         yield f"{dropped:,} reasons on two sides of the split or undated, left out"
 
@@ -308,7 +236,7 @@ def _simulate(config: Config, folder: Path, kept: dict[str, int]) -> Iterator[st
         users = 0 if own else DEFAULT_USERS
     if users <= 0:
         return
-    items = {item.id: item for item in _read_table(folder / "items.parquet", Item)}
+    items = {item.id: item for item in read_table(folder / "items.parquet", Item)}
     try:
         interactions, reasons = simulate(items, replace(config.simulate, users=users), config.seed)
     except DataError as error:
@@ -317,8 +245,8 @@ def _simulate(config: Config, folder: Path, kept: dict[str, int]) -> Iterator[st
         yield f"no shoppers: {error}"  # nobody asked for them, and the items are good without
         return
     interactions.sort(key=lambda interaction: (interaction.user_id, interaction.timestamp))
-    _write_table(folder / "interactions.parquet", Interaction, interactions)
-    _write_table(folder / "reasons.parquet", Reason, reasons)
+    write_table(folder / "interactions.parquet", Interaction, interactions)
+    write_table(folder / "reasons.parquet", Reason, reasons)
     shoppers = len({interaction.user_id for interaction in interactions})
     replaced = f" in place of the source's own {own:,} rows" if own else ""
     yield f"{shoppers:,} simulated shoppers, {len(interactions):,} interactions{replaced}"

@@ -7,7 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,8 @@ def encode_reasons(reasons: Iterable[Reason], interactions: Iterable[Interaction
     """
     histories: dict[str, list[Interaction]] = {}
     for interaction in interactions:
-        histories.setdefault(interaction.user_id, []).append(interaction)
+        begun = interaction.first or interaction.timestamp  # here once, else once a target
+        histories.setdefault(interaction.user_id, []).append(replace(interaction, first=begun))
     seen: Counter[str] = Counter()
     for reason in reasons:
         history = history_before(histories.get(reason.user_id, []), reason)

@@ -78,37 +78,10 @@ def read_split_rule(folder: Path) -> SplitRule:
         raise DataError(f"{path} is damaged; run `mmreason ingest` again") from None
 
 
-def split_catalogue(
-    items: Mapping[str, Item],
-    interactions: Iterable[Interaction],
-    reasons: Iterable[Reason],
-    rule: SplitRule,
-    folder: Path,
-) -> tuple[list[Reason], int]:
-    """Set every item's and reason's ``split``, and leave the rule in the catalogue's folder.
-
-    Returns:
-        The reasons that are on one side, and how many are not (or have no time to split by).
-
-    Raises:
-        DataError: If the shares leave nothing to train on, or the split is by time and no time is known.
-    """
-    interactions = list(interactions)
-    write_split_rule(rule, folder)
-    if "item" in rule.by:
-        split_items(items.values(), *rule.items, rule.seed)
-    elif "time" in rule.by:
-        _split_items_by_time(items, interactions, rule.times)
-    else:
-        for item in items.values():
-            item.split = "train"
-    return split_reasons(items, interactions, reasons, rule)
-
-
 def split_reasons(
     items: Mapping[str, Item], interactions: Iterable[Interaction], reasons: Iterable[Reason], rule: SplitRule
 ) -> tuple[list[Reason], int]:
-    """Set every reason's ``split`` by the rule; the items have theirs.
+    """Set some reasons' ``split`` by the rule, as ``resplit`` does all of a folder; the items have theirs.
 
     Returns:
         The reasons that are on one side, and how many are not (or have no time to split by).
@@ -148,7 +121,7 @@ def pair_times(interactions: Iterable[Interaction]) -> dict[tuple[str, str], flo
 def _time_sides(times: Iterable[float], shares: Shares) -> Callable[[float | None], Split | None]:
     """The side of a time: the cuts leave the latest shares for testing and validation, equal times together."""
     test, valid = shares
-    _check(test, valid)
+    check_shares(test, valid)
     ordered = sorted(times)
     if not ordered:
         raise DataError(
@@ -163,18 +136,6 @@ def _time_sides(times: Iterable[float], shares: Shares) -> Callable[[float | Non
         return "test" if time >= test_from else "valid" if time >= valid_from else "train"
 
     return side
-
-
-def _split_items_by_time(items: Mapping[str, Item], interactions: list[Interaction], shares: Shares) -> None:
-    """An item group is on the side of its first interaction; one that nobody met may be trained on."""
-    times = pair_times(interactions)
-    side = _time_sides(times.values(), shares)
-    first: dict[str, float] = {}
-    for (_, item_id), time in times.items():
-        group = items[item_id].group
-        first[group] = min(first.get(group, time), time)
-    for item in items.values():
-        item.split = side(first.get(item.group)) or "train"
 
 
 def assign_splits(groups: Iterable[str], test: float, valid: float, seed: int) -> dict[str, Split]:
@@ -193,7 +154,7 @@ def assign_splits(groups: Iterable[str], test: float, valid: float, seed: int) -
         >>> sorted(assign_splits(["a", "b", "c", "d"], test=0.25, valid=0.25, seed=0).values())
         ['test', 'train', 'train', 'valid']
     """
-    _check(test, valid)
+    check_shares(test, valid)
     order = sorted(set(groups), key=lambda group: (sha256(f"{seed}/{group}".encode()).digest(), group))
     n_test, n_valid = round(test * len(order)), round(valid * len(order))
     splits: dict[str, Split] = {}
@@ -202,7 +163,8 @@ def assign_splits(groups: Iterable[str], test: float, valid: float, seed: int) -
     return splits
 
 
-def _check(test: float, valid: float) -> None:
+def check_shares(test: float, valid: float) -> None:
+    """Raise DataError if shares are negative or leave nothing to train on."""
     if test < 0 or valid < 0 or test + valid >= 1:
         raise DataError(
             f"test share {test} and valid share {valid} must not be negative and must sum to less than 1"

@@ -1,22 +1,28 @@
 """Splits are exact, by group, and independent of order."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmreason.config import Config, SimulateConfig, SplitConfig
+from mmreason.data.catalogue import STAGED, Catalogue, write_catalogue
+from mmreason.data.check import Quarantine
+from mmreason.data.resplit import resplit
 from mmreason.data.split import (
     SplitRule,
     assign_splits,
     read_split_rule,
-    split_catalogue,
     split_items,
     split_reasons,
     split_rule,
+    write_split_rule,
 )
+from mmreason.data.staging import Staging
+from mmreason.data.tables import columns, read_table
 from mmreason.schema import DataError, Interaction, Item, Reason
 
 groups = st.lists(st.text(max_size=4), max_size=60)
@@ -71,9 +77,33 @@ def _split(
 ) -> tuple[dict[str, Item], list[Interaction], list[Reason], int]:
     items, interactions, reasons = _world(times)
     config = Config(split=SplitConfig(by), simulate=SimulateConfig(users=0))
-    kept, dropped = split_catalogue(items, interactions, reasons, split_rule(config), tmp_path)
-    assert len(kept) + dropped == len(reasons) and kept
-    return items, interactions, kept, dropped
+    rule = split_rule(config)
+    split, dropped = _resplit(items, interactions, reasons, rule, tmp_path)
+    assert len(split.reasons) + dropped == len(reasons) and split.reasons
+    again = split_reasons(split.items, interactions, reasons, rule)
+    assert again == (split.reasons, dropped)
+    return split.items, interactions, split.reasons, dropped
+
+
+def _resplit(
+    items: dict[str, Item],
+    interactions: list[Interaction],
+    reasons: list[Reason],
+    rule: SplitRule,
+    folder: Path,
+) -> tuple[Catalogue, int]:
+    """What ingest does: items are split by item, then all by the rule."""
+    split_items(items.values(), *rule.items, rule.seed)
+    write_catalogue(Catalogue(items, interactions, reasons, folder), folder)
+    write_split_rule(rule, folder)
+    dropped = resplit(folder, rule)
+    return _read(folder), dropped
+
+
+def _read(folder: Path) -> Catalogue:
+    items = {item.id: item for item in read_table(folder / "items.parquet", Item)}
+    interactions = read_table(folder / "interactions.parquet", Interaction)
+    return Catalogue(items, interactions, read_table(folder / "reasons.parquet", Reason), folder)
 
 
 @pytest.mark.parametrize("by", ["item", "user", "time", "item+user", "time+item", "none"])
@@ -110,7 +140,8 @@ def test_a_new_item_is_on_the_side_of_its_first_interaction(tmp_path: Path) -> N
     interactions += [Interaction(f"v{n}", "a", timestamp=float(n)) for n in range(2, 10)]
     interactions += [Interaction("w", "b", timestamp=99.0)]
     reasons = [Reason(i.user_id, i.item_id, "") for i in interactions]
-    split_catalogue(items, interactions, reasons, SplitRule(("time",), times=(0.1, 0.0)), tmp_path)
+    rule = SplitRule(("time",), times=(0.1, 0.0))
+    items = _resplit(items, interactions, reasons, rule, tmp_path)[0].items
     assert [items[name].split for name in "abc"] == ["train", "test", "train"]
 
 
@@ -122,3 +153,31 @@ def test_mistakes_in_the_rule_are_named(tmp_path: Path) -> None:
     (tmp_path / "split.json").write_text("{")
     with pytest.raises(DataError, match="damaged"):
         read_split_rule(tmp_path)
+
+
+some_items = st.lists(
+    st.tuples(st.text(min_size=1, max_size=3), st.text(max_size=2), st.sampled_from(["shop", "news"])),
+    min_size=1,
+)
+
+
+@given(some_items, st.floats(0, 0.5), st.floats(0, 0.49), st.integers(0, 9))
+@settings(max_examples=25, deadline=None)
+def test_on_disk_as_in_memory(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[tuple[str, str, str]],
+    test: float,
+    valid: float,
+    seed: int,
+) -> None:
+    items = {name: Item(name, group=group, domain=domain) for name, group, domain in rows}
+    folder = tmp_path_factory.mktemp("staged")
+    with Staging(folder, STAGED) as staging, Quarantine(folder / "quarantine.jsonl") as quarantine:
+        blank = [replace(item, split="") for item in items.values()]
+        number = len(blank)
+        staged = {"file": ["x"] * number, "row": list(range(number)), "media": [0] * number}
+        staging.add("items", columns(Item, blank) | staged)
+        staging.seal(test, valid, seed)
+        written = [row for table in staging.items(quarantine) for row in table.to_pylist()]
+    split_items(items.values(), test, valid, seed)
+    assert {row["id"]: row["split"] for row in written} == {name: item.split for name, item in items.items()}
