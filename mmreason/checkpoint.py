@@ -14,6 +14,10 @@ from torch import Tensor, nn
 
 from mmreason.data.files import remove, remove_leftovers, whole_file, whole_folder
 from mmreason.schema import DataError
+from mmreason.sharding import like, whole
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""What AdamW keeps beside a parameter in its shape; beside them it counts steps."""
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -97,7 +101,7 @@ def load_into(
             raise DataError(f"{source}: tensor {name!r} is missing; the file is cut or of another model")
     with torch.no_grad():
         for name, tensor in tensors.items():
-            own[name].copy_(tensor)
+            own[name].copy_(like(tensor, own[name]))
 
 
 def trainable_tensors(module: nn.Module) -> dict[str, Tensor]:
@@ -111,24 +115,17 @@ def random_state() -> dict[str, Tensor]:
     return {"cpu": torch.get_rng_state(), **cuda}
 
 
-def save_training_state(
-    folder: Path,
-    step: int,
+def training_tensors(
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
-    state: dict[str, Any],
-    *,
     more: Mapping[str, Tensor] | None = None,
     random: Sequence[Mapping[str, Tensor]] | None = None,
-) -> None:
-    """Save what a resumed training needs as ``folder/checkpoint-<step>``, then drop older ones.
+) -> dict[str, Tensor]:
+    """What a resumed training needs, for :func:`save_training_state`; every process must ask if weights are in shards.
 
     Args:
-        folder: Where the checkpoints of this training are kept.
-        step: Steps done.
         module: Its trained parameters are saved.
         optimizer: Its moments are saved.
-        state: JSON values: loader state, logs and the like. The schedule is a function of the step.
         more: Further tensors, such as a moving average or running statistics.
         random: :func:`random_state` of each process; None for this one's.
     """
@@ -140,6 +137,18 @@ def save_training_state(
     tensors |= {f"more.{name}": t for name, t in (more or {}).items()}
     for rank, states in enumerate(random or [random_state()]):
         tensors |= {f"random.{rank}.{device}": t for device, t in states.items()}
+    return {name: whole(tensor) for name, tensor in tensors.items()}
+
+
+def save_training_state(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+    """Save ``folder/checkpoint-<step>``, then drop older ones.
+
+    Args:
+        folder: Where the checkpoints of this training are kept.
+        step: Steps done.
+        tensors: As :func:`training_tensors` gives them.
+        state: JSON values: loader state, logs and the like. The schedule is a function of the step.
+    """
     target = folder / f"checkpoint-{step:08d}"
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
@@ -184,12 +193,15 @@ def load_training_state(
             raise DataError(f"{source}: tensor {name!r} is missing or of another shape; remove {folder}")
     load_into(module, parts["model"], source, needed=parameters)
     for name, tensor in (more or {}).items():
-        tensor.copy_(parts["more"][name])
+        tensor.copy_(like(parts["more"][name], tensor))
     for name, tensor in parts["optimizer"].items():
         key, parameter_name = name.split(".", 1)
         parameter = parameters[parameter_name]
-        moment = tensor.to(parameter.device) if tensor.shape == parameter.shape else tensor
-        optimizer.state[parameter][key] = moment
+        if key in MOMENTS:
+            tensor = like(tensor, parameter)
+        elif optimizer.defaults.get("fused"):
+            tensor = tensor.to(parameter.device)
+        optimizer.state[parameter][key] = tensor
     random = parts["random"]
     if f"{rank}.cpu" in random:
         torch.set_rng_state(random[f"{rank}.cpu"])

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mmreason.checkpoint import load_into, load_tensors, read_json, save_tensors, write_json
 from mmreason.config import AlignConfig, AlignStage
 from mmreason.schema import DataError
+from mmreason.sharding import whole
 
 MODALITIES = ("image", "text", "video")
 
@@ -71,9 +72,11 @@ class AlignModel(nn.Module):
         self.config = config
         self.towers: dict[str, Path] = {}
         self.heads = nn.ModuleDict({m: Head(size, config.dim, config.dropout) for m, size in dims.items()})
-        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / config.temperature)))
+        self.log_scale = nn.Parameter(
+            torch.tensor([math.log(1 / config.temperature)])
+        )  # FSDP takes no scalars
         if config.loss == "siglip":
-            self.logit_bias = nn.Parameter(torch.tensor(-10.0))
+            self.logit_bias = nn.Parameter(torch.tensor([-10.0]))
 
     def head(self, modality: str) -> Head:
         """The head of one modality."""
@@ -82,9 +85,10 @@ class AlignModel(nn.Module):
     @property
     def logit_scale(self) -> Tensor:
         """Inverse temperature; the temperature is held between its floor and 1."""
-        held = self.log_scale.detach().clamp(0.0, -math.log(self.config.min_temperature))
+        log_scale = whole(self.log_scale).squeeze(0)
+        held = log_scale.detach().clamp(0.0, -math.log(self.config.min_temperature))
         # A clamp has no gradient at its bounds, and a temperature that came there would stay there.
-        return held.exp() * (1 + self.log_scale - self.log_scale.detach())
+        return held.exp() * (1 + log_scale - log_scale.detach())
 
     @torch.no_grad()
     def hold_temperature(self) -> None:
@@ -99,7 +103,7 @@ class AlignModel(nn.Module):
         """Like :meth:`embed`, with ``scale`` and, for SigLIP, ``bias`` of the logits beside the vectors."""
         extra = {"scale": self.logit_scale}
         if self.config.loss == "siglip":
-            extra["bias"] = self.logit_bias.clone()
+            extra["bias"] = self.logit_bias.squeeze(0).clone()
         return self.embed(features) | extra
 
     def save_pretrained(self, folder: str | Path) -> None:

@@ -32,6 +32,9 @@ class Towers(nn.Module):
         encoders: Modality → encoder; empty if only features come in.
         model: The heads.
         bf16: Compute towers under bf16 autocast; see also :meth:`set_precision`.
+
+    Attributes:
+        sharded: Weights are in shards, so that each tower must run as often in every process.
     """
 
     def __init__(self, encoders: dict[str, Encoder], model: AlignModel, bf16: bool = False) -> None:
@@ -39,8 +42,11 @@ class Towers(nn.Module):
         self.encoders = nn.ModuleDict(encoders)
         self.model = model
         self.bf16 = bf16
+        self.sharded = False
         for encoder in encoders.values():
             take_short_texts(encoder)
+        # Accelerate has FSDP gather the weights of one module of these classes at a time.
+        self._no_split_modules = sorted({type(b).__name__ for e in encoders.values() for b in e.blocks()})
         self._blanks = {m: e.collate([e.preprocess(_BLANKS[m])]) for m, e in encoders.items()}
 
     def encoder(self, modality: str) -> Encoder:
@@ -71,7 +77,7 @@ class Towers(nn.Module):
     @torch.no_grad()
     def encode_frozen(self, batch: Batch) -> Batch:
         """Run the frozen towers, once: gradient caching then repeats the trained ones only."""
-        frozen = [m for m in batch.inputs if not self.trains(m)]
+        frozen = [m for m in (self.encoders if self.sharded else batch.inputs) if not self.trains(m)]
         features = {m: self._features(m, batch) for m in frozen}
         inputs = {m: i for m, i in batch.inputs.items() if m not in frozen}
         return replace(batch, features=batch.features | features, inputs=inputs)
@@ -87,9 +93,9 @@ class Towers(nn.Module):
         sums = torch.zeros(len(batch), self.model.dims[modality], device=device)
         inputs = batch.inputs.get(modality)
         if inputs is None:
-            if modality not in self.encoders or not self.trains(modality):
+            if modality not in self.encoders or not (self.trains(modality) or self.sharded):
                 return sums
-            # A tower must run in every step of every process, or the others wait for its gradients.
+            # A tower must run in every step of every process, or the others wait for its gradients or weights.
             inputs = Inputs(self._blanks[modality], torch.zeros(1, dtype=torch.long, device=device))
         with torch.autocast(device.type, torch.bfloat16) if self.bf16 else nullcontext():
             encoded = self.encoders[modality](inputs.tensors)

@@ -34,7 +34,7 @@ __all__ = ["align", "cosine"]
 
 VALID_ROWS = 512
 FIT_ROWS = 1024  # items whose features tell the heads' mean and spread, when training from pixels
-REPLICATED = (DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)  # every process holds all weights
+SUPPORTED = (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
 GIVE_UP = timedelta(hours=2)  # how long a process waits for the others
 
 
@@ -55,10 +55,10 @@ def align(config: Config) -> str:
         ],
         **tracking(settings, config.path("align")),
     )
-    if accelerator.distributed_type not in (DistributedType.NO, *REPLICATED):
+    if accelerator.distributed_type not in SUPPORTED and not accelerator.is_fsdp2:
         raise DataError(
-            f"align: {accelerator.distributed_type.value} is not supported; use configs/accelerate/ddp.yaml, and "
-            "align.micro_batch if a batch does not fit"
+            f"align: {accelerator.distributed_type.value} is not supported (of FSDP only version 2 is); use "
+            "configs/accelerate/ddp.yaml or fsdp.yaml"
         )
     set_seed(config.seed)
     if settings.trackers:

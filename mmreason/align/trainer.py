@@ -13,6 +13,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor
+from torch.distributed.fsdp import register_fsdp_forward_method
 from tqdm import tqdm
 
 from mmreason.align.batch import Batch
@@ -24,9 +25,16 @@ from mmreason.align.schedule import cosine
 from mmreason.align.sources import Source, drop_modalities
 from mmreason.align.stages import describe, parameter_groups, set_trained, stages_of
 from mmreason.align.towers import Towers
-from mmreason.checkpoint import load_training_state, random_state, save_training_state, trainable_tensors
+from mmreason.checkpoint import (
+    load_training_state,
+    random_state,
+    save_training_state,
+    trainable_tensors,
+    training_tensors,
+)
 from mmreason.config import AlignConfig, AlignStage
 from mmreason.schema import DataError
+from mmreason.sharding import copy, gather, make_shardable, reshard, whole
 
 LOST_PEER = ("connection closed", "connection reset", "broken pipe", "timed out", "nccl", "socket")
 
@@ -64,21 +72,15 @@ class _Stage:
         self.progress.since += 1
         if score > self.progress.best:
             self.progress.best, self.progress.since = score, 0
-            _copy(self.trained, self.best)
+            copy(self.trained, self.best)
 
     def finish(self) -> None:
         """Put the weights to keep in place: the best, else the average, else those there are."""
-        _copy(self.best or (self.average.tensors if self.average else {}), self.trained)
+        copy(self.best or (self.average.tensors if self.average else {}), self.trained)
 
 
 def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
-
-
-@torch.no_grad()
-def _copy(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
-    for name, tensor in source.items():
-        target[name].copy_(tensor)
 
 
 class Trainer:
@@ -136,6 +138,7 @@ class Trainer:
             with self._named_failures(stage):
                 self._run_stage(index, stage, offset)
             offset += stage.steps
+        gather(self.towers)
         return self.log
 
     def _run_stage(self, index: int, stage: AlignStage, offset: int) -> None:
@@ -144,12 +147,16 @@ class Trainer:
             print(describe(self.towers, stage, self.config), flush=True)
         groups = parameter_groups(self.towers, stage, self.config)
         raw: Any = torch.optim.AdamW(groups, fused=True)
+        if self.accelerator.is_fsdp2:
+            make_shardable(self.towers)
+            self.towers.sharded = True
+        model, optimizer = self.accelerator.prepare(self.towers, raw)
+        register_fsdp_forward_method(self.towers, "encode_frozen")  # else only forward gathers weights
         running = _Stage(index, stage, offset, self.towers, self.config, self.folder)
-        start = self._resume(running, raw)
+        start = self._resume(running, optimizer)
         if start < stage.steps:
-            model, optimizer = self.accelerator.prepare(self.towers, raw)
             self._loop(running, start, model, optimizer)
-            self.accelerator.free_memory()
+        self.accelerator.free_memory()
         running.finish()
 
     def _loop(self, stage: _Stage, start: int, model: Any, optimizer: Any) -> None:
@@ -181,7 +188,8 @@ class Trainer:
         loss = self._backward(model, self._parts(stage.offset + step))
         norm = self.accelerator.clip_grad_norm_(list(stage.trained.values()), 1.0)
         # Before the weights are touched: a step with a bad number must not spoil them.
-        if not (torch.isfinite(loss) and torch.isfinite(torch.as_tensor(norm))):
+        norm = whole(torch.as_tensor(norm))
+        if not (torch.isfinite(loss) and torch.isfinite(norm)):
             raise DataError(
                 f"{self.folder}: the loss is {loss.item():g} and the gradient {float(norm):g} at step {step + 1} of "
                 f"stage {stage.name}; the last checkpoint is intact: lower align.lr or align.tower_lr, or look for "
@@ -258,6 +266,7 @@ class Trainer:
         device = self.accelerator.device
         parts = [part.to(device) for part in self.valid]
         outputs = [self.towers(part) for part in parts]
+        reshard(self.towers)
         masks = {m: torch.cat([part.masks[m] for part in parts]) for m in parts[0].masks}
         vectors = {m: torch.cat([o[m] for o in outputs]) for m in masks}
         codes = torch.cat([part.codes for part in parts])
@@ -269,7 +278,8 @@ class Trainer:
     def _resume(self, stage: _Stage, optimizer: Any) -> int:
         """Load the newest checkpoint of a stage; returns the steps done."""
         rank = self.accelerator.process_index
-        saved = load_training_state(stage.folder, self.towers, optimizer, more=stage.more, rank=rank)
+        inner = getattr(optimizer, "optimizer", optimizer)
+        saved = load_training_state(stage.folder, self.towers, inner, more=stage.more, rank=rank)
         if saved is None:
             return 0
         self.log = saved["log"]
@@ -285,6 +295,8 @@ class Trainer:
         mine = (self.source.state_dict(), random_state(), list(self.errors))
         every = gather_object([mine]) if accelerator.num_processes > 1 else [mine]
         self.errors = dict.fromkeys(error for _, _, errors in every for error in errors)
+        inner = getattr(optimizer, "optimizer", optimizer)
+        tensors = training_tensors(self.towers, inner, stage.more, [states for _, states, _ in every])
         if accelerator.is_main_process:
             state = {
                 "log": self.log,
@@ -292,9 +304,7 @@ class Trainer:
                 "errors": list(self.errors),
                 "progress": vars(stage.progress),
             }
-            inner = getattr(optimizer, "optimizer", optimizer)
-            random = [states for _, states, _ in every]
-            save_training_state(stage.folder, step, self.towers, inner, state, more=stage.more, random=random)
+            save_training_state(stage.folder, step, tensors, state)
         accelerator.wait_for_everyone()
 
     @contextmanager

@@ -12,7 +12,7 @@ from accelerate.utils import set_seed
 from tqdm import tqdm
 
 from mmreason.align.schedule import cosine
-from mmreason.checkpoint import load_training_state, save_training_state, write_json
+from mmreason.checkpoint import load_training_state, save_training_state, training_tensors, write_json
 from mmreason.config import Config, ReasonConfig
 from mmreason.data.balance import read_weights
 from mmreason.data.catalogue import read_catalogue
@@ -238,5 +238,6 @@ class _Trainer:
         states = gather_object([loader.state_dict()])
         if self.accelerator.is_main_process:
             inner = getattr(optimizer, "optimizer", optimizer)
-            save_training_state(checkpoints, step, self.model, inner, {"log": self.log, "loader": states})
+            tensors = training_tensors(self.model, inner)
+            save_training_state(checkpoints, step, tensors, {"log": self.log, "loader": states})
         self.accelerator.wait_for_everyone()

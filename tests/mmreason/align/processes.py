@@ -115,7 +115,7 @@ def losses(rank: int, folder: Path) -> None:
     dist.destroy_process_group()
 
 
-def train(rank: int, config: Config, die_at: int) -> None:
+def train(rank: int, config: Config, die_at: int, sharded: bool = False) -> None:
     """The align stage; rank 1 dies in a step if asked to, and rank 0 says what it was told."""
     from mmreason.align.train import align
     from mmreason.align.trainer import Trainer
@@ -129,12 +129,32 @@ def train(rank: int, config: Config, die_at: int) -> None:
         return real(self, *args)
 
     Trainer._step = step  # type: ignore[method-assign]
+    if sharded:
+        _shard_on_cpus()
     try:
         align(config)
     except DataError as error:
         config.path(f"told-{rank}").write_text(str(error))
         os._exit(1)
     dist.destroy_process_group()
+
+
+def _shard_on_cpus() -> None:
+    """FSDP as configs/accelerate/fsdp.yaml has it; Accelerate itself turns it on for GPUs only."""
+    import accelerate
+    from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
+
+    import mmreason.align.train as stage
+
+    class Sharding(accelerate.Accelerator):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.state.distributed_type = DistributedType.FSDP
+            self.state.fsdp_plugin = FullyShardedDataParallelPlugin(
+                fsdp_version=2, auto_wrap_policy="transformer_based_wrap", reshard_after_forward=True
+            )
+
+    stage.Accelerator = Sharding  # type: ignore[misc]
 
 
 def smaller(config: Config, **changes: Any) -> Config:

@@ -14,7 +14,7 @@ from processes import PAIRS, Net, contrast, losses, run_two, smaller, train
 from mmreason.align.losses import PairLoss
 from mmreason.align.train import align
 from mmreason.checkpoint import load_tensors
-from mmreason.config import Config
+from mmreason.config import AlignStage, Config
 
 
 def test_local_is_global_is_one_process_is_cached(tmp_path: Path) -> None:
@@ -42,12 +42,7 @@ def test_two_processes_train_as_one_with_twice_the_batch(run: Config, tmp_path: 
     shutil.copytree(run.run_dir, two.run_dir)
     assert run_two(train, smaller(two, micro_batch=4), -1) == [0, 0]
     align(smaller(run, batch_size=16))
-    logs = [json.loads(c.path("align", "log.json").read_text()) for c in (run, two)]
-    for name in ("loss", "valid_loss", "temperature"):
-        assert [r[name] for r in logs[1]] == pytest.approx([r[name] for r in logs[0]], rel=1e-3)
-    weights = [load_tensors(c.path("align", "model.safetensors")) for c in (run, two)]
-    for name, tensor in weights[0].items():
-        assert torch.allclose(tensor, weights[1][name], atol=2e-4), name
+    _assert_alike(run, two)
 
 
 def test_when_a_process_dies_the_others_say_so_and_the_checkpoint_is_intact(run: Config) -> None:
@@ -56,3 +51,38 @@ def test_when_a_process_dies_the_others_say_so_and_the_checkpoint_is_intact(run:
     align(run)
     log = json.loads(run.path("align", "log.json").read_text())
     assert [row["step"] for row in log] == list(range(1, 9))
+
+
+def test_sharded_weights_train_as_whole_ones_and_resume(run: Config, tmp_path: Path) -> None:
+    """Heads over features: stopped after 5 steps of 8, then on from the checkpoint."""
+    sharded = replace(run, run_dir=str(tmp_path / "sharded"))
+    shutil.copytree(run.run_dir, sharded.run_dir)
+    settings = {"micro_batch": 4, "ema": 0.9, "patience": 8}
+    assert run_two(train, smaller(sharded, **settings), 5, True)[1] == 9
+    assert any(sharded.path("align", "checkpoints").rglob("checkpoint-*"))
+    assert run_two(train, smaller(sharded, **settings), -1, True) == [0, 0]
+    align(smaller(run, batch_size=16, **settings))
+    _assert_alike(run, sharded)
+
+
+def test_sharded_towers_train_from_pixels_as_replicated_ones(run: Config, tmp_path: Path) -> None:
+    """Two stages, of which the second trains a block and a whole tower."""
+    stages = [AlignStage("heads", 2), AlignStage("last", 3, ["heads", "image:1", "text"], tower_lr=1e-3)]
+    pixels = smaller(run, source="pixels", batch_size=4, micro_batch=2, stages=stages, shuffle=4, ema=0.9)
+    sharded = replace(pixels, run_dir=str(tmp_path / "sharded"))
+    shutil.copytree(run.run_dir, sharded.run_dir)
+    for config, shards in ((pixels, False), (sharded, True)):
+        assert run_two(train, config, -1, shards) == [0, 0]
+    _assert_alike(pixels, sharded)
+    towers = [load_tensors(c.path("align", "towers", "text", "model.safetensors")) for c in (pixels, sharded)]
+    assert all(torch.allclose(tensor, towers[1][name], atol=1e-4) for name, tensor in towers[0].items())
+
+
+def _assert_alike(one: Config, other: Config) -> None:
+    logs = [json.loads(c.path("align", "log.json").read_text()) for c in (one, other)]
+    assert [row["step"] for row in logs[0]] == [row["step"] for row in logs[1]]
+    for name in ("loss", "valid_loss", "temperature"):
+        assert [r[name] for r in logs[1]] == pytest.approx([r[name] for r in logs[0]], rel=1e-3)
+    weights = [load_tensors(c.path("align", "model.safetensors")) for c in (one, other)]
+    for name, tensor in weights[0].items():
+        assert torch.allclose(tensor, weights[1][name], atol=2e-4), name
