@@ -25,6 +25,12 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 _SHARED = Path(os.environ.get("MMREASON_SHARED_DATA", Path(__file__).parents[1] / "../shared/data"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that no process is left alone with one at the end."""
+    longest = ("test_end_to_end.py", "test_pipeline.py", "test_distributed.py")
+    items.sort(key=lambda item: item.path.name not in longest)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data, or a skip."""

@@ -364,12 +364,14 @@ def _summary(manifest: Manifest) -> str:
     totals = _totals(manifest)
     reasons = " + ".join(str(totals[f"reasons-{split}"]) for split in SPLITS)
     skipped = ", ".join(f"{count} {cause}" for cause, count in manifest.skipped.items()) or "nothing"
-    b = manifest.balance
-    return (
+    packed = (
         f"packed {totals['items']} items and {reasons} reasons into {totals['shards']} shards, "
-        f"{totals['bytes'] / 1e6:.1f} MB; skipped: {skipped}; "
-        f"weights {b['least']:.2f} to {b['most']:.2f}, effective sample {b['effective']:.0%}"
+        f"{totals['bytes'] / 1e6:.1f} MB; skipped: {skipped}"
     )
+    if not totals["reasons-train"]:
+        return packed
+    least, most, effective = (manifest.balance[name] for name in ("least", "most", "effective"))
+    return f"{packed}; weights {least:.2f} to {most:.2f}, effective sample {effective:.0%}"
 
 
 def _difference(path: Path, shard: Shard) -> str:

@@ -15,6 +15,7 @@ from mmreason.config import (
     Config,
     EvaluateConfig,
     GenerateConfig,
+    PromptConfig,
     ReasonConfig,
     SimulateConfig,
 )
@@ -29,12 +30,19 @@ pytestmark = pytest.mark.e2e
 def real_run(tmp_path_factory: pytest.TempPathFactory) -> Config:
     config = Config(
         run_dir=str(tmp_path_factory.mktemp("real")),
-        catalogue=CatalogueConfig("demo", items_per_domain=24, hidden=["color", "pattern"], test_items=0.25),
-        simulate=SimulateConfig(users=90, favour=["color"], test_users=0.2),
+        catalogue=CatalogueConfig("demo", items_per_domain=16, hidden=["color", "pattern"], test_items=0.25),
+        simulate=SimulateConfig(users=60, favour=["color"], test_users=0.2),
         align=AlignConfig(steps=40),
-        reason=ReasonConfig(warmup_steps=150, projector_steps=0, lora_steps=20, batch_size=8),
-        generate=GenerateConfig(limit=24, batch_size=12, part_size=12, max_new_tokens=32),
-        evaluate=EvaluateConfig(rows=6, sample=6, baseline=False),
+        reason=ReasonConfig(
+            warmup_steps=120,
+            projector_steps=0,
+            lora_steps=32,
+            batch_size=4,
+            prompt=PromptConfig(history_items=1),
+            log_every=20,
+        ),
+        generate=GenerateConfig(limit=12, batch_size=6, part_size=6, max_new_tokens=32),
+        evaluate=EvaluateConfig(rows=4, sample=4, baseline=False),
     )
     run(config)
     return config
@@ -49,7 +57,7 @@ def test_both_trainings_learn(real_run: Config) -> None:
 def test_reasons_are_sentences_about_the_catalogue(real_run: Config) -> None:
     table = read_parts(real_run.path("generate"))
     texts = table["text"].to_pylist()
-    assert len(texts) == 24 and all(len(text.split()) >= 4 for text in texts)
+    assert len(texts) == 12 and all(len(text.split()) >= 4 for text in texts)
     claims = [json.loads(evidence) for evidence in table["evidence"].to_pylist()]
     assert sum(bool(c) for c in claims) >= len(claims) / 2, texts
     report = real_run.path("report.html").read_text(encoding="utf-8")
