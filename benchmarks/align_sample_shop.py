@@ -12,6 +12,7 @@ frequent colour.
 from __future__ import annotations
 
 import random
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -24,9 +25,8 @@ from encoders import Encoder
 from mmreason.align.embedder import Embedder, Features
 from mmreason.align.fit_photos import PhotoSet, fit_photos
 from mmreason.align.model import AlignModel
-from mmreason.config import AlignConfig, CatalogueConfig, Config
-from mmreason.data.check import Quarantine, check
-from mmreason.data.readers.magento import read
+from mmreason.config import AlignConfig, CatalogueConfig, Config, SimulateConfig
+from mmreason.data.catalogue import ingest, read_catalogue
 from mmreason.data.split import split_items
 from mmreason.evaluate.metrics import Share
 from mmreason.evaluate.retrieval import retrieval_metrics
@@ -79,12 +79,15 @@ def main(data: str = "../shared/data/magento", items: int = 0, steps: int = 600,
 
 def read_shop(root: Path, limit: int, seed: int) -> list[Item]:
     """Checked items with a picture, split by product."""
-    tables = read(Config(catalogue=CatalogueConfig(source="magento", root=str(root))))
-    kept, _, _ = check(tables, Quarantine())
-    items = [item for item in kept.values() if item.images][: limit or None]
+    source = CatalogueConfig(source="magento", root=str(root))
+    with tempfile.TemporaryDirectory() as folder:
+        config = Config(run_dir=folder, catalogue=source, simulate=SimulateConfig(users=0))
+        print(ingest(config))
+        catalogue = read_catalogue(config.path("catalogue"))
+    items = [item for item in catalogue.items.values() if item.images][: limit or None]
     split_items(items, test=0.25, valid=0.0, seed=seed)
     for item in items:
-        item.images = [str(root / image) for image in item.images]
+        item.images = [str(catalogue.media(image)) for image in item.images]
         item.video = None
     return items
 

@@ -111,7 +111,7 @@ def read(data: Path, users: int, cold: float, seed: int) -> Movies:
     encoder = create_encoder("hf-text:minilm", "wheel:minilm")
     encoder.to(dtype=pick_dtype("auto", pick_device("cpu")))
     features = encoder.encode([item_text(item) for item in items], 64).numpy()
-    content = np.clip((features - features.mean(0)) / features.std(0), -8, 8)
+    content = np.clip((features - features.mean(0)) / features.std(0).clip(1e-6), -8, 8)
     chosen = np.random.default_rng(seed).permutation(len(items))[: int(cold * len(items))]
     new = np.zeros(len(items), bool)
     new[chosen] = True
