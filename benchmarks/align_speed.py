@@ -202,7 +202,9 @@ def open_clip_seconds(table: Path, precision: str, batch: int, steps: int) -> fl
     from open_clip_train.train import train_one_epoch
 
     logging.getLogger().setLevel(logging.ERROR)
-    model, transform, _ = open_clip.create_model_and_transforms("ViT-B-32", precision=precision)
+    model, transform, _ = open_clip.create_model_and_transforms(
+        "ViT-B-32", precision=precision, output_dict=True
+    )
     args: Any = SimpleNamespace(
         train_data=str(table),
         csv_img_key="filepath",
