@@ -22,19 +22,21 @@ aspect that such a review names positive.
 from __future__ import annotations
 
 import csv
+import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from bars import Bars
 from jsonargparse import auto_cli
 
-from mmreason.config import CatalogueConfig, Config
+from mmreason.config import CatalogueConfig, Config, SimulateConfig
 from mmreason.data.aspects import Lexicon
-from mmreason.data.check import Quarantine, check
+from mmreason.data.catalogue import ingest, read_catalogue
 from mmreason.data.mine import Miner, learn_lexicon
 from mmreason.data.mine_sentences import sentence_hash, sentences
 from mmreason.data.readers import READERS
-from mmreason.schema import DataError
+from mmreason.schema import DataError, Item
 
 HERE = Path(__file__).parent
 MIN_RATING = 3.0  # the default of mine-reasons
@@ -59,9 +61,10 @@ def main(data: str = "../shared/data", part: str = "test", limit: int = 0) -> No
 
 def _shop(bars: Bars, root: Path, sample: str) -> None:
     """Sentences that say why, and the aspects of all labelled sentences."""
-    tables = READERS["magento"](Config(catalogue=CatalogueConfig("magento", str(root))))
-    reviews = {row.number: row.record for row in tables.interactions}
-    items = _items(tables)
+    source = Config(catalogue=CatalogueConfig("magento", str(root)), simulate=SimulateConfig(users=0))
+    frames = READERS["magento"](source).interactions
+    reviews = {row["row"]: row for frame in frames for row in frame.iter_rows(named=True)}
+    items = _items(source)
     joined = {item.id for item in items}
     miner = Miner(learn_lexicon(items, [r["text"] for r in reviews.values() if r["item_id"] in joined]))
     truth, mined, rated, baseline = set[int](), set[int](), set[int](), set[int]()
@@ -90,9 +93,11 @@ def _shop(bars: Bars, root: Path, sample: str) -> None:
     bars.check(f"sample shop, {sample} sample, F1 (the bar is the baseline's)", score, floor, form=".2f")
 
 
-def _items(tables: object) -> list:
-    items, _, _ = check(tables, Quarantine())  # type: ignore[arg-type]
-    return list(items.values())
+def _items(source: Config) -> list[Item]:
+    with tempfile.TemporaryDirectory() as folder:
+        config = replace(source, run_dir=folder)
+        ingest(config)
+        return list(read_catalogue(config.path("catalogue")).items.values())
 
 
 def _labels(sample: str) -> list[dict[str, str]]:
