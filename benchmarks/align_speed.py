@@ -184,7 +184,8 @@ def seconds_a_step(config: Config, few: int, many: int) -> float:
     step = Trainer._step
 
     def timed(*arguments: Any) -> Any:
-        times.append(time.perf_counter()) if not times else None
+        if not times:
+            times.append(time.perf_counter())
         loss = step(*arguments)
         times.append(time.perf_counter())
         return loss

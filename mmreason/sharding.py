@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule
 
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
@@ -51,6 +50,8 @@ def make_shardable(module: nn.Module) -> None:
 
 def reshard(module: nn.Module) -> None:
     """Let go of what a forward pass gathered; without a backward pass it would stay, and grow stale."""
+    from torch.distributed.fsdp import FSDPModule
+
     for owner in module.modules():
         if isinstance(owner, FSDPModule):
             owner.reshard()

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from mmreason.sharding import copy
+
 
 class MovingAverage:
     """Keeps a copy of tensors that follows them slowly.
@@ -42,13 +44,8 @@ class MovingAverage:
     def swapped_in(self) -> Iterator[None]:
         """Put the average in the parameters' place while the block runs."""
         own = {name: t.detach().clone() for name, t in self._followed.items()}
-        self._copy(self.tensors)
+        copy(self.tensors, self._followed)
         try:
             yield
         finally:
-            self._copy(own)
-
-    @torch.no_grad()
-    def _copy(self, source: Mapping[str, Tensor]) -> None:
-        for name, tensor in self._followed.items():
-            tensor.copy_(source[name])
+            copy(own, self._followed)

@@ -72,9 +72,8 @@ class AlignModel(nn.Module):
         self.config = config
         self.towers: dict[str, Path] = {}
         self.heads = nn.ModuleDict({m: Head(size, config.dim, config.dropout) for m, size in dims.items()})
-        self.log_scale = nn.Parameter(
-            torch.tensor([math.log(1 / config.temperature)])
-        )  # FSDP takes no scalars
+        # Vectors of one, as FSDP takes no scalars.
+        self.log_scale = nn.Parameter(torch.tensor([math.log(1 / config.temperature)]))
         if config.loss == "siglip":
             self.logit_bias = nn.Parameter(torch.tensor([-10.0]))
 

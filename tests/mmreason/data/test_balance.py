@@ -11,7 +11,7 @@ import pytest
 from mmreason.config import BalanceConfig
 from mmreason.data.balance import read_weights
 from mmreason.data.catalogue import Catalogue, write_catalogue
-from mmreason.data.loader import ShardLoader, reason_samples
+from mmreason.data.loader import ReasonSample, ShardLoader, reason_samples
 from mmreason.data.shards import read_manifest, write_shards
 from mmreason.schema import DataError, Interaction, Item, Reason
 
@@ -28,6 +28,22 @@ def pack(
     weights = read_weights(folder / "shards")
     targets = [sample.reason for sample in reason_samples(folder / "shards", "train")]
     return {(r.user_id, r.item_id): w for r, w in zip(targets, weights.tolist(), strict=True)}
+
+
+def pairs_of(samples: list[ReasonSample]) -> list[tuple[str, str]]:
+    return [(sample.reason.user_id, sample.reason.item_id) for sample in samples]
+
+
+def drawn_by(folder: Path, weights: np.ndarray, **options: int) -> ShardLoader:
+    return ShardLoader(
+        folder / "shards",
+        "reasons-train",
+        batch_size=4,
+        collate=pairs_of,
+        shuffle=16,
+        weights=weights,
+        **options,
+    )
 
 
 def test_a_full_balance_levels_items(tmp_path: Path) -> None:
@@ -79,19 +95,10 @@ def test_training_draws_each_reason_as_often_as_its_weight(tmp_path: Path, worke
     seen: Counter[tuple[str, str]] = Counter()
     epochs = 1 if workers else 60
     for rank in range(ranks):
-        loader = ShardLoader(
-            tmp_path / "shards",
-            "reasons-train",
-            batch_size=4,
-            collate=list,
-            rank=rank,
-            world_size=ranks,
-            workers=workers,
-            shuffle=16,
-            weights=read_weights(tmp_path / "shards"),
-        )
+        options = {"rank": rank, "world_size": ranks, "workers": workers}
+        loader = drawn_by(tmp_path, read_weights(tmp_path / "shards"), **options)
         for _ in range(epochs):
-            one = [(s.reason.user_id, s.reason.item_id) for batch in loader for s in batch]
+            one = [pair for batch in loader for pair in batch]
             seen.update(one)
             assert len(one) == len(POPULAR) / ranks == loader.kept
             if ranks == 1:
@@ -105,22 +112,12 @@ def test_weights_resume_mid_epoch_and_must_fit(tmp_path: Path) -> None:
     pack(tmp_path, POPULAR, [], BalanceConfig(items=1.0))
     weights = read_weights(tmp_path / "shards")
 
-    def loader(weights: np.ndarray | None) -> ShardLoader:
-        return ShardLoader(
-            tmp_path / "shards",
-            "reasons-train",
-            batch_size=4,
-            collate=lambda samples: [s.reason.user_id for s in samples],
-            shuffle=16,
-            weights=weights,
-        )
-
-    whole = list(loader(weights))
-    stopped = loader(weights)
+    whole = list(drawn_by(tmp_path, weights))
+    stopped = drawn_by(tmp_path, weights)
     assert list(islice(stopped, 3)) == whole[:3]
-    resumed = loader(weights)
+    resumed = drawn_by(tmp_path, weights)
     resumed.load_state_dict(stopped.state_dict())
     assert list(resumed) == whole[3:]
-    assert list(loader(np.ones(len(POPULAR)))) != whole
+    assert list(drawn_by(tmp_path, np.ones(len(POPULAR)))) != whole
     with pytest.raises(ValueError, match="39 weights for 40 samples"):
-        loader(weights[1:])
+        drawn_by(tmp_path, weights[1:])

@@ -333,3 +333,13 @@ def test_nothing_to_pack(tmp_path: Path) -> None:
         packing.pack(packing.make_catalogue(tmp_path / "media"), tmp_path / "shards", 0)
     with pytest.raises(DataError, match="no catalogue"):
         write_shards(tmp_path / "nowhere", tmp_path / "shards")
+
+
+def test_a_training_history_shows_no_held_out_pair(tmp_path: Path) -> None:
+    items = {name: Item(name, split="test" if name == "b" else "train") for name in "abc"}
+    done = [Interaction("u", item, timestamp=float(n)) for n, item in enumerate("bca", 1)]
+    reasons = [Reason("u", "a", "Why."), Reason("u", "b", "Why.", split="test")]
+    catalogues.write_catalogue(catalogues.Catalogue(items, done, reasons, tmp_path), tmp_path / "catalogue")
+    write_shards(tmp_path / "catalogue", tmp_path / "shards")
+    (sample,) = reason_samples(tmp_path / "shards", "train")
+    assert [step.item_id for step in sample.user.history] == ["c"]
