@@ -189,6 +189,8 @@ class OpenClipImageEncoder(ImageEncoder):
         import open_clip
         from open_clip.model import _build_vision_tower
 
+        from encoders.class_token import read_class_token_only  # open_clip is slow to import
+
         config = config or open_clip.get_model_config(name)
         # Built alone: the text tower would be thrown away, and some ask the network for their shape.
         tower = _build_vision_tower(
@@ -198,6 +200,8 @@ class OpenClipImageEncoder(ImageEncoder):
             load_state(tower, _tower_state(read_state(weights), "visual."), weights)
         size = config["vision_cfg"].get("image_size", 224)
         told = read_config(weights, "open_clip_config.json").get("preprocess_cfg", {})
+        if feature == "pooled":
+            read_class_token_only(tower)
         super().__init__(tower, _openclip_preprocessing(name, size, told), feature)
 
     @classmethod

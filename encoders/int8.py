@@ -66,7 +66,7 @@ def is_fast() -> bool:
 
 
 class Int8Attention(nn.Module):
-    """``nn.MultiheadAttention`` of a sequence with itself over :class:`Int8Linear`."""
+    """``nn.MultiheadAttention`` of a sequence, or of its first tokens, with it over :class:`Int8Linear`."""
 
     def __init__(self, attention: nn.MultiheadAttention) -> None:
         super().__init__()
@@ -75,13 +75,14 @@ class Int8Attention(nn.Module):
         self.out = Int8Linear(attention.out_proj.weight, attention.out_proj.bias)
 
     def forward(
-        self, query: Tensor, *_: Any, attn_mask: Tensor | None = None, **__: Any
+        self, query: Tensor, key: Tensor, *_: Any, attn_mask: Tensor | None = None, **__: Any
     ) -> tuple[Tensor, None]:
-        """(B, T, D), or (T, B, D) by ``batch_first``, to the same and no weights."""
-        inputs = query if self.batch_first else query.transpose(0, 1)
+        """``key`` (B, T, D), or (T, B, D) by ``batch_first``, and ``query``, its first tokens, to the same and no weights."""
+        inputs = key if self.batch_first else key.transpose(0, 1)
         heads = self.project(inputs).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         q, k, v = heads.unbind(0)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=attn_mask)
+        asked = query.shape[1] if self.batch_first else query.shape[0]
+        mixed = F.scaled_dot_product_attention(q[:, :, :asked], k, v, attn_mask=attn_mask)
         out = self.out(mixed.transpose(1, 2).flatten(2))
         return (out if self.batch_first else out.transpose(0, 1)), None
 

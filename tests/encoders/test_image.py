@@ -46,6 +46,21 @@ def test_pooled_features_are_timms_own(name: str) -> None:
         torch.testing.assert_close(encoder(pixels), stock((pixels - mean) / std), rtol=1e-4, atol=1e-5)
 
 
+def test_a_last_block_at_the_class_token_alone_changes_no_value_and_no_gradient() -> None:
+    pooled = create_encoder("openclip:tiny", config=TINY_CLIP)
+    whole = create_encoder("openclip:tiny", config=TINY_CLIP, feature="multi")
+    pooled.load_state_dict(whole.state_dict())
+    pixels = torch.rand(3, 3, 32, 32)
+    assert pooled.tower.transformer.resblocks[-1](torch.rand(2, 17, 64)).shape == (2, 1, 64)
+    mine, stock = pooled(pixels), whole.tower((pixels - whole.mean) / whole.std)
+    torch.testing.assert_close(mine, stock, rtol=1e-5, atol=1e-5)
+    for encoder, output in ((pooled, mine), (whole, stock)):
+        encoder.zero_grad()
+        output.square().sum().backward()
+    for (name, one), (_, other) in zip(pooled.named_parameters(), whole.named_parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6, msg=name)
+
+
 @pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "vit_base_patch16_siglip_224", "resnet18"])
 def test_timm_preprocessing_is_the_stock_transform(name: str, noise: Noise) -> None:
     encoder = create_encoder(f"timm:{name}")

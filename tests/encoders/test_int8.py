@@ -42,6 +42,10 @@ def test_attention(batch_first: bool) -> None:
             assert quantise_linears(module) == 1
             out = module["attn"](inputs, inputs, inputs, need_weights=False, attn_mask=attn_mask)[0]
             assert nn.functional.cosine_similarity(out, exact, dim=-1).min() > 0.99
+        first = inputs[:, :1] if batch_first else inputs[:1]
+        exact = attention(first, inputs, inputs, need_weights=False)[0]
+        out = module["attn"](first, inputs, inputs, need_weights=False)[0]
+        assert out.shape == exact.shape and nn.functional.cosine_similarity(out, exact, dim=-1).min() > 0.99
 
 
 def test_small_layers_stay() -> None:
