@@ -20,8 +20,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
+from statistics import mean
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -58,6 +60,7 @@ def main(
     pictures: int = 512,
     batch: int = 32,
     steps: int = 8,
+    rounds: int = 2,
     rows: int = 4096,
     only: str = "",
 ) -> None:
@@ -68,6 +71,7 @@ def main(
         pictures: Photos, one item each.
         batch: Rows per step of the trainings from pixels.
         steps: Steps timed from pixels.
+        rounds: Times that each training against OpenCLIP is run.
         rows: Batch of the cached step.
         only: ``store``, ``openclip`` or ``cache``; empty for all.
     """
@@ -77,7 +81,7 @@ def main(
         if only in ("", "store"):
             store(bars, config, batch, steps)
         if only in ("", "openclip"):
-            openclip(bars, config, table, batch, steps)
+            openclip(bars, config, table, batch, steps, rounds)
         if only in ("", "cache"):
             cache(bars, config, rows)
     bars.finish()
@@ -124,14 +128,20 @@ def store(bars: Bars, config: Config, batch: int, steps: int) -> None:
     bars.check("from the store over from pixels, steps/s", slow / fast, 20, form=".1f")
 
 
-def openclip(bars: Bars, config: Config, table: Path, batch: int, steps: int) -> None:
+def openclip(bars: Bars, config: Config, table: Path, batch: int, steps: int, rounds: int) -> None:
     """Samples a second end to end, against OpenCLIP's loop over the same towers and pictures."""
     stage = AlignStage("all", 0, ["heads", "image", "text"])
     settings = replace(CLIP, batch_size=batch, stages=[stage])
-    ours = batch / seconds_a_step(replace(config, align=settings), 2, 2 + steps)
     dtype = pick_dtype("auto", pick_device("cpu"))
     precisions = ["fp32", "amp_bf16"] if dtype is torch.bfloat16 else ["fp32"]
-    theirs = {p: batch / open_clip_seconds(table, p, batch, steps) for p in precisions}
+    seconds = defaultdict(list)
+    for _ in range(rounds):  # by turns: a machine's speed may change by the minute
+        seconds["ours"].append(seconds_a_step(replace(config, align=settings), 2, 2 + steps))
+        for precision in precisions:
+            seconds[precision].append(open_clip_seconds(table, precision, batch, steps))
+    print({name: [round(value, 1) for value in values] for name, values in seconds.items()}, "seconds a step")
+    theirs = {name: batch / mean(values) for name, values in seconds.items()}
+    ours = theirs.pop("ours")
     named = ", ".join(f"OpenCLIP ({name}) {value:.2f}" for name, value in theirs.items())
     print(f"end to end, ViT-B/32, samples/s: ours ({dtype}) {ours:.2f}, {named}")
     bars.check("end to end over OpenCLIP", ours / max(theirs.values()), 1.5, form=".2f")

@@ -77,7 +77,7 @@ class Int8Attention(nn.Module):
     def forward(
         self, query: Tensor, key: Tensor, *_: Any, attn_mask: Tensor | None = None, **__: Any
     ) -> tuple[Tensor, None]:
-        """``key`` (B, T, D), or (T, B, D) by ``batch_first``, and ``query``, its first tokens, to the same and no weights."""
+        """``key`` (B, T, D), or (T, B, D) by ``batch_first``, and ``query``, its first tokens; no weights come back."""
         inputs = key if self.batch_first else key.transpose(0, 1)
         heads = self.project(inputs).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         q, k, v = heads.unbind(0)

@@ -58,6 +58,11 @@ class Towers(nn.Module):
         """Whether any layer of a tower trains."""
         return any(p.requires_grad for p in self.encoders[modality].parameters())
 
+    def _trains_alone(self, modality: str, batch: Batch) -> bool:
+        """Whether layers train that no tower with inputs runs anyway; a video's tower is the pictures'."""
+        used = {id(p) for m in batch.inputs for p in self.encoders[m].parameters()}
+        return any(p.requires_grad and id(p) not in used for p in self.encoders[modality].parameters())
+
     def set_precision(self, trained: Iterable[str]) -> None:
         """Towers that no stage trains to bf16, if ``bf16``; the others keep fp32 weights for all stages."""
         if self.bf16:
@@ -93,7 +98,7 @@ class Towers(nn.Module):
         sums = torch.zeros(len(batch), self.model.dims[modality], device=device)
         inputs = batch.inputs.get(modality)
         if inputs is None:
-            if modality not in self.encoders or not (self.trains(modality) or self.sharded):
+            if modality not in self.encoders or not (self.sharded or self._trains_alone(modality, batch)):
                 return sums
             # A tower must run in every step of every process, or the others wait for its gradients or weights.
             inputs = Inputs(self._blanks[modality], torch.zeros(1, dtype=torch.long, device=device))

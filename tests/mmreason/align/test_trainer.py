@@ -396,3 +396,20 @@ def test_tensorboard_gets_the_curves(copy: Copy) -> None:
 def test_hard_negatives_come_out_of_the_store(copy: Copy, tiny_run: Config) -> None:
     config = copy("run", hard_negatives=1, mine_from=str(tiny_run.path("embed")), steps=3)
     assert "contrastive loss" in align(config)
+
+
+def test_a_video_tower_does_not_run_on_nothing_beside_its_pictures(copy: Copy) -> None:
+    config = copy("run", source="pixels")
+    embedder = Embedder.create(config.align, "cpu", "fp32")
+    towers = Towers(embedder.encoders, embedder.model)
+    set_trained(towers, AlignStage(trains=["heads", "image", "text"]))
+    items = [item for item in item_samples(config.path("shards")) if item.images and not item.video][:2]
+    batch = PixelCollator(embedder.encoders, config.align.mask)(items)
+    ran: list[str] = []
+    for name, encoder in embedder.encoders.items():
+        encoder.register_forward_hook(lambda *_, name=name: ran.append(name))
+    towers(batch)
+    assert sorted(ran) == ["image", "text"]
+    ran.clear()
+    towers(replace(batch, inputs={"text": batch.inputs["text"]}))
+    assert {"image", "text"} <= set(ran)
