@@ -108,8 +108,10 @@ class Embedder:
             raise DataError(f"int8 needs a CPU with VNNI, this is {self.device}; set embed.int8 to false")
         for encoder in self.encoders.values():
             encoder.float()
-            if isinstance(encoder, ImageEncoder) and self.device.type == "cpu":
-                fold_batch_norms(encoder)
+            if self.device.type == "cpu":
+                for part in [*encoder.modules()]:  # a video encoder holds a picture encoder
+                    if isinstance(part, ImageEncoder):
+                        fold_batch_norms(part)
             if int8:
                 quantise_linears(encoder)
             else:

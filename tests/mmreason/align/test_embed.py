@@ -10,19 +10,22 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from mmreason.align.embed import embed, share_of
+from mmreason.align.embed import BulkJob, embed, share_of
+from mmreason.align.embedder import Embedder
+from mmreason.align.progress import Progress
 from mmreason.align.search import search
 from mmreason.config import Config
 from mmreason.data.catalogue import read_catalogue, write_catalogue
 from mmreason.data.export import export_embeddings
 from mmreason.data.nearest import Nearest
-from mmreason.data.store import EmbeddingStore
-from mmreason.schema import DataError
+from mmreason.data.store import EmbeddingStore, StoreWriter
+from mmreason.schema import DataError, Item
 
 
 @pytest.fixture
@@ -98,6 +101,29 @@ def test_killed_and_gone_on_ends_as_if_never_killed(run: Config, tiny_run: Confi
     summary = embed(run)
     assert f"{kept} were there already" in summary
     assert same(EmbeddingStore.open(run.path("embed")), EmbeddingStore.open(tiny_run.path("embed")))
+
+
+def test_a_job_over_damaged_media_keeps_every_item_and_counts_every_loss(
+    run: Config, damaged: list[tuple[str, bytes]], tmp_path: Path
+) -> None:
+    items = []
+    for number, (kind, data) in enumerate(damaged):
+        media: dict[str, Any] = {"images": [data]} if kind == "jpg" else {"video": data}
+        items.append(Item(f"{kind}-{number}", title="coat", **media))
+    embedder = Embedder.from_pretrained(run.path("align"), "cpu", "fp32")
+    job = BulkJob(run, StoreWriter(tmp_path / "damaged", {}), tmp_path / "lost.jsonl")
+    with Progress(len(items), "embed") as progress:
+        job.run(iter(items), progress, embedder)
+    lost = [json.loads(line) for line in (tmp_path / "lost.jsonl").read_text().splitlines()]
+    store = EmbeddingStore.open(tmp_path / "damaged")
+    assert sorted(store.ids) == sorted(item.id for item in items)
+    for kind, modality in (("jpg", "image"), ("mp4", "video")):
+        ids = [item.id for item in items if item.id.startswith(kind)]
+        there = {one for one, is_there in zip(ids, store.mask(modality, ids), strict=True) if is_there}
+        gone = [row["item_id"] for row in lost if row["modality"] == modality]
+        assert len(gone) == len(set(gone)) and set(ids) - there == set(gone)
+        assert len(there) >= 5 and len(gone) >= 5
+    assert job.counts["unreadable"] == len(lost) and store.mask("text").all()
 
 
 def test_shares_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
