@@ -39,8 +39,9 @@ Share = tuple[int, int]
 def embed(config: Config) -> str:
     """Embed what is missing or changed; killed at any moment, the next run goes on with the next part.
 
-    Media that cannot be read are listed in ``embed/quarantine.jsonl``; the item keeps its other modalities.
-    With ``embed.shard`` or under ``accelerate launch`` several processes write into one store.
+    Items that are no longer there leave the store, if this is the only process. Media that cannot be read are listed
+    in ``embed/quarantine.jsonl``; the item keeps its other modalities. With ``embed.shard`` or under ``accelerate
+    launch`` several processes write into one store.
 
     Raises:
         DataError: If there is nothing to read, no alignment model, or the disk is full.
@@ -54,12 +55,14 @@ def embed(config: Config) -> str:
     job.note(lost)
     with Progress(total, "embed") as progress:
         job.run(items, progress)
+    gone = writer.forget_unseen() if total and share == (1, 1) else 0
     store = EmbeddingStore.open(folder) if writer.found or job.counts["embedded"] else None
     if store is None:
         return "no items to embed"
     unreadable = job.counts["unreadable"]
     lost_text = f", {unreadable} media unreadable (embed/{job.quarantine.name})" if unreadable else ""
     kept = f"{job.counts['unchanged']:,} were there already"
+    kept += f", {gone:,} no longer there were taken out" if gone else ""
     part = f"share {share[0]} of {share[1]}: " if share[1] > 1 else ""
     return f"{part}{len(store):,} items embedded ({kept}{lost_text}); {store.dims['fused']} dimensions"
 

@@ -13,7 +13,7 @@ from mmreason.schema import DataError, Item
 
 def search(
     query: str = "",
-    image: list[str] | None = None,
+    image: list[str] | str = "",
     video: str = "",
     run_dir: str = "runs/quickstart",
     top_k: int = 10,
@@ -23,7 +23,7 @@ def search(
 
     Args:
         query: Words, such as "red hoodie".
-        image: Paths of pictures of one thing.
+        image: Path of a picture, or a list of several of one thing.
         video: Path of a video.
         run_dir: Folder of a run with its ``align`` and ``embed`` done.
         top_k: How many items.
@@ -41,7 +41,8 @@ def search(
     root = Path(run_dir)
     store = EmbeddingStore.open(root / "embed")
     nearest = Nearest(store, array)
-    item = Item("query", title=query, images=list(image or []), video=video or None)
+    images = image if isinstance(image, list) else [image] if image else []
+    item = Item("query", title=query, images=images, video=video or None)
     vectors = Embedder.from_pretrained(root / "align").encode([item])
     titles = _titles(root / "catalogue")
     return "\n".join(

@@ -15,6 +15,7 @@ class Ids:
 
     Args:
         columns: Arrow string columns, one after another; a *place* is a position in all of them together.
+        gone: (places,) bool; an id whose last place is marked is left out.
 
     Attributes:
         places: Row → place of its last appearance, (n,) int64.
@@ -25,7 +26,7 @@ class Ids:
         (['a', 'b', 'c'], [2, 1, 3], 2)
     """
 
-    def __init__(self, columns: Sequence[pa.Array | pa.ChunkedArray]) -> None:
+    def __init__(self, columns: Sequence[pa.Array | pa.ChunkedArray], gone: np.ndarray | None = None) -> None:
         chunks = [c for column in columns for c in (column.chunks if hasattr(column, "chunks") else [column])]
         self._column = pa.chunked_array(chunks, pa.string())
         total = len(self._column)
@@ -36,6 +37,8 @@ class Ids:
             start += len(chunk)
         order = np.argsort(hashes, kind="stable")
         first, last = self._appearances(hashes, order)
+        if gone is not None:
+            first, last = first[~gone[last]], last[~gone[last]]
         row_order = np.argsort(first, kind="stable")
         self.places = last[row_order]
         by_hash = np.argsort(hashes[self.places], kind="stable")

@@ -3,7 +3,7 @@
     store/index.json                     parts, arrays (size and dtype), masks, meta
     store/index-2-of-4.json              the same of the second of four processes that write together
     store/part-000000/<array>.npy        (rows, dim) float16 or float32
-    store/part-000000/rows.parquet       id, hash, has_<modality>
+    store/part-000000/rows.parquet       id, hash (empty: the item is gone), has_<modality>
 
 One writer an index file at a time; any number of readers, who see the parts of all index files.
 """
@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mmreason.data.files import remove, whole_file, whole_folder
@@ -27,6 +28,8 @@ from mmreason.data.ids import Ids
 from mmreason.schema import DataError, Item, item_text
 
 VERSION = 1
+GONE = ""  # content hash of a row that says that its item is no longer there
+FORGET_ROWS = 8192
 OPEN_MAPS = 128  # every map holds a file handle, and some systems allow 256
 Index = dict[str, Any]
 
@@ -87,18 +90,34 @@ class StoreWriter:
         others = self._matching(wanted, overwrite)
         empty: Index = {"version": VERSION, "meta": wanted, "arrays": {}, "masks": [], "parts": []}
         self._index = others.get(self._path.name, empty)
+        self._filled = next((index for index in others.values() if index["parts"]), empty)
         self._remove_leftovers(others)
         parts = sorted_parts(others.values())
         tables = [_read_rows(self.folder / part["name"], part["rows"]) for part in parts]
-        self._known = Ids([table["id"] for table in tables])
+        self._known = _ids(tables)
         self._hashes = pa.chunked_array([c for t in tables for c in t["hash"].chunks], pa.string())
+        self._seen = np.zeros(len(self._known), dtype=bool)
         self.found = len(self._known)
         self._number = 1 + max((_number(part["name"]) for part in parts), default=-1)
 
     def has(self, item_id: str, content: str) -> bool:
         """Whether the store held, when it was opened, an item with this content hash."""
-        place = self._known.place(item_id)
-        return place is not None and self._hashes[place].as_py() == content
+        row = self._known.row(item_id)
+        if row is None:
+            return False
+        self._seen[row] = True
+        return self._hashes[int(self._known.places[row])].as_py() == content
+
+    def forget_unseen(self) -> int:
+        """Take out every item that :meth:`has` was not asked for since the store was opened; returns how many."""
+        unseen = np.flatnonzero(~self._seen)
+        like = self._index if self._index["parts"] else self._filled
+        for start in range(0, len(unseen), FORGET_ROWS):
+            ids = [self._known.id(row) for row in unseen[start : start + FORGET_ROWS]]
+            arrays = {n: np.zeros((len(ids), a["dim"]), a["dtype"]) for n, a in like["arrays"].items()}
+            masks = {name: np.zeros(len(ids), dtype=bool) for name in like["masks"]}
+            self.write_part(ids, [GONE] * len(ids), arrays, masks)
+        return len(unseen)
 
     def _matching(self, meta: Any, overwrite: bool) -> dict[str, Index]:
         """Index files of this ``meta`` by name; with ``overwrite`` those of another go, with their parts."""
@@ -206,7 +225,7 @@ class EmbeddingStore:
         self._parts = sorted_parts(indexes)
         self._dtypes = {name: np.dtype(a["dtype"]) for name, a in index["arrays"].items()}
         tables = [_read_rows(folder / part["name"], part["rows"]) for part in self._parts]
-        self._ids = Ids([table["id"] for table in tables])
+        self._ids = _ids(tables)
         self._starts = np.cumsum([0, *(part["rows"] for part in self._parts)])
         self._masks = {
             name: np.concatenate([t[f"has_{name}"].to_numpy() for t in tables])[self._ids.places]
@@ -347,6 +366,12 @@ def sorted_parts(indexes: Iterable[Index]) -> list[dict[str, Any]]:
     """All parts, later ones last: a writer numbers on from all that it found."""
     parts = [part for index in indexes for part in index["parts"]]
     return sorted(parts, key=lambda part: (_number(part["name"]), part["name"]))
+
+
+def _ids(tables: Sequence[pa.Table]) -> Ids:
+    """The ids of all parts but those of items that are gone."""
+    gone = [pc.equal(table["hash"], GONE).to_numpy() for table in tables]
+    return Ids([table["id"] for table in tables], np.concatenate(gone) if gone else None)
 
 
 def _number(part: str) -> int:

@@ -20,6 +20,7 @@ from mmreason.align.embed import BulkJob, embed, share_of
 from mmreason.align.embedder import Embedder
 from mmreason.align.progress import Progress
 from mmreason.align.search import search
+from mmreason.cli import main
 from mmreason.config import Config
 from mmreason.data.catalogue import read_catalogue, write_catalogue
 from mmreason.data.export import export_embeddings
@@ -76,6 +77,10 @@ def test_only_what_changed_and_bad_media_are_counted(run: Config) -> None:
     store = EmbeddingStore.open(run.path("embed"))
     assert len(store) == len(first) and not store.mask("image", [broken.id, gone.id]).any()
     kept = [one for one in first.ids if one not in (changed.id, broken.id, gone.id)]
+    del catalogue.items[gone.id]
+    write_catalogue(catalogue, run.path("catalogue"))
+    assert "1 no longer there were taken out" in embed(from_catalogue)
+    assert gone.id not in EmbeddingStore.open(run.path("embed"))
     assert np.array_equal(store.get("fused", kept), first.get("fused", kept))
     assert not np.allclose(store.get("text", [changed.id]), first.get("text", [changed.id]), atol=1e-2)
 
@@ -136,7 +141,9 @@ def test_shares_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
             share_of(bad)
 
 
-def test_search_finds_an_item_by_its_own_text_and_picture(tiny_run: Config) -> None:
+def test_search_finds_an_item_by_its_own_text_picture_and_video(
+    tiny_run: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("faiss")
     store = EmbeddingStore.open(tiny_run.path("embed"))
     catalogue = read_catalogue(tiny_run.path("catalogue"))
@@ -144,8 +151,13 @@ def test_search_finds_an_item_by_its_own_text_and_picture(tiny_run: Config) -> N
     assert len(lines) == 3 and all(line.split()[1] in store for line in lines)
     item = next(item for item in catalogue.items.values() if item.images)
     path = str(catalogue.media(item.images[0]))
-    found = search(image=[path], run_dir=tiny_run.run_dir, top_k=1, array="image")
-    assert float(found.split()[0]) > 0.99
+    command = ["search", "--run_dir", tiny_run.run_dir, "--top_k", "1"]
+    main([*command, "--image", path, "--array", "image"])
+    assert float(capsys.readouterr().out.split()[0]) > 0.99
+    assert search(image=[path], run_dir=tiny_run.run_dir, top_k=1, array="image").split()[1] in store
+    clip = next(item for item in catalogue.items.values() if item.video)
+    main([*command, "--video", str(catalogue.media(clip.video)), "--array", "video"])
+    assert float(capsys.readouterr().out.split()[0]) > 0.99
     with pytest.raises(DataError, match="nothing to search for"):
         search(run_dir=tiny_run.run_dir)
     with pytest.raises(DataError, match="no array 'sound'"):

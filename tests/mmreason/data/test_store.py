@@ -275,6 +275,27 @@ def test_several_writers_share_a_store(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("part-*"))
 
 
+@pytest.mark.parametrize("shards", [(1, 1), (2, 2)])
+def test_what_is_no_longer_there_is_taken_out_and_may_come_back(
+    tmp_path: Path, shards: tuple[int, int]
+) -> None:
+    parts = [packing.part_of(number) for number in range(2)]
+    for number, part in enumerate(parts):
+        StoreWriter(tmp_path, {}, shard=(min(number + 1, shards[0]), shards[1])).write_part(*part)
+    ids, hashes, arrays, masks = parts[1]
+    writer = StoreWriter(tmp_path, {})
+    assert all(writer.has(*row) for row in zip(ids, hashes, strict=True))
+    assert writer.forget_unseen() == 5
+    store = EmbeddingStore.open(tmp_path)
+    assert store.ids == ids and parts[0][0][0] not in store
+    assert np.array_equal(store.get("fused"), arrays["fused"].astype(np.float32))
+    assert np.array_equal(store.mask("image"), masks["image"])
+    again = StoreWriter(tmp_path, {})
+    assert again.found == 5 and not again.has(parts[0][0][0], parts[0][1][0])
+    again.write_part(*parts[0])
+    assert sorted(EmbeddingStore.open(tmp_path).ids) == sorted([*parts[0][0], *ids])
+
+
 def test_ids_that_share_a_hash_are_told_apart() -> None:
     class Same(str):
         def __hash__(self) -> int:
