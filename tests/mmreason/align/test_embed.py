@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from mmreason.align.embed import BulkJob, embed, share_of
 from mmreason.align.embedder import Embedder
@@ -26,6 +27,7 @@ from mmreason.data.catalogue import read_catalogue, write_catalogue
 from mmreason.data.export import export_embeddings
 from mmreason.data.nearest import Nearest
 from mmreason.data.store import EmbeddingStore, StoreWriter
+from mmreason.device import pick_device
 from mmreason.schema import DataError, Item
 
 
@@ -129,6 +131,20 @@ def test_a_job_over_damaged_media_keeps_every_item_and_counts_every_loss(
         assert len(gone) == len(set(gone)) and set(ids) - there == set(gone)
         assert len(there) >= 5 and len(gone) >= 5
     assert job.counts["unreadable"] == len(lost) and store.mask("text").all()
+
+
+def test_launched_processes_share_the_work_and_have_a_gpu_each(
+    run: Config, tiny_run: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    script = Path(__file__).parents[3] / "tools/embed_items.py"
+    options = ["--run_dir", run.run_dir, "--device", "cpu", "--dtype", "fp32", "--embed.decode_workers", "1"]
+    command = [*launch, str(script), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    assert "share 1 of 2" in done.stdout and "share 2 of 2" in done.stdout
+    assert same(EmbeddingStore.open(run.path("embed")), EmbeddingStore.open(tiny_run.path("embed")))
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert pick_device("cuda") == torch.device("cuda:1")
 
 
 def test_shares_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
