@@ -91,8 +91,10 @@ def flops(encoder: Encoder, batch: object) -> int:
     """Floating-point operations of one forward pass, multiplications and additions."""
     from torch.utils.flop_counter import FlopCounterMode
 
+    torch.backends.mha.set_fastpath_enabled(False)  # the counter does not know it
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         encoder(batch)
+    torch.backends.mha.set_fastpath_enabled(True)
     return counter.get_total_flops()
 
 

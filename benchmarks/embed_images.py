@@ -3,8 +3,8 @@
 python benchmarks/embed_images.py --data ../shared/data/magento --images 1000
 
 The peers run as their documentation says: their own transform in a DataLoader with a worker a core, batches of 32,
-fp32, no gradients; same files, same (random) weights. Ours is ``mmreason embed`` as it is, with ``embed.int8`` where
-this CPU multiplies bf16 no faster than fp32.
+fp32, no gradients; same files, same weights (random ones of the ViT). Ours is ``mmreason embed`` as it is, with
+``embed.int8`` where this CPU multiplies bf16 no faster than fp32.
 """
 
 from __future__ import annotations
@@ -70,29 +70,18 @@ def run_peer(model: Any, transform: Any, paths: list[Path]) -> tuple[float, torc
     return time.perf_counter() - started, features
 
 
-def calibrate(encoder: Any, seed: int = 0) -> None:
-    """Give random normalisation layers the statistics of noise, so that random features tell pictures apart."""
-    norms = [m for m in encoder.tower.modules() if isinstance(m, torch.nn.BatchNorm2d)]
-    if not norms:
-        return
-    for norm in norms:
-        norm.momentum = None
-        norm.reset_running_stats()
-    encoder.tower.train()
-    with torch.no_grad():
-        encoder(
-            torch.randint(0, 256, (32, 3, 224, 224), generator=torch.Generator().manual_seed(seed)).byte()
-        )
-    encoder.tower.eval()
-
-
 def compare(
-    spec: str, make_peer: Callable, paths: list[Path], bar: float, bars: Bars, top: dict[str, float]
+    spec: str,
+    weights: str,
+    make_peer: Callable,
+    paths: list[Path],
+    bar: float,
+    bars: Bars,
+    top: dict[str, float],
 ) -> None:
     """One model: the peer, our exact path on a few files, our fast path on all."""
     torch.manual_seed(0)
-    encoder = create_encoder(spec)
-    calibrate(encoder)
+    encoder = create_encoder(spec, weights)
     model, transform = make_peer(encoder)
     work = flops(encoder, torch.zeros(1, 3, 224, 224, dtype=torch.uint8)) * len(paths)
     exact, fast = copy.deepcopy(encoder), encoder
@@ -132,9 +121,9 @@ def main() -> None:
     bars, top = Bars("embed_images"), peaks()
     print("peak: " + ", ".join(f"{name} {value:.0f} Gflop/s" for name, value in top.items()))
     if options.model != "lite0":
-        compare("openclip:ViT-B-32", peer_openclip, paths, 2.0, bars, top)
+        compare("openclip:ViT-B-32", "", peer_openclip, paths, 2.0, bars, top)
     if options.model != "vit":
-        compare("timm:tf_efficientnet_lite0", peer_timm, paths, 3.0, bars, top)
+        compare("timm:tf_efficientnet_lite0", "wheel:efficientnet-lite0", peer_timm, paths, 3.0, bars, top)
     bars.finish()
 
 

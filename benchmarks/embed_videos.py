@@ -78,8 +78,11 @@ def main(
     theirs = run_peer(peer, common)
     peer_seconds = time.perf_counter() - started
 
-    exact = normalize(video.encode(common))
-    bars.check("smallest cosine, fp32", float(cosine_similarity(exact, theirs).min()), 0.999, form=".5f")
+    few = [
+        list(map(Image.fromarray, peer_frames(path))) for path in common[:4]
+    ]  # so that only the model differs
+    exact = cosine_similarity(video.encode(few), theirs[:4])
+    bars.check("smallest cosine, fp32", float(exact.min()), 0.999, form=".5f")
     int8 = is_fast() and pick_dtype("auto", pick_device("cpu")) == torch.float32
     settings = EmbedConfig(int8=int8, decode_seconds=600)
     frame = torch.zeros(1, 3, 224, 224, dtype=torch.uint8)

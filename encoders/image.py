@@ -30,6 +30,11 @@ _RESAMPLING = {
 }
 
 
+# A JPEG's fast reduced decoding, to no less than so many times the target. Smallest cosine of EfficientNet-Lite0's
+# features to those of full decoding, 120 photos: .957 from 1.2 on, .989 from 2, .999 from 2.4.
+DRAFT = 2.4
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """How a tower wants its pictures; nothing is random.
@@ -52,8 +57,7 @@ class Preprocessing:
 
     def __call__(self, raw: Any) -> Tensor:
         """Any picture :func:`encoders.pictures.open_image` takes to (3, size, size) uint8."""
-        # At twice the target, a JPEG's fast reduced decoding cannot be told from the full one.
-        image = open_image(raw, min_side=2 * self.resize)
+        image = open_image(raw, min_side=round(DRAFT * self.resize))
         box = None if self.squash else self._crop(*image.size)
         # Resizing only the crop's box gives the pixels of resize-then-crop without computing those cut off.
         image = image.resize((self.size, self.size), _RESAMPLING[self.resampling], box=box)
