@@ -26,7 +26,7 @@ def open_image(raw: Any, min_side: int | None = None) -> Image.Image:
 
     Args:
         raw: A path, the bytes of a file, a PIL image, or a uint8 tensor or array, (3, H, W) or (H, W, 3).
-        min_side: A JPEG may be decoded at a fraction of its size, as long as no side gets shorter than this.
+        min_side: A JPEG file may be decoded at a fraction of its size, as long as no side gets shorter than this.
 
     Returns:
         An RGB image.
@@ -45,7 +45,7 @@ def open_image(raw: Any, min_side: int | None = None) -> Image.Image:
         image, name = _from_array(raw), "array"
     try:
         if image is not None:
-            return _upright_rgb(image, name, min_side)
+            return _upright_rgb(image, name, None)  # a draft would shrink the caller's own picture
         with Image.open(raw, formats=_formats()) as opened:
             return _upright_rgb(opened, name, min_side)
     except MediaError:
@@ -95,7 +95,7 @@ def _to_8bit(values: np.ndarray) -> np.ndarray:
 
 
 def _from_array(raw: Any) -> Image.Image:
-    array = np.asarray(raw)
+    array = np.asarray(raw.detach().cpu() if hasattr(raw, "detach") else raw)
     if array.dtype != np.uint8 or array.ndim != 3 or 3 not in (array.shape[0], array.shape[2]):
         raise MediaError(
             f"a picture must be a path, bytes, a PIL image or uint8 of shape (3, H, W) or (H, W, 3), "

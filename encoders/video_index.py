@@ -14,6 +14,11 @@ import av
 from encoders.errors import MediaError, name_of
 
 Source = str | Path | bytes
+# Named, so that a playlist posing as a video cannot make FFmpeg open other files or addresses.
+OPTIONS = {
+    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,flv,ogg",
+    "protocol_whitelist": "file",
+}
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,11 @@ class VideoIndex:
 def opened(source: Source) -> Iterator[tuple[Any, Any]]:
     """An open container and its default video stream."""
     file = io.BytesIO(source) if isinstance(source, bytes) else str(source)
-    with av.open(file) as container:
+    try:
+        opening = av.open(file, options=OPTIONS)
+    except av.ArgumentError:  # what FFmpeg says of a format that is not in the list
+        raise MediaError(f"{name_of(source)}: no video stream in a format of a video") from None
+    with opening as container:
         stream: Any = container.streams.best("video")
         if stream is None:
             raise MediaError(f"{name_of(source)}: no video stream")

@@ -13,7 +13,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from mmreason.config import Config
 from mmreason.pipeline import STAGES, run, run_verb
-from mmreason.schema import DataError
+from mmreason.schema import DataError, printable
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("mmreason.align.search:search", "items nearest to a text, a picture or a video"),
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> None:
     except Exception as error:
         if debug or not _mendable(error):
             raise
-        sys.exit(f"mmreason: error: {' '.join(str(error).split())}")
+        sys.exit(f"mmreason: error: {' '.join(printable(str(error)).split())}")
 
 
 def _mendable(error: Exception) -> bool:

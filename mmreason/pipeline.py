@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mmreason.config import Config
 from mmreason.data.files import whole_file
+from mmreason.processes import share_of
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,10 @@ def run_stage(stage: Stage, config: Config, chain: str, force: bool = False, pre
     if before.get("chain") == chain and not force:
         print(f"{prefix}{stage.name}: {before['summary']} (done before)", flush=True)
         return
+    number, of = share_of(config.embed.shard if stage.name == "embed" else "")
+    if number > 1 or (stage.name == "embed" and of > 1):
+        _run_share(stage, config, chain, number)
+        return
     started_mark = config.path("done", f"{stage.name}.started")
     begun = started_mark.read_text() if started_mark.exists() else before.get("chain", "")
     if begun != chain:  # what lies there was made with other settings
@@ -108,6 +113,15 @@ def run_stage(stage: Stage, config: Config, chain: str, force: bool = False, pre
     print(f"{prefix}{stage.name}: {summary} [{_clock(seconds)}]", flush=True)
 
 
+def _run_share(stage: Stage, config: Config, chain: str, number: int) -> None:
+    """Run one of several processes of a stage: nobody knows when all are done, so there is no mark of that."""
+    if stage.name == "embed" and number == 1:  # so that `run`, afterwards, finds what these processes wrote
+        with whole_file(config.path("done", f"{stage.name}.started")) as file:
+            file.write(chain.encode())
+        config.path("done", f"{stage.name}.json").unlink(missing_ok=True)
+    print(f"{stage.name}: {stage.run(config)}", flush=True)
+
+
 def _fetch_weights(config: Config) -> None:
     """Have the default weights before the first stage, so that a failed download costs no work."""
     specs = (config.align.image_weights, config.align.text_weights, config.reason.lm)
@@ -122,6 +136,8 @@ def _chain(before: str, stage: Stage, config: Config) -> str:
     """Fingerprint of the settings of a stage and of all before it."""
     settings = asdict(config)
     own = {name: settings[name] for name in (*stage.settings, "seed")}
+    if stage.name == "embed":
+        own["embed"] = own["embed"] | {"shard": ""}  # who does it makes no difference to what is there
     if stage.name == "train":
         own["baseline"] = config.evaluate.baseline
     return hashlib.sha256((before + json.dumps(own, sort_keys=True)).encode()).hexdigest()

@@ -221,3 +221,19 @@ def item_text(item: Item) -> str:
     """What a text encoder reads of an item: title, description and the visible attributes."""
     facts = "; ".join(f"{name}: {', '.join(values)}" for name, values in item.attributes.items())
     return ". ".join(part.strip().rstrip(".") for part in (item.title, item.text, facts) if part.strip())
+
+
+# Control characters, and those that turn the direction of writing.
+_UNPRINTABLE = dict.fromkeys(
+    [*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)], " "
+)
+
+
+def printable(text: str) -> str:
+    """Text of unknown origin as one line that cannot move a terminal's cursor or change its colours.
+
+    Example:
+        >>> printable("a\\x1b[31mb")
+        'a [31mb'
+    """
+    return text.translate(_UNPRINTABLE)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +21,16 @@ from mmreason.align.features import READERS, Decode, Errors, FeatureReader, Pend
 from mmreason.align.progress import PartProgress, Progress
 from mmreason.config import Config
 from mmreason.data.catalogue import read_catalogue
-from mmreason.data.files import whole_file
+from mmreason.data.files import remove, whole_file
 from mmreason.data.loader import item_samples
 from mmreason.data.shards import read_manifest
 from mmreason.data.store import EmbeddingStore, StoreWriter, content_hash
+from mmreason.processes import Share, share_of
 from mmreason.schema import DataError, Item
 
 PART_BYTES = (
     128 << 20
 )  # of media held in memory at a time, so that a part of videos is no larger than one of texts
-Share = tuple[int, int]
-"""Number from 1, and of how many."""
 
 
 def embed(config: Config) -> str:
@@ -49,13 +46,14 @@ def embed(config: Config) -> str:
     share = share_of(config.embed.shard)
     folder = config.path("embed")
     meta = {"model": fingerprint(config.path("align"))} | ({"int8": True} if config.embed.int8 else {})
-    writer = StoreWriter(folder, meta, overwrite=True, shard=share)
     total, items, lost = source_items(config, share)
+    writer = StoreWriter(folder, meta, overwrite=True, shard=share)
     job = BulkJob(config, writer, folder / f"quarantine{writer.suffix}.jsonl")
     job.note(lost)
     with Progress(total, "embed") as progress:
         job.run(items, progress)
-    gone = writer.forget_unseen() if total and share == (1, 1) else 0
+    missing = total - job.counts["embedded"] - job.counts["unchanged"]
+    gone = writer.forget_unseen() if total and not missing and share == (1, 1) else 0
     store = EmbeddingStore.open(folder) if writer.found or job.counts["embedded"] else None
     if store is None:
         return "no items to embed"
@@ -63,6 +61,7 @@ def embed(config: Config) -> str:
     lost_text = f", {unreadable} media unreadable (embed/{job.quarantine.name})" if unreadable else ""
     kept = f"{job.counts['unchanged']:,} were there already"
     kept += f", {gone:,} no longer there were taken out" if gone else ""
+    kept += f", {missing:,} items could not be read from the shards" if missing else ""
     part = f"share {share[0]} of {share[1]}: " if share[1] > 1 else ""
     return f"{part}{len(store):,} items embedded ({kept}{lost_text}); {store.dims['fused']} dimensions"
 
@@ -76,23 +75,6 @@ def fingerprint(folder: Path) -> str:
         except FileNotFoundError:
             raise DataError(f"{folder / name}: no such file; run align first") from None
     return digest.hexdigest()
-
-
-def share_of(shard: str) -> Share:
-    """Which share of the items this process embeds.
-
-    Args:
-        shard: ``i/n`` with 1 ≤ i ≤ n, or empty: the process's number under ``accelerate launch`` or ``torchrun``.
-
-    Raises:
-        DataError: If it is not of that form.
-    """
-    if not shard:
-        return int(os.environ.get("RANK", 0)) + 1, int(os.environ.get("WORLD_SIZE", 1))
-    match = re.fullmatch(r"(\d+)/(\d+)", shard)
-    if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise DataError(f"embed.shard is {shard!r}; write i/n with i from 1 to n, such as 2/4")
-    return int(match[1]), int(match[2])
 
 
 def source_items(config: Config, share: Share) -> tuple[int, Iterator[Item], Errors]:
@@ -130,19 +112,19 @@ def source_items(config: Config, share: Share) -> tuple[int, Iterator[Item], Err
     def read() -> Iterator[Item]:
         for item in mine:
             images = [media(item, "image", name) for name in item.images]
-            item.images = [data for data in images if data]
-            item.video = (media(item, "video", item.video) or None) if item.video else None
-            yield item
+            video = (media(item, "video", item.video) or None) if item.video else None
+            yield replace(item, images=[data for data in images if data], video=video)
 
     return len(mine), read(), lost
 
 
 @dataclass
 class Part:
-    """Items on their way through the models, with their content hashes."""
+    """Items on their way through the models, with their content hashes and what of them could not be read."""
 
-    items: list[Item]
+    items: list[Item] = field(default_factory=list)
     hashes: list[str] = field(default_factory=list)
+    errors: Errors = field(default_factory=list)
     bytes: int = 0
 
     def add(self, item: Item, content: str) -> None:
@@ -158,7 +140,7 @@ class BulkJob:
     Args:
         config: The run.
         writer: Where parts go; items that it has are left out.
-        quarantine: File for media that cannot be read.
+        quarantine: File for media that cannot be read, a row each; rows of an item last as long as its vector.
 
     Attributes:
         counts: ``embedded``, ``unchanged`` and ``unreadable``.
@@ -170,6 +152,12 @@ class BulkJob:
         self.counts: Counter[str] = Counter()
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self._found: Errors = []
+        if not writer.found:
+            remove(quarantine)
+        lines = quarantine.read_text(encoding="utf-8").splitlines() if quarantine.exists() else []
+        self._lost: defaultdict[str, list[str]] = defaultdict(list)
+        for line in lines:
+            self._lost[json.loads(line)["item_id"]].append(line)
 
     def note(self, lost: Errors) -> None:
         """Take unreadable media from a list that the reading fills."""
@@ -200,9 +188,7 @@ class BulkJob:
                 inputs = sum(len(read(item)) for read in READERS.values() for item in part.items)
                 shown = progress.part(len(part.items), inputs)
                 pending = reader.start(part.items, shown)
-                waiting.append(
-                    writing.submit(self._write, embedder, pending, part.items, part.hashes, shown, progress)
-                )
+                waiting.append(writing.submit(self._write, embedder, pending, part, shown, progress))
                 if (
                     len(waiting) == 2
                 ):  # one is written while the next is computed; more would only fill memory
@@ -214,19 +200,21 @@ class BulkJob:
 
     def _parts(self, items: Iterator[Item], progress: Progress) -> Iterator[Part]:
         """Items that still need embedding, so many at a time."""
-        part = Part([])
+        part = Part()
         started = time.thread_time()
         for item in items:
             content = content_hash(item)
-            if self.writer.has(item.id, content):
+            errors, self._found[:] = [*self._found], []
+            if self.writer.has(item.id, content):  # what of it is lost was noted before
                 self.counts["unchanged"] += 1
                 progress.add(1)
                 continue
             part.add(item, content)
+            part.errors += errors
             if len(part.items) == self.config.embed.part_size or part.bytes >= PART_BYTES:
                 self.seconds["read"] += time.thread_time() - started
                 yield part
-                part, started = Part([]), time.thread_time()
+                part, started = Part(), time.thread_time()
         if part.items:
             yield part
 
@@ -240,44 +228,38 @@ class BulkJob:
         return FeatureReader(embedder.encoders, settings.batch_size, decode)
 
     def _write(
-        self,
-        embedder: Embedder,
-        pending: Pending,
-        items: list[Item],
-        hashes: list[str],
-        shown: PartProgress,
-        progress: Progress,
+        self, embedder: Embedder, pending: Pending, part: Part, shown: PartProgress, progress: Progress
     ) -> None:
         features = pending.result()
         started = time.perf_counter()
         arrays, masks, errors = embedder.project(features)
-        errors, self._found[:] = [*self._found, *errors], []
+        errors = [*part.errors, *errors]
         half = {name: array.astype(np.float16) for name, array in arrays.items()}
         # The last of two rows of one id counts; a part holds an id once.
-        last = sorted({item.id: row for row, item in enumerate(items)}.values())
-        self._quarantine(errors)
+        last = sorted({item.id: row for row, item in enumerate(part.items)}.values())
+        self._quarantine(part, errors)
         self.writer.write_part(
-            [items[row].id for row in last],
-            [hashes[row] for row in last],
+            [part.items[row].id for row in last],
+            [part.hashes[row] for row in last],
             {name: array[last] for name, array in half.items()},
             {name: mask[last] for name, mask in masks.items()},
         )
-        self.counts.update(embedded=len(items), unreadable=len(errors))
+        self.counts.update(embedded=len(part.items), unreadable=len(errors))
         if self.counts["unreadable"]:
             progress.note(unreadable=self.counts["unreadable"])
         shown.finish()
         self.seconds["write"] += time.perf_counter() - started
 
-    def _quarantine(self, errors: Errors) -> None:
-        """Add unreadable media to the quarantine file, keeping what earlier runs noted."""
-        if not errors:
-            return
-        before = self.quarantine.read_bytes() if self.quarantine.exists() else b""
-        rows = [
-            json.dumps({"item_id": i, "modality": m, "reason": e}, ensure_ascii=False) for i, m, e in errors
-        ]
-        with whole_file(self.quarantine) as file:
-            file.write(before + "".join(row + "\n" for row in rows).encode("utf-8", "replace"))
+    def _quarantine(self, part: Part, errors: Errors) -> None:
+        """Replace what earlier runs noted of these items: a part that a kill kept out of the store comes twice."""
+        before = [self._lost.pop(item.id, []) for item in part.items]
+        for item_id, modality, reason in errors:
+            row = {"item_id": item_id, "modality": modality, "reason": reason}
+            self._lost[item_id].append(json.dumps(row, ensure_ascii=False))
+        if errors or any(before):
+            with whole_file(self.quarantine) as file:
+                for line in (line for lines in self._lost.values() for line in lines):
+                    file.write(f"{line}\n".encode("utf-8", "replace"))
 
 
 class _Guarded:

@@ -57,7 +57,10 @@ def as_item(raw: Any, name: str) -> Item:
         return raw
     if isinstance(raw, Mapping):
         try:
-            return Item(**{"id": name, **raw})
+            fields = {key: value for key, value in raw.items() if value is not None}
+            if "images" in fields and not isinstance(fields["images"], list | tuple):
+                fields["images"] = [fields["images"]]
+            return Item(**{"id": name, **fields})
         except TypeError as error:
             raise DataError(f"{name}: not the fields of an item ({error})") from None
     if isinstance(raw, Sequence) and not isinstance(raw, str | bytes | bytearray | memoryview):
@@ -67,6 +70,7 @@ def as_item(raw: Any, name: str) -> Item:
                 f"{name}: a list must hold pictures of one thing; give Item(…) for other mixtures"
             )
         return Item(name, images=[image for part in parts for image in part.images])
+    raw = bytes(raw) if isinstance(raw, bytearray | memoryview) else raw
     kind = _kind(raw)
     if not kind:
         raise DataError(
@@ -82,8 +86,8 @@ def _kind(raw: Any) -> str:
         suffix = Path(raw).suffix.lower() if len(str(raw)) < 1024 and "\0" not in str(raw) else ""
         file = isinstance(raw, Path) or (suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES and Path(raw).is_file())
         return ("video" if suffix in VIDEO_SUFFIXES else "image") if file else "text"
-    if isinstance(raw, bytes | bytearray | memoryview):
-        return "video" if _is_video(bytes(raw[:16])) else "image"
+    if isinstance(raw, bytes):
+        return "video" if _is_video(raw[:16]) else "image"
     if isinstance(raw, Image.Image):
         return "image"
     if isinstance(raw, np.ndarray) or hasattr(raw, "__array__"):

@@ -127,14 +127,19 @@ class AlignModel(nn.Module):
         """
         folder = Path(folder)
         saved = read_json(folder / "config.json")
-        stages = [AlignStage(**stage) for stage in saved["config"].get("stages", [])]
-        config = AlignConfig(**{**saved["config"], "stages": stages})
-        towers = saved.get("towers", [])
+        try:
+            stages = [AlignStage(**stage) for stage in saved["config"].get("stages", [])]
+            config = AlignConfig(**{**saved["config"], "stages": stages})
+            dims, towers = dict(saved["dims"]), saved.get("towers", [])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(
+                f"{folder / 'config.json'}: not of an alignment model of this version ({error}); align again"
+            ) from None
         if not set(towers) <= {"image", "text"}:  # they become folder names
             raise DataError(f"{folder / 'config.json'}: towers {towers} are not image and text; align again")
         for name in towers:
             setattr(config, f"{name}_weights", str(folder / "towers" / name))
-        model = cls(saved["dims"], config)
+        model = cls(dims, config)
         model.towers = {name: folder / "towers" / name for name in towers}
         load_into(model, load_tensors(folder / "model.safetensors"), folder / "model.safetensors")
         return model.eval()

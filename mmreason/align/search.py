@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mmreason.align.embed import fingerprint
 from mmreason.align.embedder import Embedder
 from mmreason.data.catalogue import read_catalogue
 from mmreason.data.nearest import Nearest
 from mmreason.data.store import EmbeddingStore
-from mmreason.schema import DataError, Item
+from mmreason.schema import DataError, Item, printable
 
 
 def search(
@@ -40,19 +41,19 @@ def search(
         raise DataError('nothing to search for; give words, --image or --video, such as search "red hoodie"')
     root = Path(run_dir)
     store = EmbeddingStore.open(root / "embed")
+    if store.meta.get("model") != fingerprint(root / "align"):
+        raise DataError(
+            f"{store.folder}: made by another alignment model than {root / 'align'}; run embed again"
+        )
     nearest = Nearest(store, array)
     images = image if isinstance(image, list) else [image] if image else []
     item = Item("query", title=query, images=images, video=video or None)
     vectors = Embedder.from_pretrained(root / "align").encode([item])
     titles = _titles(root / "catalogue")
     return "\n".join(
-        f"{score:.3f}  {item_id}  {titles.get(item_id, '')}".rstrip().translate(_UNPRINTABLE)
+        printable(f"{score:.3f}  {item_id}  {titles.get(item_id, '')}".rstrip())
         for item_id, score in nearest.search(vectors, top_k)[0]
     )
-
-
-# Catalogue text must not move a terminal's cursor or change its colours.
-_UNPRINTABLE = dict.fromkeys([*range(32), *range(127, 160)], " ")
 
 
 def _titles(folder: Path) -> dict[str, str]:

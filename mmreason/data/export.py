@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from mmreason.data.files import remove, whole_file, whole_folder
+from mmreason.data.files import TEMPORARY, remove, whole_file, whole_folder
 from mmreason.data.store import EmbeddingStore
 from mmreason.schema import DataError
 
@@ -63,10 +63,10 @@ def _write_parquet(store: EmbeddingStore, array: str, path: Path) -> None:
 
 def _write_folder(store: EmbeddingStore, array: str, path: Path) -> None:
     if path.exists():
-        names = {child.name for child in path.iterdir()} if path.is_dir() else {path.name}
+        names = {child.name for child in path.iterdir()} if path.is_dir() else {path}
         if names - {"embeddings.npy", "ids.jsonl"}:
             raise DataError(f"{path}: holds other files; name a new folder")
-        remove(path)
+    remove(path.with_name(TEMPORARY + path.name))  # what a kill left
     with whole_folder(path) as folder:
         shape = (len(store), store.dims[array])
         vectors = np.lib.format.open_memmap(folder / "embeddings.npy", "w+", np.float32, shape)
@@ -75,6 +75,7 @@ def _write_folder(store: EmbeddingStore, array: str, path: Path) -> None:
                 vectors[rows] = store.get(array, rows)
                 lines.writelines(json.dumps(store.id(row)) + "\n" for row in rows)
         vectors.flush()
+        remove(path)
 
 
 def _chunks(store: EmbeddingStore) -> tqdm:

@@ -58,7 +58,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
 def remove(path: Path) -> None:
     """Remove a file or a folder, if it is there."""
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        with suppress(FileNotFoundError):  # another process removes it, too
+            shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
 

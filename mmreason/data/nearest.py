@@ -76,7 +76,9 @@ class Nearest:
 
     def _inverted(self) -> Any:
         path = self.store.folder / f"nearest-{self.array}.faiss"
-        stamp = {"parts": self.store.parts, "rows": len(self.store), "faiss": self._faiss.__version__}
+        store = self.store
+        stamp = {"parts": store.parts, "rows": len(store), "meta": store.meta}
+        stamp["faiss"] = self._faiss.__version__
         if _read_stamp(path) != stamp:
             self._build(path, stamp)
         index: Any = self._faiss.read_index(str(path), self._faiss.IO_FLAG_MMAP)

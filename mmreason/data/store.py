@@ -2,7 +2,7 @@
 
     store/index.json                     parts, arrays (size and dtype), masks, meta
     store/index-2-of-4.json              the same of the second of four processes that write together
-    store/part-000000/<array>.npy        (rows, dim) float16 or float32
+    store/part-000000/<array>.npy        (rows, dim) float16 or float32; none if all of its items are gone
     store/part-000000/rows.parquet       id, hash (empty: the item is gone), has_<modality>
 
 One writer an index file at a time; any number of readers, who see the parts of all index files.
@@ -32,6 +32,10 @@ GONE = ""  # content hash of a row that says that its item is no longer there
 FORGET_ROWS = 8192
 OPEN_MAPS = 128  # every map holds a file handle, and some systems allow 256
 Index = dict[str, Any]
+
+
+class CorruptIndex(DataError):
+    """An index file that holds no index."""
 
 
 def content_hash(item: Item) -> str:
@@ -87,6 +91,9 @@ class StoreWriter:
         self.suffix = "" if shard[1] == 1 else f"-{shard[0]}-of-{shard[1]}"
         self._path = self.folder / f"index{self.suffix}.json"
         wanted = json.loads(json.dumps(meta))  # as it will be read back: tuples are lists
+        self._number = (
+            0  # of the next part; names of parts that go are not given again, as readers may be at work
+        )
         others = self._matching(wanted, overwrite)
         empty: Index = {"version": VERSION, "meta": wanted, "arrays": {}, "masks": [], "parts": []}
         self._index = others.get(self._path.name, empty)
@@ -98,7 +105,7 @@ class StoreWriter:
         self._hashes = pa.chunked_array([c for t in tables for c in t["hash"].chunks], pa.string())
         self._seen = np.zeros(len(self._known), dtype=bool)
         self.found = len(self._known)
-        self._number = 1 + max((_number(part["name"]) for part in parts), default=-1)
+        self._number = max([self._number, *(1 + _number(part["name"]) for part in parts)])
 
     def has(self, item_id: str, content: str) -> bool:
         """Whether the store held, when it was opened, an item with this content hash."""
@@ -114,9 +121,8 @@ class StoreWriter:
         like = self._index if self._index["parts"] else self._filled
         for start in range(0, len(unseen), FORGET_ROWS):
             ids = [self._known.id(row) for row in unseen[start : start + FORGET_ROWS]]
-            arrays = {n: np.zeros((len(ids), a["dim"]), a["dtype"]) for n, a in like["arrays"].items()}
             masks = {name: np.zeros(len(ids), dtype=bool) for name in like["masks"]}
-            self.write_part(ids, [GONE] * len(ids), arrays, masks)
+            self._append(ids, [GONE] * len(ids), {}, masks, like["arrays"])
         return len(unseen)
 
     def _matching(self, meta: Any, overwrite: bool) -> dict[str, Index]:
@@ -125,7 +131,7 @@ class StoreWriter:
         for path in index_files(self.folder):
             try:
                 index = _read_index(path)
-            except DataError:
+            except CorruptIndex:
                 if not overwrite:
                     raise
                 index = {"meta": None, "parts": []}
@@ -134,6 +140,7 @@ class StoreWriter:
             elif overwrite:
                 remove(path)  # first, so that no index ever lists a part that is gone
                 for part in index["parts"]:
+                    self._number = max(self._number, 1 + _number(part["name"]))
                     remove(self.folder / part["name"])
             else:
                 raise DataError(f"{self.folder}: made by another model or setting; remove or overwrite it")
@@ -170,8 +177,17 @@ class StoreWriter:
         shape = {name: {"dim": int(a.shape[1]), "dtype": a.dtype.name} for name, a in arrays.items()}
         if self._index["parts"] and (shape != self._index["arrays"] or sorted(masks) != self._index["masks"]):
             raise ValueError(f"{shape} and masks {sorted(masks)} do not fit the parts of {self.folder}")
-        if not ids:
-            return
+        if ids:
+            self._append(ids, hashes, arrays, masks, shape)
+
+    def _append(
+        self,
+        ids: Sequence[str],
+        hashes: Sequence[str],
+        arrays: Mapping[str, np.ndarray],
+        masks: Mapping[str, np.ndarray],
+        shape: Mapping[str, Any],
+    ) -> None:
         name = f"part-{self._number:06d}{self.suffix}"
         columns = {"id": pa.array(ids, pa.string()), "hash": pa.array(hashes, pa.string())}
         columns |= {f"has_{mask}": pa.array(np.asarray(masks[mask])) for mask in sorted(masks)}
@@ -382,7 +398,9 @@ def _read_index(path: Path) -> Index:
     try:
         index = json.loads(path.read_bytes())
         if index["version"] != VERSION:
-            raise DataError(f"{path}: version {index['version']} is not {VERSION}; embed again")
+            raise DataError(
+                f"{path}: version {index['version']} is not {VERSION}; remove the store and embed again"
+            )
         shapes = {name: (int(a["dim"]), np.dtype(a["dtype"])) for name, a in index["arrays"].items()}
         parts = [(str(part["name"]), int(part["rows"])) for part in index["parts"]]
         safe = all(Path(name).name == name for name in shapes)
@@ -393,8 +411,12 @@ def _read_index(path: Path) -> Index:
         raise DataError(f"{path}: no embedding store here; run embed first") from None
     except DataError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); remove the store and embed again") from None
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}); mend the disk or its permissions"
+        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptIndex(f"{path}: cannot be read ({error}); remove the store and embed again") from None
     return index
 
 

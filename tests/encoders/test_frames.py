@@ -144,6 +144,14 @@ def test_a_playlist_does_not_open_what_it_names(tmp_path: Path) -> None:
             server.accept()
 
 
+def test_a_list_of_files_posing_as_a_video_opens_none(make_video: MakeVideo, tmp_path: Path) -> None:
+    posing = tmp_path / "posing.mp4"
+    posing.write_text(f"ffconcat version 1.0\nfile {make_video().name}\n")
+    for source in (posing, posing.read_bytes()):
+        with pytest.raises(MediaError, match="no video stream"):
+            sample_frames(source)
+
+
 @given(st.integers(1, 5000), st.integers(1, 64))
 def test_positions_are_ordered_inside_and_not_the_last(count: int, num_frames: int) -> None:
     positions = segment_centres(count, num_frames)

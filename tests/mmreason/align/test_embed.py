@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from mmreason.align.embed import BulkJob, embed, share_of
+from mmreason.align.embed import BulkJob, embed, source_items
 from mmreason.align.embedder import Embedder
 from mmreason.align.progress import Progress
 from mmreason.align.search import search
@@ -28,6 +28,7 @@ from mmreason.data.export import export_embeddings
 from mmreason.data.nearest import Nearest
 from mmreason.data.store import EmbeddingStore, StoreWriter
 from mmreason.device import pick_device
+from mmreason.processes import share_of
 from mmreason.schema import DataError, Item
 
 
@@ -79,6 +80,13 @@ def test_only_what_changed_and_bad_media_are_counted(run: Config) -> None:
     store = EmbeddingStore.open(run.path("embed"))
     assert len(store) == len(first) and not store.mask("image", [broken.id, gone.id]).any()
     kept = [one for one in first.ids if one not in (changed.id, broken.id, gone.id)]
+    # Nothing new, nothing counted again; what is embedded again takes its rows along.
+    assert "unreadable" not in embed(from_catalogue)
+    with_picture[0].title = broken.title = "yet another thing"
+    write_catalogue(catalogue, run.path("catalogue"))
+    assert "1 media unreadable" in embed(from_catalogue)
+    rows = [json.loads(line) for line in run.path("embed", "quarantine.jsonl").read_text().splitlines()]
+    assert sorted(row["item_id"] for row in rows) == sorted([broken.id, gone.id])
     del catalogue.items[gone.id]
     write_catalogue(catalogue, run.path("catalogue"))
     assert "1 no longer there were taken out" in embed(from_catalogue)
@@ -108,6 +116,36 @@ def test_killed_and_gone_on_ends_as_if_never_killed(run: Config, tiny_run: Confi
     summary = embed(run)
     assert f"{kept} were there already" in summary
     assert same(EmbeddingStore.open(run.path("embed")), EmbeddingStore.open(tiny_run.path("embed")))
+
+
+def test_media_do_not_stay_in_memory_once_read(run: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalogue = read_catalogue(run.path("catalogue"))
+    monkeypatch.setattr("mmreason.align.embed.read_catalogue", lambda _: catalogue)
+    _, items, _ = source_items(replace(run, embed=replace(run.embed, source="catalogue")), (1, 1))
+    assert any(isinstance(image, bytes) for item in items for image in item.images)
+    assert not any(isinstance(image, bytes) for item in catalogue.items.values() for image in item.images)
+
+
+def test_items_that_could_not_be_read_are_not_taken_out(run: Config) -> None:
+    embed(run)
+    store = EmbeddingStore.open(run.path("embed"))
+    damaged = sorted(run.path("shards").glob("items-*.tar"))[0]
+    damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
+    try:
+        summary = embed(run)
+    except DataError:  # too many of so few to go on without
+        summary = ""
+    assert "taken out" not in summary and EmbeddingStore.open(run.path("embed")).ids == store.ids
+
+
+def test_another_model_is_told_from_the_stores(tiny_run: Config, tmp_path: Path) -> None:
+    pytest.importorskip("faiss")
+    for name in ("embed", "align"):
+        shutil.copytree(tiny_run.path(name), tmp_path / name)
+    settings = tmp_path / "align/config.json"
+    settings.write_text(settings.read_text() + " ")
+    with pytest.raises(DataError, match="another alignment model"):
+        search("red shoes", run_dir=str(tmp_path))
 
 
 def test_a_job_over_damaged_media_keeps_every_item_and_counts_every_loss(

@@ -39,6 +39,33 @@ def jpeg(seed: int) -> bytes:
     return file.getvalue()
 
 
+def test_what_dataframes_and_buffers_give_is_taken(embedder: Embedder, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(jpeg(1))
+    alike = [
+        jpeg(1),
+        bytearray(jpeg(1)),
+        memoryview(jpeg(1)),
+        {"title": "", "images": str(path), "video": None, "attributes": None},
+        torch.from_numpy(np.array(picture(1))).float().requires_grad_().detach().byte(),
+    ]
+    vectors = embedder.encode(alike)
+    assert np.allclose(vectors, vectors[:1], atol=1e-5)
+
+
+def test_a_callers_picture_is_left_as_it_is(embedder: Embedder, tmp_path: Path) -> None:
+    picture(1, (4000, 3000)).save(tmp_path / "large.jpg")
+    with Image.open(tmp_path / "large.jpg") as opened:
+        embedder.encode([opened])
+        assert opened.size == (4000, 3000)
+
+
+def test_a_foreign_checkpoint_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(DataError, match="not of an alignment model"):
+        Embedder.from_pretrained(tmp_path)
+
+
 def test_any_mixture_in_one_call(embedder: Embedder, tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(jpeg(1))

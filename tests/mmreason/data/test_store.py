@@ -296,6 +296,24 @@ def test_what_is_no_longer_there_is_taken_out_and_may_come_back(
     assert sorted(EmbeddingStore.open(tmp_path).ids) == sorted([*parts[0][0], *ids])
 
 
+def test_an_index_that_cannot_be_read_is_not_a_corrupt_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    StoreWriter(tmp_path, {"model": "m"}).write_part(*packing.part_of(0))
+
+    def denied(self: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", denied)
+        with pytest.raises(DataError, match="Permission denied"):
+            StoreWriter(tmp_path, {"model": "m"}, overwrite=True)
+    assert len(EmbeddingStore.open(tmp_path)) == 5
+    # Readers of the old parts must not find other vectors under their names.
+    StoreWriter(tmp_path, {"model": "other"}, overwrite=True).write_part(*packing.part_of(1))
+    assert EmbeddingStore.open(tmp_path).parts == ["part-000001"]
+
+
 def test_ids_that_share_a_hash_are_told_apart() -> None:
     class Same(str):
         def __hash__(self) -> int:
