@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from encoders import create_encoder
-from encoders.folding import fold_batch_norms
+from encoders.folding import FusedConv, fold_batch_norms
 from encoders.int8 import Int8Linear, is_fast, quantise_linears
 
 needs_vnni = pytest.mark.skipif(not is_fast(), reason="this CPU has no VNNI")
@@ -52,9 +52,11 @@ def test_small_layers_stay() -> None:
     assert quantise_linears(nn.Sequential(nn.Linear(8, 8), nn.ReLU())) == 0
 
 
-def test_folding_changes_no_feature() -> None:
+# The second pads as TensorFlow does and has ReLU6, the third is made of other activations.
+@pytest.mark.parametrize("name", ["test_efficientnet", "tf_efficientnet_lite0", "mobilenetv3_small_050"])
+def test_folding_changes_no_feature(name: str) -> None:
     torch.manual_seed(0)
-    encoder = create_encoder("timm:test_efficientnet", feature="multi")
+    encoder = create_encoder(f"timm:{name}", feature="multi")
     for norm in encoder.modules():
         if isinstance(norm, nn.BatchNorm2d):
             norm.running_mean.normal_(0, 0.1)
@@ -65,3 +67,9 @@ def test_folding_changes_no_feature() -> None:
         assert fold_batch_norms(encoder) > 5
         assert torch.allclose(encoder(pictures), before, rtol=1e-3, atol=1e-3 * float(before.abs().max()))
     assert not any(isinstance(module, nn.BatchNorm2d) for module in encoder.modules())
+    fused = [module for module in encoder.modules() if isinstance(module, FusedConv)]
+    assert len({type(one.act) for one in fused}) >= (2 if "mobilenet" in name else 1)
+    with torch.no_grad():  # other formats go the plain way
+        assert torch.allclose(
+            encoder.bfloat16()(pictures).float(), before, atol=0.1 * float(before.abs().max())
+        )
