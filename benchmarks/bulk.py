@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 
 from encoders import Encoder
+from encoders.int8 import is_fast
 from mmreason.align.embed import BulkJob
 from mmreason.align.embedder import Embedder
 from mmreason.align.model import AlignModel
 from mmreason.align.progress import Progress
 from mmreason.config import AlignConfig, Config, EmbedConfig
 from mmreason.data.store import EmbeddingStore, StoreWriter
+from mmreason.device import pick_device, pick_dtype
 from mmreason.schema import Item
 
 
@@ -57,6 +59,11 @@ def bulk(encoder: Encoder, items: Iterator[Item], total: int, folder: Path, sett
     return Run(time.perf_counter() - started, job.seconds, EmbeddingStore.open(folder))
 
 
+def int8_pays() -> bool:
+    """Whether ``embed.int8`` is the fast path: this CPU has VNNI and multiplies bf16 no faster than fp32."""
+    return is_fast() and pick_dtype("auto", pick_device("cpu")) == torch.float32
+
+
 def file_items(paths: list[Path]) -> Iterator[Item]:
     """One item a picture, read when its turn comes."""
     for number, path in enumerate(paths):
@@ -65,11 +72,10 @@ def file_items(paths: list[Path]) -> Iterator[Item]:
 
 def peaks() -> dict[str, float]:
     """Largest measured rate of a matrix product on all cores, in Gflop/s (int8: Gop/s)."""
-    int8 = torch.int8
     return {
         "fp32": _rate(lambda size: torch.ones(size, size), torch.mm),
         "bf16": _rate(lambda size: torch.ones(size, size).bfloat16(), torch.mm),
-        "int8": _rate(lambda size: torch.ones(size, size, dtype=int8), torch._int_mm),
+        "int8": _rate(lambda size: torch.ones(size, size, dtype=torch.int8), torch._int_mm),
     }
 
 

@@ -20,14 +20,12 @@ from typing import Any
 
 import torch
 from bars import Bars
-from bulk import account, bulk, cosine, file_items, flops, peaks
+from bulk import account, bulk, cosine, file_items, flops, int8_pays, peaks
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from encoders import create_encoder
-from encoders.int8 import is_fast
 from mmreason.config import EmbedConfig
-from mmreason.device import pick_device, pick_dtype
 
 
 class Files(Dataset):
@@ -92,7 +90,7 @@ def compare(
     pixels = inputs * torch.tensor(config.std)[:, None, None] + torch.tensor(config.mean)[:, None, None]
     with torch.no_grad():
         bars.check(f"{spec} fp32 cosine to the peer", cosine(exact(pixels), model(inputs)), 0.999, form=".5f")
-    int8 = is_fast() and pick_dtype("auto", pick_device("cpu")) == torch.float32
+    int8 = int8_pays()
     settings = EmbedConfig(int8=int8)
     with tempfile.TemporaryDirectory() as folder:
         bulk(fast, file_items(few), len(few), Path(folder, "warm"), settings)  # starts the fork server

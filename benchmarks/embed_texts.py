@@ -15,13 +15,11 @@ from pathlib import Path
 
 import torch
 from bars import Bars
-from bulk import account, bulk, cosine, flops, peaks
+from bulk import account, bulk, cosine, flops, int8_pays, peaks
 
 from encoders import create_encoder
-from encoders.int8 import is_fast
 from encoders.weights import resolve_weights
 from mmreason.config import EmbedConfig
-from mmreason.device import pick_device, pick_dtype
 from mmreason.schema import Item
 
 
@@ -67,7 +65,7 @@ def main() -> None:
         "attention_mask": torch.ones(4, 128, dtype=torch.long),
     }
     work = flops(encoder, one) / 512 * tokens  # attention's share grows with length; at 128 it is the mean's
-    int8 = is_fast() and pick_dtype("auto", pick_device("cpu")) == torch.float32
+    int8 = int8_pays()
     with tempfile.TemporaryDirectory() as folder:
         settings = EmbedConfig(int8=int8, part_size=8192)
         started = time.perf_counter()

@@ -24,7 +24,7 @@ import open_clip
 import psutil
 import torch
 from bars import Bars
-from bulk import account, bulk, flops, peaks
+from bulk import account, bulk, flops, int8_pays, peaks
 from jsonargparse import auto_cli
 from PIL import Image
 from torch import Tensor
@@ -33,11 +33,9 @@ from tqdm import tqdm
 
 from encoders import MediaError, VideoEncoder, create_encoder
 from encoders.frames import sample_frames
-from encoders.int8 import is_fast
 from encoders.sampling import segment_centres
 from encoders.state import load_state
 from mmreason.config import EmbedConfig
-from mmreason.device import pick_device, pick_dtype
 from mmreason.schema import Item
 
 SHARED = Path(
@@ -78,12 +76,11 @@ def main(
     theirs = run_peer(peer, common)
     peer_seconds = time.perf_counter() - started
 
-    few = [
-        list(map(Image.fromarray, peer_frames(path))) for path in common[:4]
-    ]  # so that only the model differs
+    # The same frames to both, so that only the model differs.
+    few = [list(map(Image.fromarray, peer_frames(path))) for path in common[:4]]
     exact = cosine_similarity(video.encode(few), theirs[:4])
     bars.check("smallest cosine, fp32", float(exact.min()), 0.999, form=".5f")
-    int8 = is_fast() and pick_dtype("auto", pick_device("cpu")) == torch.float32
+    int8 = int8_pays()
     settings = EmbedConfig(int8=int8, decode_seconds=600)
     frame = torch.zeros(1, 3, 224, 224, dtype=torch.uint8)
     work = flops(image, frame) * FRAMES * len(common)

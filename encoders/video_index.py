@@ -15,7 +15,7 @@ from encoders.errors import MediaError, name_of
 
 Source = str | Path | bytes
 # Named, so that a playlist posing as a video cannot make FFmpeg open other files or addresses.
-OPTIONS = {
+VIDEO_OPTIONS = {
     "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,flv,ogg",
     "protocol_whitelist": "file",
 }
@@ -63,7 +63,7 @@ def opened(source: Source) -> Iterator[tuple[Any, Any]]:
     """An open container and its default video stream."""
     file = io.BytesIO(source) if isinstance(source, bytes) else str(source)
     try:
-        opening = av.open(file, options=OPTIONS)
+        opening = av.open(file, options=VIDEO_OPTIONS)
     except av.ArgumentError:  # what FFmpeg says of a format that is not in the list
         raise MediaError(f"{name_of(source)}: no video stream in a format of a video") from None
     with opening as container:

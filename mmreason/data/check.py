@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, TypeVar, get_args
 
 import polars as pl
 
+from encoders.video_index import VIDEO_OPTIONS
 from mmreason.data.download import Downloads, is_address
 from mmreason.data.files import whole_file
 from mmreason.schema import DataError, Item, Reason, Split, from_record
@@ -27,11 +28,6 @@ MAX_PIXELS = 100_000_000
 """A picture or video frame with more pixels than this is refused from its header alone."""
 
 PICTURE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
-# Named, so that a playlist posing as a video cannot make FFmpeg open other files or addresses.
-VIDEO_OPTIONS = {
-    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,flv,ogg",
-    "protocol_whitelist": "file",
-}
 DUPLICATES = ("duplicate id", "duplicate row")
 """Reasons that tell of no mistake in the source: what they set aside is there already."""
 
@@ -187,7 +183,7 @@ def video_problem(path: Path) -> str:
     if path.stat().st_size == 0:
         return "empty file"
     try:
-        with av.open(str(path), options=dict(VIDEO_OPTIONS)) as container:
+        with av.open(str(path), options=VIDEO_OPTIONS) as container:
             if not container.streams.video:
                 return "no video stream"
             stream = container.streams.video[0]

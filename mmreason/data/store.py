@@ -13,29 +13,32 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mmreason.data.files import remove, whole_file, whole_folder
-from mmreason.data.ids import Ids
+from mmreason.data.store_index import (
+    GONE,
+    VERSION,
+    CorruptIndex,
+    Index,
+    ids_of,
+    index_files,
+    number_of,
+    read_index,
+    read_rows,
+    sorted_parts,
+)
 from mmreason.schema import DataError, Item, item_text
 
-VERSION = 1
-GONE = ""  # content hash of a row that says that its item is no longer there
 FORGET_ROWS = 8192
 OPEN_MAPS = 128  # every map holds a file handle, and some systems allow 256
-Index = dict[str, Any]
-
-
-class CorruptIndex(DataError):
-    """An index file that holds no index."""
 
 
 def content_hash(item: Item) -> str:
@@ -92,7 +95,7 @@ class StoreWriter:
         self._path = self.folder / f"index{self.suffix}.json"
         wanted = json.loads(json.dumps(meta))  # as it will be read back: tuples are lists
         self._number = (
-            0  # of the next part; names of parts that go are not given again, as readers may be at work
+            0  # of the next part; no name is given twice, as readers of parts that go may be at work
         )
         others = self._matching(wanted, overwrite)
         empty: Index = {"version": VERSION, "meta": wanted, "arrays": {}, "masks": [], "parts": []}
@@ -100,12 +103,12 @@ class StoreWriter:
         self._filled = next((index for index in others.values() if index["parts"]), empty)
         self._remove_leftovers(others)
         parts = sorted_parts(others.values())
-        tables = [_read_rows(self.folder / part["name"], part["rows"]) for part in parts]
-        self._known = _ids(tables)
+        tables = [read_rows(self.folder / part["name"], part["rows"]) for part in parts]
+        self._known = ids_of(tables)
         self._hashes = pa.chunked_array([c for t in tables for c in t["hash"].chunks], pa.string())
         self._seen = np.zeros(len(self._known), dtype=bool)
         self.found = len(self._known)
-        self._number = max([self._number, *(1 + _number(part["name"]) for part in parts)])
+        self._number = max([self._number, *(1 + number_of(part["name"]) for part in parts)])
 
     def has(self, item_id: str, content: str) -> bool:
         """Whether the store held, when it was opened, an item with this content hash."""
@@ -130,7 +133,7 @@ class StoreWriter:
         kept: dict[str, Index] = {}
         for path in index_files(self.folder):
             try:
-                index = _read_index(path)
+                index = read_index(path)
             except CorruptIndex:
                 if not overwrite:
                     raise
@@ -140,7 +143,7 @@ class StoreWriter:
             elif overwrite:
                 remove(path)  # first, so that no index ever lists a part that is gone
                 for part in index["parts"]:
-                    self._number = max(self._number, 1 + _number(part["name"]))
+                    self._number = max(self._number, 1 + number_of(part["name"]))
                     remove(self.folder / part["name"])
             else:
                 raise DataError(f"{self.folder}: made by another model or setting; remove or overwrite it")
@@ -240,8 +243,8 @@ class EmbeddingStore:
         self.names = list(self.dims)
         self._parts = sorted_parts(indexes)
         self._dtypes = {name: np.dtype(a["dtype"]) for name, a in index["arrays"].items()}
-        tables = [_read_rows(folder / part["name"], part["rows"]) for part in self._parts]
-        self._ids = _ids(tables)
+        tables = [read_rows(folder / part["name"], part["rows"]) for part in self._parts]
+        self._ids = ids_of(tables)
         self._starts = np.cumsum([0, *(part["rows"] for part in self._parts)])
         self._masks = {
             name: np.concatenate([t[f"has_{name}"].to_numpy() for t in tables])[self._ids.places]
@@ -259,7 +262,7 @@ class EmbeddingStore:
         """
         folder = Path(folder)
         paths = index_files(folder) or [folder / "index.json"]
-        return cls(folder, [_read_index(path) for path in paths])
+        return cls(folder, [read_index(path) for path in paths])
 
     @cached_property
     def ids(self) -> list[str]:
@@ -370,62 +373,3 @@ def _check_part(
     for name, mask in masks.items():
         if mask.shape != (len(ids),) or mask.dtype != np.bool_:
             raise ValueError(f"mask {name}: want ({len(ids)},) bool, got {mask.shape} {mask.dtype}")
-
-
-def index_files(folder: Path) -> list[Path]:
-    """The index files of a store, one a writer."""
-    name = re.compile(r"index(-\d+-of-\d+)?\.json")
-    return sorted(path for path in folder.glob("index*.json") if name.fullmatch(path.name))
-
-
-def sorted_parts(indexes: Iterable[Index]) -> list[dict[str, Any]]:
-    """All parts, later ones last: a writer numbers on from all that it found."""
-    parts = [part for index in indexes for part in index["parts"]]
-    return sorted(parts, key=lambda part: (_number(part["name"]), part["name"]))
-
-
-def _ids(tables: Sequence[pa.Table]) -> Ids:
-    """The ids of all parts but those of items that are gone."""
-    gone = [pc.equal(table["hash"], GONE).to_numpy() for table in tables]
-    return Ids([table["id"] for table in tables], np.concatenate(gone) if gone else None)
-
-
-def _number(part: str) -> int:
-    return int(part.split("-")[1])
-
-
-def _read_index(path: Path) -> Index:
-    try:
-        index = json.loads(path.read_bytes())
-        if index["version"] != VERSION:
-            raise DataError(
-                f"{path}: version {index['version']} is not {VERSION}; remove the store and embed again"
-            )
-        shapes = {name: (int(a["dim"]), np.dtype(a["dtype"])) for name, a in index["arrays"].items()}
-        parts = [(str(part["name"]), int(part["rows"])) for part in index["parts"]]
-        safe = all(Path(name).name == name for name in shapes)
-        safe = safe and all(re.fullmatch(r"part-\d+(-\d+-of-\d+)?", name) for name, _ in parts)
-        if not safe or not isinstance(index["meta"], dict) or not isinstance(index["masks"], list):
-            raise ValueError("not an index")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no embedding store here; run embed first") from None
-    except DataError:
-        raise
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}); mend the disk or its permissions"
-        ) from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CorruptIndex(f"{path}: cannot be read ({error}); remove the store and embed again") from None
-    return index
-
-
-def _read_rows(folder: Path, rows: int) -> pa.Table:
-    path = folder / "rows.parquet"
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: cannot be read ({error}); remove the store and embed again") from None
-    if table.num_rows != rows:
-        raise DataError(f"{path}: {table.num_rows} rows, but the index says {rows}; embed again")
-    return table
