@@ -28,9 +28,9 @@ from tqdm import tqdm
 from encoders import create_encoder
 from encoders.pictures import open_image
 from mmreason.align.fit_photos import PhotoSet, fit_photos, start_at_discriminants
-from mmreason.align.model import AlignModel, fuse
 from mmreason.config import AlignConfig
 from mmreason.device import pick_device, pick_dtype
+from mmreason.embed.model import AlignModel, fuse
 from mmreason.evaluate.metrics import Share
 from mmreason.evaluate.retrieval import retrieval_metrics
 

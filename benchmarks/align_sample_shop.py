@@ -22,12 +22,13 @@ from bars import Bars
 from jsonargparse import auto_cli
 
 from encoders import Encoder
-from mmreason.align.embedder import Embedder, Features
 from mmreason.align.fit_photos import PhotoSet, fit_photos
-from mmreason.align.model import AlignModel
+from mmreason.catalogue.catalogue import read_catalogue
+from mmreason.catalogue.ingest import ingest
+from mmreason.catalogue.split import split_items
 from mmreason.config import AlignConfig, CatalogueConfig, Config, SimulateConfig
-from mmreason.data.catalogue import ingest, read_catalogue
-from mmreason.data.split import split_items
+from mmreason.embed.embedder import Embedder, Features
+from mmreason.embed.model import AlignModel
 from mmreason.evaluate.metrics import Share
 from mmreason.evaluate.retrieval import retrieval_metrics
 from mmreason.evaluate.zero_shot import attribute_values, classify, prompts

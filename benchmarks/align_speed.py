@@ -34,10 +34,10 @@ from jsonargparse import auto_cli
 
 from mmreason.align.train import align
 from mmreason.align.trainer import Trainer
+from mmreason.catalogue.ingest import ingest
 from mmreason.config import AlignConfig, AlignStage, CatalogueConfig, Config, SimulateConfig
-from mmreason.data.catalogue import ingest
-from mmreason.data.shards import pack
 from mmreason.device import pick_device, pick_dtype
+from mmreason.shards.pack import pack
 
 CLIP = AlignConfig(
     image="openclip:ViT-B-32",

@@ -26,13 +26,13 @@ from bars import Bars
 from jsonargparse import auto_cli
 
 from encoders import create_encoder
-from mmreason.align.train_users import fit_users
-from mmreason.align.users import UserTower
 from mmreason.config import UserConfig
 from mmreason.device import pick_device, pick_dtype
 from mmreason.evaluate.alignment import NextItemTest, leave_last_out
 from mmreason.evaluate.next_item import Score, item_knn, next_item_metrics, next_item_ranks, popularity
 from mmreason.schema import Interaction, Item, item_text
+from mmreason.users.model import UserTower
+from mmreason.users.train import fit_users
 
 CONFIG = UserConfig(dim=128, adapt_items=True, max_history=30, steps=1200, check_every=200)
 KNN = [(k, last) for k in (20, 50, 100, 200) for last in (None, 50, 10, 3)]

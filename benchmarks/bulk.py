@@ -13,14 +13,14 @@ from torch import Tensor
 
 from encoders import Encoder
 from encoders.int8 import is_fast
-from mmreason.align.embed import BulkJob
-from mmreason.align.embedder import Embedder
-from mmreason.align.model import AlignModel
-from mmreason.align.progress import Progress
 from mmreason.config import AlignConfig, Config, EmbedConfig
-from mmreason.data.store import EmbeddingStore, StoreWriter
 from mmreason.device import pick_device, pick_dtype
+from mmreason.embed.embedder import Embedder
+from mmreason.embed.job import BulkJob
+from mmreason.embed.model import AlignModel
+from mmreason.embed.progress import Progress
 from mmreason.schema import Item
+from mmreason.store.store import EmbeddingStore, StoreWriter
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Run:
 
     Attributes:
         seconds: Wall clock, from the first file read to the last part on disk.
-        busy: Where they went, see :class:`mmreason.align.embed.BulkJob`.
+        busy: Where they went, see :class:`mmreason.embed.job.BulkJob`.
         store: What it wrote.
     """
 

@@ -24,8 +24,8 @@ from bulk import account, bulk, flops, peaks
 from encoders import create_encoder
 from encoders.weights import resolve_weights
 from mmreason.config import EmbedConfig
-from mmreason.data.store import EmbeddingStore
 from mmreason.schema import Item
+from mmreason.store.store import EmbeddingStore
 
 WORDS = (
     "red",

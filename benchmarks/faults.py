@@ -29,11 +29,12 @@ from bars import Bars
 from jsonargparse import auto_cli
 from PIL import Image
 
+from mmreason.catalogue.catalogue import Catalogue, write_catalogue
+from mmreason.catalogue.ingest import ingest
 from mmreason.config import Config
-from mmreason.data.catalogue import Catalogue, ingest, write_catalogue
-from mmreason.data.loader import ShardLoader
-from mmreason.data.shards import pack, write_shards
 from mmreason.schema import Interaction, Item, Reason
+from mmreason.shards.loader import ShardLoader
+from mmreason.shards.pack import pack, write_shards
 
 ITEMS, SHARD, TIMEOUT = 48, "items-000001.tar", 120
 BAD_MEDIA = "cannot be decoded (MediaError)"

@@ -26,10 +26,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from encoders.pictures import open_image
-from mmreason.data.catalogue import Catalogue, write_catalogue
-from mmreason.data.loader import ShardLoader
-from mmreason.data.shards import verify_shards, write_shards
+from mmreason.catalogue.catalogue import Catalogue, write_catalogue
 from mmreason.schema import Item
+from mmreason.shards.loader import ShardLoader
+from mmreason.shards.pack import verify_shards, write_shards
 
 SIDE, BATCH, WINDOW = 224, 32, 1000
 

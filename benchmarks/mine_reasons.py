@@ -30,13 +30,14 @@ from pathlib import Path
 from bars import Bars
 from jsonargparse import auto_cli
 
+from mmreason.catalogue.catalogue import read_catalogue
+from mmreason.catalogue.ingest import ingest
+from mmreason.catalogue.readers import find_reader
 from mmreason.config import CatalogueConfig, Config, SimulateConfig
-from mmreason.data.aspects import Lexicon
-from mmreason.data.catalogue import ingest, read_catalogue
-from mmreason.data.mine import Miner, learn_lexicon
-from mmreason.data.mine_sentences import sentence_hash, sentences
-from mmreason.data.readers import READERS
 from mmreason.schema import DataError, Item
+from mmreason.targets.aspects import Lexicon
+from mmreason.targets.mining.mine import Miner, learn_lexicon
+from mmreason.targets.mining.sentences import sentence_hash, sentences
 
 HERE = Path(__file__).parent
 MIN_RATING = 3.0  # the default of mine-reasons
@@ -62,7 +63,7 @@ def main(data: str = "../shared/data", part: str = "test", limit: int = 0) -> No
 def _shop(bars: Bars, root: Path, sample: str) -> None:
     """Sentences that say why, and the aspects of all labelled sentences."""
     source = Config(catalogue=CatalogueConfig("magento", str(root)), simulate=SimulateConfig(users=0))
-    frames = READERS["magento"](source).interactions
+    frames = find_reader("magento")(source).interactions
     reviews = {row["row"]: row for frame in frames for row in frame.iter_rows(named=True)}
     items = _items(source)
     joined = {item.id for item in items}

@@ -24,9 +24,9 @@ from jsonargparse import auto_cli
 
 from mmreason.cli import read_config
 from mmreason.config import Config
-from mmreason.data.shards import read_manifest
-from mmreason.data.store import EmbeddingStore
 from mmreason.generate.job import read_parts
+from mmreason.shards.pack import read_manifest
+from mmreason.store.store import EmbeddingStore
 
 # What tells that a stage is in its middle.
 MIDDLE = {

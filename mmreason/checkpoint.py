@@ -12,9 +12,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from mmreason.data.files import remove, remove_leftovers, whole_file, whole_folder
+from mmreason.files import remove, remove_leftovers, whole_file, whole_folder
 from mmreason.schema import DataError
-from mmreason.sharding import like, whole
+from mmreason.training.sharding import like, whole
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 """What AdamW keeps beside a parameter in its shape; beside them it counts steps."""

@@ -16,13 +16,13 @@ from mmreason.pipeline import STAGES, run, run_verb
 from mmreason.schema import DataError, printable
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "search": ("mmreason.align.search:search", "items nearest to a text, a picture or a video"),
+    "search": ("mmreason.embed.search:search", "items nearest to a text, a picture or a video"),
     "export-embeddings": (
-        "mmreason.data.export:export_embeddings",
+        "mmreason.store.export:export_embeddings",
         "the embedding store as Parquet or NumPy",
     ),
     "align-users": (
-        "mmreason.align.train_users:align_users",
+        "mmreason.users.train:align_users",
         "train the user tower on what users took next",
     ),
     "evaluate-alignment": (
@@ -30,10 +30,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "retrieval, zero-shot classification, next items and a map of the shared space",
     ),
     "mine-reasons": (
-        "mmreason.data.mine:mine_reasons",
+        "mmreason.targets.mining.mine:mine_reasons",
         "reasons to learn from out of the catalogue's reviews",
     ),
-    "check-splits": ("mmreason.data.check_splits:check_splits", "what crosses the splits of the catalogue"),
+    "check-splits": (
+        "mmreason.evaluate.check_splits:check_splits",
+        "what crosses the splits of the catalogue",
+    ),
 }
 """Verbs that are no stage of a run: name → (``module:function``, help). The function's signature is the verb's
 arguments (one ``config`` takes a run's, as a stage does), its docstring the help; it returns the text to print.

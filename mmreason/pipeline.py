@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 
 from mmreason.config import Config
-from mmreason.data.files import whole_file
+from mmreason.files import whole_file
 from mmreason.processes import share_of
 
 
@@ -41,10 +41,11 @@ class Stage:
 
 
 STAGES = (
-    Stage("ingest", "mmreason.data.catalogue:ingest", ("catalogue", "split", "simulate"), ("catalogue",)),
-    Stage("pack", "mmreason.data.shards:pack", ("pack", "balance"), ("shards",)),
+    Stage("ingest", "mmreason.catalogue.ingest:ingest", ("catalogue", "split"), ("catalogue",)),
+    Stage("simulate", "mmreason.targets.simulate:simulate_shoppers", ("simulate",)),
+    Stage("pack", "mmreason.shards.pack:pack", ("pack", "balance"), ("shards",)),
     Stage("align", "mmreason.align.train:align", ("align",), ("align",)),
-    Stage("embed", "mmreason.align.embed:embed", ("embed",)),
+    Stage("embed", "mmreason.embed.job:embed", ("embed",)),
     Stage("train", "mmreason.reason.train:train", ("reason",), ("reason", "baseline")),
     Stage("generate", "mmreason.generate.job:generate", ("generate",)),
     Stage("evaluate", "mmreason.evaluate.evaluate:evaluate", ("evaluate",), ("evaluate",)),

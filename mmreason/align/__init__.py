@@ -1,1 +1,1 @@
-"""One shared space for pictures, videos and texts."""
+"""Contrastive training of the shared space."""

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mmreason.align.losses import Gathered, info_nce
-from mmreason.align.model import AlignModel, Head, fuse
-from mmreason.align.schedule import cosine
+from mmreason.embed.model import AlignModel, Head, fuse
 from mmreason.schema import DataError
+from mmreason.training.schedule import cosine
 
 
 @dataclass

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from encoders import Encoder, MediaError
 from mmreason.align.batch import Batch, Inputs
-from mmreason.align.embedder import READERS
 from mmreason.align.losses.negatives import item_codes
 from mmreason.align.padding import trim_padding
 from mmreason.config import Config
-from mmreason.data.loader import ShardLoader
+from mmreason.embed.embedder import READERS
 from mmreason.schema import DataError, Item
+from mmreason.shards.loader import ShardLoader
 
 
 class Source(Protocol):

@@ -17,9 +17,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from encoders import Encoder
 from encoders.weights import resolve_weights
 from mmreason.align.batch import Batch, Inputs
-from mmreason.align.model import AlignModel
 from mmreason.align.padding import take_short_texts
 from mmreason.checkpoint import save_tensors
+from mmreason.embed.model import AlignModel
 
 
 class Towers(nn.Module):

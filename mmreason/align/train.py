@@ -13,22 +13,22 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mmreason.align.batch import Batch
-from mmreason.align.embedder import Embedder
-from mmreason.align.feature_store import keep_features, read_features
 from mmreason.align.losses.mining import mine_hard_negatives
-from mmreason.align.model import MODALITIES
-from mmreason.align.schedule import cosine
 from mmreason.align.sources import FeatureSource, PixelCollator, PixelSource
 from mmreason.align.stages import stages_of, trained_towers
 from mmreason.align.towers import Towers, save_towers
 from mmreason.align.trainer import Trainer, tracking
 from mmreason.checkpoint import write_json
 from mmreason.config import Config
-from mmreason.data.files import whole_file
-from mmreason.data.loader import item_samples
-from mmreason.data.store import EmbeddingStore
 from mmreason.device import pick_device, pick_dtype
+from mmreason.embed.embedder import Embedder
+from mmreason.embed.feature_store import keep_features, read_features
+from mmreason.embed.model import MODALITIES
+from mmreason.files import whole_file
 from mmreason.schema import DataError
+from mmreason.shards.loader import item_samples
+from mmreason.store.store import EmbeddingStore
+from mmreason.training.schedule import cosine
 
 __all__ = ["align", "cosine"]
 

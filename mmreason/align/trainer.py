@@ -17,11 +17,9 @@ from torch.distributed.fsdp import register_fsdp_forward_method
 from tqdm import tqdm
 
 from mmreason.align.batch import Batch
-from mmreason.align.ema import MovingAverage
 from mmreason.align.losses.gradcache import cached_backward
 from mmreason.align.losses.pairs import PairLoss, normalise_pairs
 from mmreason.align.retrieval import mean_reciprocal_rank
-from mmreason.align.schedule import cosine
 from mmreason.align.sources import Source, drop_modalities
 from mmreason.align.stages import describe, parameter_groups, set_trained, stages_of
 from mmreason.align.towers import Towers
@@ -34,7 +32,9 @@ from mmreason.checkpoint import (
 )
 from mmreason.config import AlignConfig, AlignStage
 from mmreason.schema import DataError
-from mmreason.sharding import copy, gather, make_shardable, reshard, whole
+from mmreason.training.ema import MovingAverage
+from mmreason.training.schedule import cosine
+from mmreason.training.sharding import copy, gather, make_shardable, reshard, whole
 
 LOST_PEER = ("connection closed", "connection reset", "broken pipe", "timed out", "nccl", "socket")
 

@@ -12,14 +12,11 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from mmreason.align.embedder import Embedder
-from mmreason.align.model import MODALITIES
-from mmreason.align.users import UserTower, before_last, known_steps
+from mmreason.catalogue.catalogue import Catalogue, read_catalogue
 from mmreason.checkpoint import write_json
 from mmreason.config import Config
-from mmreason.data.catalogue import Catalogue, read_catalogue
-from mmreason.data.files import whole_file
-from mmreason.data.store import EmbeddingStore
+from mmreason.embed.embedder import Embedder
+from mmreason.embed.model import MODALITIES
 from mmreason.evaluate.metrics import Share
 from mmreason.evaluate.next_item import (
     Score,
@@ -32,7 +29,10 @@ from mmreason.evaluate.retrieval import retrieval_metrics
 from mmreason.evaluate.showcase import with_media
 from mmreason.evaluate.space_map import draw_map, project
 from mmreason.evaluate.zero_shot import attribute_values, zero_shot
+from mmreason.files import whole_file
 from mmreason.schema import DataError, Interaction, Item
+from mmreason.store.store import EmbeddingStore
+from mmreason.users.model import UserTower, before_last, known_steps
 
 KS = (1, 5, 10)
 MAP_ITEMS = 400  # more than this crowd a map

@@ -10,20 +10,20 @@ from typing import Any
 
 import numpy as np
 
+from mmreason.catalogue.catalogue import Catalogue, read_catalogue
 from mmreason.checkpoint import read_json, write_json
 from mmreason.config import Config
-from mmreason.data.catalogue import Catalogue, read_catalogue
-from mmreason.data.claims import Mention, Vocabulary, phrase
-from mmreason.data.loader import ReasonSample, reason_samples
-from mmreason.data.store import EmbeddingStore
 from mmreason.evaluate import metrics
 from mmreason.evaluate.floors import constant_sentence, shuffled
 from mmreason.evaluate.metrics import Share
 from mmreason.evaluate.retrieval import recall_at_k
 from mmreason.evaluate.showcase import write_showcase
+from mmreason.evidence.claims import Mention, Vocabulary, phrase
 from mmreason.generate.job import load_reasoner, read_parts
 from mmreason.generate.reasoner import Reasoner
 from mmreason.schema import DataError, Item, Reason, User, from_record
+from mmreason.shards.loader import ReasonSample, reason_samples
+from mmreason.store.store import EmbeddingStore
 
 
 @dataclass

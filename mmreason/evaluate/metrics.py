@@ -16,7 +16,7 @@ from itertools import pairwise
 
 import sacrebleu
 
-from mmreason.data.claims import CJK, Mention, phrase
+from mmreason.evidence.claims import CJK, Mention, phrase
 from mmreason.schema import Item, Reason
 
 WORD = re.compile(rf"[{CJK}]|[^\W_{CJK}]+(?:['’\-][^\W_{CJK}]+)*")

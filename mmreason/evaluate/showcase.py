@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from mmreason.catalogue.catalogue import Catalogue
 from mmreason.checkpoint import read_json
 from mmreason.config import Config
-from mmreason.data.catalogue import Catalogue
-from mmreason.data.claims import Vocabulary, phrase
 from mmreason.evaluate.metrics import Share
 from mmreason.evaluate.plots import Curve
 from mmreason.evaluate.report import Badge, MetricTable, ReportRow, write_report
+from mmreason.evidence.claims import Vocabulary, phrase
 from mmreason.schema import Item
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mmreason.align.embedder import Embedder
+from mmreason.embed.embedder import Embedder
 from mmreason.evaluate.metrics import Share
 from mmreason.schema import DataError, Item
 

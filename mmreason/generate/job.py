@@ -12,15 +12,15 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from encoders.errors import MediaError
-from mmreason.align.embed import fingerprint
+from mmreason.catalogue.catalogue import Catalogue, read_catalogue
 from mmreason.checkpoint import read_json, write_json
 from mmreason.config import Config
-from mmreason.data.catalogue import Catalogue, read_catalogue
-from mmreason.data.files import remove, remove_leftovers, whole_file
-from mmreason.data.loader import reason_samples
-from mmreason.data.store import EmbeddingStore
+from mmreason.embed.job import fingerprint
+from mmreason.files import remove, remove_leftovers, whole_file
 from mmreason.generate.reasoner import Reasoner
 from mmreason.schema import DataError, Item, Reason, User, to_record
+from mmreason.shards.loader import reason_samples
+from mmreason.store.store import EmbeddingStore
 
 Request = tuple[User, Item]
 Write = Callable[[list[Request]], list[Reason]]

@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from mmreason.align.embedder import Embedder
-from mmreason.align.model import MODALITIES
-from mmreason.data.claims import Vocabulary
-from mmreason.data.store import EmbeddingStore
 from mmreason.device import pick_device, pick_dtype
+from mmreason.embed.embedder import Embedder
+from mmreason.embed.model import MODALITIES
+from mmreason.evidence.claims import Vocabulary
+from mmreason.evidence.probe import PictureProbe, picture_features
 from mmreason.generate.decode import greedy
 from mmreason.generate.verify import verify
 from mmreason.reason.batch import Collator, request
 from mmreason.reason.lm import load_tokenizer
 from mmreason.reason.model import ReasonModel
-from mmreason.reason.probe import PictureProbe, picture_features
 from mmreason.schema import DataError, Item, Reason, User
+from mmreason.store.store import EmbeddingStore
 
 WINDOW = 8  # batches looked at together, so that rows of like length share one
 CACHED_ITEMS = 50_000

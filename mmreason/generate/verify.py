@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mmreason.data.claims import Mention, Vocabulary, phrase
+from mmreason.evidence.claims import Mention, Vocabulary, phrase
 from mmreason.schema import Evidence, Item
 
 Shown = Mapping[str, str]

@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmreason.align.model import MODALITIES
 from mmreason.config import ReasonConfig
-from mmreason.data.loader import ReasonSample
-from mmreason.data.store import EmbeddingStore
+from mmreason.embed.model import MODALITIES
+from mmreason.evidence.probe import PictureProbe
 from mmreason.reason.evidence import EvidenceWords, shared_prior
 from mmreason.reason.fusion import NUMBERS, FusionBatch
-from mmreason.reason.probe import PictureProbe
 from mmreason.reason.prompt import encode_prompt, prompt_text
 from mmreason.schema import EVENTS, DataError, Interaction, Item, Reason, User
+from mmreason.shards.loader import ReasonSample
+from mmreason.store.store import EmbeddingStore
 
 DAY = 86_400.0
 

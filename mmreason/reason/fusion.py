@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmreason.align.model import MODALITIES
 from mmreason.config import ReasonConfig
+from mmreason.embed.model import MODALITIES
 from mmreason.schema import EVENTS
 
 NUMBERS = 7  # log count, log seconds, has seconds, rating, has rating, log recency, rank

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmreason.align.model import MODALITIES
 from mmreason.checkpoint import load_into, load_tensors, read_json, save_tensors, write_json
 from mmreason.config import PromptConfig, ReasonConfig
+from mmreason.embed.model import MODALITIES
 from mmreason.reason.batch import ReasonBatch
 from mmreason.reason.fusion import Fusion
 from mmreason.reason.lm import add_lora, load_lm

@@ -11,21 +11,21 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from tqdm import tqdm
 
-from mmreason.align.schedule import cosine
+from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.checkpoint import load_training_state, save_training_state, training_tensors, write_json
 from mmreason.config import Config, ReasonConfig
-from mmreason.data.balance import read_weights
-from mmreason.data.catalogue import read_catalogue
-from mmreason.data.claims import Vocabulary
-from mmreason.data.files import whole_file
-from mmreason.data.loader import ShardLoader, reason_samples
-from mmreason.data.store import EmbeddingStore
 from mmreason.device import pick_device, pick_dtype
+from mmreason.evidence.claims import Vocabulary
+from mmreason.evidence.probe import PictureProbe
+from mmreason.files import whole_file
 from mmreason.reason.batch import Collator, candidate_tokens
 from mmreason.reason.lm import load_tokenizer
 from mmreason.reason.model import ReasonModel
-from mmreason.reason.probe import PictureProbe
 from mmreason.schema import DataError
+from mmreason.shards.balance import read_weights
+from mmreason.shards.loader import ShardLoader, reason_samples
+from mmreason.store.store import EmbeddingStore
+from mmreason.training.schedule import cosine
 
 VALID_ROWS = 32
 SHUFFLE = 4096
@@ -112,7 +112,7 @@ def train_reasoner(config: Config, settings: ReasonConfig, folder: Path) -> str:
 
 def _copy_align(source: Path, target: Path) -> None:
     """Keep the heads with the model, so that its folder is enough to explain new items."""
-    from mmreason.align.model import AlignModel
+    from mmreason.embed.model import AlignModel
 
     AlignModel.from_pretrained(source).save_pretrained(target)
 

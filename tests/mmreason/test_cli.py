@@ -68,8 +68,8 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 
 def test_an_unknown_encoder_is_named(tmp_path: Path) -> None:
     from mmreason import DataError
-    from mmreason.align.embedder import create_encoders
     from mmreason.config import AlignConfig
+    from mmreason.embed.embedder import create_encoders
 
     with pytest.raises(DataError, match="timm:no_such_net"):
         create_encoders(AlignConfig(image="timm:no_such_net", image_weights=""))

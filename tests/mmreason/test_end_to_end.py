@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mmreason import Embedder, Interaction, Item, Reasoner, User
+from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.config import (
     AlignConfig,
     CatalogueConfig,
@@ -19,7 +20,6 @@ from mmreason.config import (
     ReasonConfig,
     SimulateConfig,
 )
-from mmreason.data.catalogue import read_catalogue
 from mmreason.generate.job import read_parts
 from mmreason.pipeline import run
 

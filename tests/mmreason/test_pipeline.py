@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 from mmreason.config import Config
-from mmreason.data.store import EmbeddingStore
 from mmreason.generate.job import read_parts
 from mmreason.pipeline import STAGES, run
 from mmreason.schema import DataError
+from mmreason.store.store import EmbeddingStore
 
 
 def test_run_leaves_every_product_of_the_design(tiny_run: Config) -> None:
@@ -59,7 +59,7 @@ def test_only_what_depends_on_a_changed_setting_is_redone(
     changed = replace(copy, evaluate=replace(copy.evaluate, sample=2))
     run(changed)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[")]
-    assert [("done before" in line) for line in lines] == [True] * 6 + [False]
+    assert [("done before" in line) for line in lines] == [True] * 7 + [False]
 
 
 def _command(config: Config, path: Path) -> list[str]:

@@ -12,11 +12,11 @@ import torch.nn.functional as F
 
 from encoders import MediaError
 from mmreason import DataError, Embedder, Item
-from mmreason.align.model import MODALITIES, AlignModel, fuse
 from mmreason.checkpoint import load_tensors, save_tensors
 from mmreason.config import AlignConfig, Config
-from mmreason.data.loader import item_samples
-from mmreason.data.store import EmbeddingStore
+from mmreason.embed.model import MODALITIES, AlignModel, fuse
+from mmreason.shards.loader import item_samples
+from mmreason.store.store import EmbeddingStore
 
 
 def _unit(rows: int, seed: int = 0) -> torch.Tensor:

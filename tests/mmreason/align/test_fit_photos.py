@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from mmreason.align.fit_photos import PhotoSet, fit_photos, start_at_discriminants
-from mmreason.align.model import AlignModel, Head
 from mmreason.config import AlignConfig
+from mmreason.embed.model import AlignModel, Head
 from mmreason.schema import DataError
 
 

@@ -18,10 +18,7 @@ from processes import smaller
 from encoders import create_encoder
 from mmreason import DataError, Embedder, Item
 from mmreason.align import train as train_module
-from mmreason.align.ema import MovingAverage
-from mmreason.align.feature_store import towers_of
 from mmreason.align.losses import PairLoss, item_codes
-from mmreason.align.model import AlignModel
 from mmreason.align.padding import take_short_texts, trim_padding
 from mmreason.align.retrieval import mean_reciprocal_rank
 from mmreason.align.sources import FeatureSource, PixelCollator, drop_modalities
@@ -31,8 +28,11 @@ from mmreason.align.train import align
 from mmreason.align.trainer import Trainer
 from mmreason.checkpoint import load_tensors
 from mmreason.config import AlignStage, Config
-from mmreason.data.loader import item_samples
-from mmreason.data.store import EmbeddingStore, StoreWriter
+from mmreason.embed.feature_store import towers_of
+from mmreason.embed.model import AlignModel
+from mmreason.shards.loader import item_samples
+from mmreason.store.store import EmbeddingStore, StoreWriter
+from mmreason.training.ema import MovingAverage
 
 Copy = Callable[..., Config]
 
@@ -369,7 +369,7 @@ def test_too_few_pairs_are_told(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def _one_row(item: Item) -> tuple:
-    from mmreason.align.feature_store import Rows
+    from mmreason.embed.feature_store import Rows
 
     class Empty:
         folder = "features"

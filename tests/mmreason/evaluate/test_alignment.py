@@ -10,9 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmreason.align.train_users import align_users
 from mmreason.config import Config, UserConfig
-from mmreason.data.store import EmbeddingStore, StoreWriter
 from mmreason.evaluate.alignment import (
     alignment,
     evaluate_alignment,
@@ -22,6 +20,8 @@ from mmreason.evaluate.alignment import (
 )
 from mmreason.evaluate.retrieval import recall_at_k, retrieval_metrics
 from mmreason.schema import DataError, Interaction, Item
+from mmreason.store.store import EmbeddingStore, StoreWriter
+from mmreason.users.train import align_users
 
 
 def test_retrieval_metrics_by_hand() -> None:
@@ -96,7 +96,7 @@ def test_pairs_domains_and_cold_items_are_apart(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def measured(tiny_run: Config, tmp_path_factory: pytest.TempPathFactory) -> Config:
     folder = tmp_path_factory.mktemp("measured")
-    for name in ("align", "catalogue", "embed", "raw"):
+    for name in ("align", "catalogue", "shoppers", "embed", "raw"):
         if tiny_run.path(name).exists():
             shutil.copytree(tiny_run.path(name), folder / name)
     users = UserConfig(layers=1, heads=2, steps=8, batch_size=8, check_every=4)
@@ -127,7 +127,7 @@ def test_what_does_not_fit_is_named(measured: Config, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no catalogue"):
         evaluate_alignment(replace(measured, run_dir=str(tmp_path / "nowhere")))
     other = tmp_path / "other"
-    for name in ("align", "catalogue", "users"):
+    for name in ("align", "catalogue", "shoppers", "users"):
         shutil.copytree(measured.path(name), other / name)
     eye = np.eye(4, dtype=np.float32)
     masks = {name: np.ones(4, bool) for name in ("image", "text", "video")}

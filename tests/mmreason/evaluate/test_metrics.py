@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 
-from mmreason.data.claims import Vocabulary
 from mmreason.evaluate import metrics
+from mmreason.evidence.claims import Vocabulary
 from mmreason.schema import Evidence, Item, Reason
 
 RNG = random.Random(0)

@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from mmreason import DataError, Interaction, Item, Reason, Reasoner, User
+from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.config import Config
-from mmreason.data.catalogue import read_catalogue
-from mmreason.data.claims import Vocabulary
-from mmreason.data.loader import reason_samples
-from mmreason.data.store import EmbeddingStore
+from mmreason.evidence.claims import Vocabulary
 from mmreason.generate.decode import greedy
 from mmreason.generate.job import generate, read_parts, read_requests, run_job
 from mmreason.generate.verify import verify
+from mmreason.shards.loader import reason_samples
+from mmreason.store.store import EmbeddingStore
 
 
 @pytest.fixture(scope="module")

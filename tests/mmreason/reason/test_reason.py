@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.config import Config, PromptConfig, ReasonConfig
-from mmreason.data.catalogue import read_catalogue
-from mmreason.data.loader import ReasonSample, reason_samples
-from mmreason.data.store import EmbeddingStore
+from mmreason.evidence.probe import PictureProbe
 from mmreason.reason.batch import Collator, candidate_tokens, fusion_batch
 from mmreason.reason.evidence import EvidenceWords, shared_prior
 from mmreason.reason.lm import load_tokenizer
 from mmreason.reason.model import ReasonModel
-from mmreason.reason.probe import PictureProbe
 from mmreason.reason.projector import Projector
 from mmreason.reason.prompt import SOFT, encode_prompt, prompt_text, strongest
 from mmreason.reason.train import train_reasoner
 from mmreason.schema import DataError, Interaction, Item, Reason, User
+from mmreason.shards.loader import ReasonSample, reason_samples
+from mmreason.store.store import EmbeddingStore
 
 
 @pytest.fixture(scope="module")

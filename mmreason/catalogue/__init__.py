@@ -1,0 +1,1 @@
+"""Sources in: readers, checks, behaviours, splits, hidden attributes and downloads; the tables on disk."""

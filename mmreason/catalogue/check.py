@@ -1,0 +1,341 @@
+"""Checks shared by all readers: a bad row or file is counted and set aside with its reason, never dropped.
+
+Items and reasons are checked here one by one; interactions, of which there are many more, are checked a frame
+at a time in :mod:`mmreason.catalogue.behaviours`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar, get_args
+
+import polars as pl
+
+from encoders.video_index import VIDEO_OPTIONS
+from mmreason.catalogue.download import Downloads, is_address
+from mmreason.files import whole_file
+from mmreason.schema import DataError, Item, Reason, Split, from_record
+
+MAX_PIXELS = 100_000_000
+"""A picture or video frame with more pixels than this is refused from its header alone."""
+
+PICTURE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+DUPLICATES = ("duplicate id", "duplicate row")
+"""Reasons that tell of no mistake in the source: what they set aside is there already."""
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Row:
+    """One row as a reader found it.
+
+    Attributes:
+        file: File name, for messages.
+        number: Row number in the file, the header not counted, from 1.
+        record: Field name → value, as in :mod:`mmreason.schema`.
+        problem: Why the reader could not read the row, if so.
+    """
+
+    file: str
+    number: int
+    record: dict[str, Any]
+    problem: str = ""
+
+
+@dataclass(slots=True)
+class Tables:
+    """What a reader returns: every row of its source, good or bad, read as it is asked for.
+
+    Attributes:
+        media_root: Folder that picture and video paths are relative to.
+        items: One row an item.
+        interactions: Frames with the columns of :data:`mmreason.catalogue.behaviours.COLUMNS` that the source has;
+            :func:`mmreason.catalogue.readers.frames.row_frames` makes them of rows.
+        reasons: One row a reason.
+    """
+
+    media_root: Path
+    items: Iterable[Row] = ()
+    interactions: Iterable[pl.DataFrame] = ()
+    reasons: Iterable[Row] = ()
+
+
+class Quarantine:
+    """Bad rows with their reasons, written as they are found, and the count that nothing was lost.
+
+    Kinds: ``items``, ``interactions``, ``reasons`` and ``media`` (a picture or video of an item that stays).
+
+    Args:
+        path: The file, one JSON object a line; it appears when the block ends well.
+
+    Example:
+        >>> with Quarantine(Path("quarantine.jsonl")) as quarantine:
+        ...     quarantine.read["items"] += 1
+        ...     quarantine.add("items", Row("items.csv", 1, {"title": "x"}), "no id")
+        >>> quarantine.balance("items", kept=0)
+        '1 items read = 0 kept + 1 quarantined'
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.read: Counter[str] = Counter()
+        self.reasons: Counter[tuple[str, str]] = Counter()
+        self.first: dict[tuple[str, str], str] = {}
+        self._stack = ExitStack()
+        self._file: BinaryIO | None = None
+
+    def __enter__(self) -> Quarantine:
+        self._file = self._stack.enter_context(whole_file(self.path))
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def add(self, kind: str, row: Row, reason: str) -> None:
+        """Set one row aside."""
+        assert self._file is not None, "used outside its with block"
+        self.reasons[kind, reason] += 1
+        self.first.setdefault((kind, reason), f"{row.file} row {row.number}")
+        entry = {"kind": kind, "row": row.number, "file": row.file, "reason": reason, "record": row.record}
+        self._file.write(json.dumps(entry, default=str).encode() + b"\n")
+
+    def count(self, kind: str) -> int:
+        """How many rows of a kind were set aside."""
+        return sum(n for (k, _), n in self.reasons.items() if k == kind)
+
+    def balance(self, kind: str, kept: int) -> str:
+        """``360 items read = 358 kept + 2 quarantined``, asserted."""
+        bad = self.count(kind)
+        assert self.read[kind] == kept + bad, (
+            f"{kind}: {self.read[kind]} read but {kept} kept + {bad} quarantined"
+        )
+        return f"{self.read[kind]:,} {kind} read = {kept:,} kept + {bad:,} quarantined"
+
+    def enforce(self, limit: float) -> None:
+        """Fail if a larger share of any kind than ``limit`` is bad; :data:`DUPLICATES` do no harm.
+
+        Raises:
+            DataError: Naming the kind, the share and the most frequent reason.
+        """
+        for kind, read in self.read.items():
+            reasons = {r: n for (k, r), n in self.reasons.items() if k == kind and r not in DUPLICATES}
+            bad = sum(reasons.values())
+            if bad > limit * read:
+                n, worst = max((n, reason) for reason, n in reasons.items())
+                raise DataError(
+                    f"{bad} of {read} {kind} are bad, more than catalogue.max_quarantined={limit}: mostly "
+                    f"{worst!r} ({n} times, first in {self.first[kind, worst]}); mend them"
+                )
+
+
+def inside(root: Path, relative: str) -> Path:
+    """The path of a media file, which must lie under ``root``.
+
+    The check is on the name alone, so links inside ``root`` (as content-addressed stores use) are followed.
+
+    Raises:
+        DataError: If the name leads out of ``root``.
+    """
+    base = os.path.normpath(root)
+    path = os.path.normpath(root / relative)
+    if os.path.commonpath([os.path.abspath(base), os.path.abspath(path)]) != os.path.abspath(base):  # noqa: PTH100
+        raise DataError(
+            f"{relative!r} leads out of the media folder {root}; use a path relative to that folder"
+        )
+    return Path(path)
+
+
+def picture_problem(path: Path) -> str:
+    """What is wrong with a picture, by its header; empty if nothing."""
+    from PIL import Image
+
+    try:
+        if path.stat().st_size == 0:
+            return "empty file"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path, formats=PICTURE_FORMATS) as image:
+                width, height = image.size
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return "missing file"
+    except Image.DecompressionBombError:
+        return "over the pixel limit"
+    except Exception:  # a broken header makes Pillow raise nearly anything
+        return "not a picture"
+    return "over the pixel limit" if width * height > MAX_PIXELS else ""
+
+
+def video_problem(path: Path) -> str:
+    """What is wrong with a video, by its container; empty if nothing."""
+    import av
+
+    if not path.is_file():
+        return "missing file"
+    if path.stat().st_size == 0:
+        return "empty file"
+    try:
+        with av.open(str(path), options=VIDEO_OPTIONS) as container:
+            if not container.streams.video:
+                return "no video stream"
+            stream = container.streams.video[0]
+            return "over the pixel limit" if stream.width * stream.height > MAX_PIXELS else ""
+    except (av.FFmpegError, ValueError, OSError):
+        return "not a video"
+
+
+@dataclass(slots=True)
+class Media:
+    """Looks at the pictures and videos of items.
+
+    Attributes:
+        root: Folder that paths are relative to.
+        downloads: Fetches what is given by address; None leaves it where it is.
+        left: How many addresses were left unfetched.
+    """
+
+    root: Path
+    downloads: Downloads | None = None
+    left: int = 0
+    _fetched: dict[str, str] = field(default_factory=dict)
+
+    def fetch(self, rows: list[Row]) -> None:
+        """Fetch what a batch of rows names by address, several at a time."""
+        self._fetched.clear()
+        if self.downloads is not None:
+            named = chain.from_iterable(_media_of(row.record) for row in rows if not row.problem)
+            self._fetched = self.downloads.get_all(name for name in named if is_address(name))
+
+    def good(self, name: str, problem: Callable[[Path], str], row: Row, quarantine: Quarantine) -> str | None:
+        """The path of a file if nothing is wrong with it; else None, and it is counted."""
+        if is_address(name) and self.downloads is None:
+            self.left += 1
+            return None
+        quarantine.read["media"] += 1
+        path, reason = name, self._fetched.get(name, "")
+        if is_address(name) and reason.startswith("downloads/"):
+            path, reason = reason, ""
+        try:
+            reason = reason or problem(inside(self.root, path))
+        except DataError:
+            reason = "path leads out of the media folder"
+        if reason:
+            quarantine.add(
+                "media", Row(row.file, row.number, {"id": row.record.get("id"), "path": name}), reason
+            )
+        return None if reason else path
+
+
+def check_items(
+    rows: Iterable[Row], media: Media, quarantine: Quarantine, batch: int = 512
+) -> Iterator[tuple[Row, Item]]:
+    """The good ones of the items, each with its row; duplicates are not looked for.
+
+    An item whose picture or video is bad stays, without it. ``item.split`` is empty where the row gives none.
+    """
+    for some in batches(rows, batch):
+        media.fetch(some)
+        for row in some:
+            quarantine.read["items"] += 1
+            item = _parse(row, "items", quarantine, _item)
+            if item is not None and _check_media(item, row, media, quarantine):
+                yield row, item
+
+
+def check_reasons(rows: Iterable[Row], quarantine: Quarantine) -> Iterator[tuple[Row, Reason]]:
+    """The good ones of the reasons; ``reason.split`` is empty where the row gives none."""
+    for row in rows:
+        quarantine.read["reasons"] += 1
+        reason = _parse(row, "reasons", quarantine, _reason)
+        if reason is not None:
+            yield row, reason
+
+
+def batches(values: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of ``size`` values, the last one shorter."""
+    iterator = iter(values)
+    while some := list(islice(iterator, size)):
+        yield some
+
+
+def _parse(row: Row, kind: str, quarantine: Quarantine, parse: Callable[[dict[str, Any]], Any]) -> Any:
+    """The row's value, or None after setting the row aside."""
+    try:
+        if row.problem:
+            raise DataError(row.problem)
+        try:
+            json.dumps(row.record, ensure_ascii=False, default=str).encode()
+        except (UnicodeEncodeError, RecursionError):
+            raise DataError("text is not valid Unicode") from None
+        return parse(row.record)
+    except DataError as error:
+        quarantine.add(kind, row, str(error))
+        return None
+
+
+def _item(record: Mapping[str, Any]) -> Item:
+    item_id = _text(record, "id")
+    if not item_id:
+        raise DataError("no id")
+    return Item(
+        id=item_id,
+        title=_text(record, "title"),
+        text=_text(record, "text"),
+        images=[str(path) for path in record.get("images") or []],
+        video=_text(record, "video") or None,
+        attributes=record.get("attributes") or {},
+        hidden=record.get("hidden") or {},
+        domain=_text(record, "domain"),
+        group=_text(record, "group"),
+        split=_split(record),
+    )
+
+
+def _media_of(record: Mapping[str, Any]) -> list[str]:
+    return [str(path) for path in [*(record.get("images") or []), record.get("video") or ""]]
+
+
+def _check_media(item: Item, row: Row, media: Media, quarantine: Quarantine) -> bool:
+    """Take the bad pictures and the bad video off an item; False if nothing is left of it."""
+    found = [media.good(name, picture_problem, row, quarantine) for name in item.images]
+    item.images = [path for path in found if path is not None]
+    if item.video:
+        item.video = media.good(item.video, video_problem, row, quarantine)
+    if item.title or item.text or item.images or item.video:
+        return True
+    quarantine.add("items", row, "no title, text, picture or video")
+    return False
+
+
+def _reason(record: Mapping[str, Any]) -> Reason:
+    values = {name: _text(record, name) for name in ("user_id", "item_id", "text", "profile")}
+    if not values["user_id"]:
+        raise DataError("no user id")
+    if not values["text"]:
+        raise DataError("no text")
+    try:
+        reason: Reason = from_record(Reason, {**values, "evidence": record.get("evidence") or []})
+    except (DataError, TypeError, KeyError, AttributeError):
+        raise DataError("evidence is not a list of evidence") from None
+    reason.split = _split(record)
+    return reason
+
+
+def _split(record: Mapping[str, Any]) -> Split:
+    split = _text(record, "split")
+    if split and split not in get_args(Split):
+        raise DataError(f"unknown split; known are {', '.join(get_args(Split))}")
+    return split  # type: ignore[return-value]
+
+
+def _text(record: Mapping[str, Any], name: str) -> str:
+    value = record.get(name)
+    return "" if value is None else str(value).strip()

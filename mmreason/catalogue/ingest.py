@@ -1,0 +1,142 @@
+"""The ``ingest`` stage: a source's rows checked, split and written as the catalogue's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from tqdm import tqdm
+
+from mmreason.catalogue.behaviours import COLUMNS, check_interactions
+from mmreason.catalogue.catalogue import describe_reasons, hidden_names
+from mmreason.catalogue.check import (
+    Media,
+    Quarantine,
+    Row,
+    Tables,
+    batches,
+    check_items,
+    check_reasons,
+)
+from mmreason.catalogue.download import Downloads
+from mmreason.catalogue.hide import hide_attributes
+from mmreason.catalogue.index import new_index
+from mmreason.catalogue.readers import find_reader
+from mmreason.catalogue.resplit import resplit
+from mmreason.catalogue.split import SplitRule, split_rule, write_split_rule
+from mmreason.catalogue.staging import Staging
+from mmreason.catalogue.tables import ROW_GROUPS, SCHEMAS, columns, write_batches
+from mmreason.config import Config
+from mmreason.files import remove, remove_leftovers
+from mmreason.schema import DataError, Interaction, Item, Reason, from_record
+
+KINDS = ("items", "media", "interactions", "reasons")
+STAGED = {
+    "items": SCHEMAS[Item].append(pa.field("media", pa.int64())),
+    "interactions": SCHEMAS[Interaction],
+    "reasons": SCHEMAS[Reason],
+}
+
+
+def ingest(config: Config) -> str:
+    """The first stage: read, check, hide, split and write ``<run_dir>/catalogue``.
+
+    Rows pass through in batches, so that memory does not grow with the source; only ``catalogue.hidden`` holds all
+    items at once. A ``split`` that the source gives is kept; otherwise items are split by group. Killed at any
+    moment, the next ingest ends with the same bytes.
+
+    Returns:
+        One line: what was read, kept and quarantined.
+
+    Raises:
+        DataError: If the source is missing, or more of it than ``catalogue.max_quarantined`` is bad.
+    """
+    settings = config.catalogue
+    reader = find_reader(settings.source)
+    folder = config.path("catalogue")
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)
+    tables = reader(config)
+    for name in ("catalogue.json", "quarantine.jsonl"):  # a half-written catalogue must not look whole
+        remove(folder / name)
+    downloads = Downloads(tables.media_root) if settings.allow_download else None
+    media = Media(tables.media_root, downloads)
+    quarantine = Quarantine(folder / "quarantine.jsonl")
+    with Staging(folder, STAGED) as staging:
+        with quarantine:
+            _stage(tables, media, quarantine, staging)
+            staging.seal(settings.test_items, settings.valid_items, config.seed)
+            kept = _write_staged(staging, folder, quarantine, settings.hidden)
+        if not quarantine.read["items"]:
+            raise DataError(
+                f"catalogue.source {settings.source!r} gave no items; look at catalogue.root={settings.root!r}"
+            )
+        kept["media"] = staging.media()
+    parts = [
+        quarantine.balance(kind, kept[kind]) for kind in KINDS if quarantine.read[kind] or kind == "items"
+    ]
+    if media.left:
+        parts.append(f"{media.left:,} addresses not fetched (catalogue.allow_download is off)")
+    quarantine.enforce(settings.max_quarantined)
+    parts += _split(config, folder, staging.split_given)
+    new_index(folder, tables.media_root, hidden_names(folder / "items.parquet")).write()
+    return "; ".join([*parts, *describe_reasons(folder / "reasons.parquet")])
+
+
+def _stage(tables: Tables, media: Media, quarantine: Quarantine, staging: Staging) -> None:
+    """Check all that a reader gives and put the good rows on disk."""
+    rows = tqdm(tables.items, desc="read items", unit="item", disable=None, leave=False)
+    for good in batches(check_items(rows, media, quarantine), 2048):
+        staged = _source(row for row, _ in good) | columns(Item, [item for _, item in good])
+        staged["media"] = [len(item.images) + bool(item.video) for _, item in good]
+        staging.add("items", staged)
+    with tqdm(desc="read interactions", unit="row", unit_scale=True, disable=None, leave=False) as bar:
+        for frame in tables.interactions:
+            bar.update(frame.height)
+            staging.add("interactions", check_interactions(frame, quarantine).to_arrow())
+    for found in batches(check_reasons(tables.reasons, quarantine), 2048):
+        staged = _source(row for row, _ in found) | columns(Reason, [reason for _, reason in found])
+        staging.add("reasons", staged)
+
+
+def _source(rows: Iterable[Row]) -> dict[str, list[Any]]:
+    rows = list(rows)
+    return {"file": [row.file for row in rows], "row": [row.number for row in rows]}
+
+
+def _write_staged(
+    staging: Staging, folder: Path, quarantine: Quarantine, hidden: list[str]
+) -> dict[str, int]:
+    """Write the three tables; returns how many rows each holds."""
+    shown = (table.select(SCHEMAS[Item].names) for table in staging.items(quarantine))
+    items = _hide(shown, hidden) if hidden else shown
+    interactions = (frame.select(*COLUMNS).to_arrow() for frame in staging.interactions(quarantine))
+    reasons = (table.select(SCHEMAS[Reason].names) for table in staging.reasons(quarantine))
+    return {
+        "items": write_batches(folder / "items.parquet", Item, items),
+        "interactions": write_batches(folder / "interactions.parquet", Interaction, interactions),
+        "reasons": write_batches(folder / "reasons.parquet", Reason, reasons),
+    }
+
+
+def _hide(tables: Iterable[pa.Table], names: list[str]) -> Iterator[pa.Table]:
+    """Items with attributes taken out of every text; needs them all at once."""
+    items = [from_record(Item, row) for table in tables for row in table.to_pylist()]
+    if items:
+        hide_attributes(items, names)
+    for some in batches(items, ROW_GROUPS[Item]):
+        yield pa.table(columns(Item, some), SCHEMAS[Item])
+
+
+def _split(config: Config, folder: Path, given: bool) -> Iterator[str]:
+    """Write the rule of the split; one other than by item is made here."""
+    rule = split_rule(config)
+    if given or rule.by == ("item",):
+        write_split_rule(SplitRule() if given else rule, folder)
+        return
+    write_split_rule(rule, folder)
+    dropped = resplit(folder, rule)
+    if dropped:
+        yield f"{dropped:,} reasons on two sides of the split or undated, left out"

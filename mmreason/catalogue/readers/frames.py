@@ -1,0 +1,228 @@
+"""Rows of one file, a frame at a time: for interactions, which come by the million."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.json
+import pyarrow.parquet as pq
+
+from mmreason.catalogue.check import Row, batches
+from mmreason.catalogue.readers.rows import (
+    WRONG_FIELDS,
+    csv_rows,
+    delimiter_of,
+    json_object,
+    open_bytes,
+    open_text,
+    quoting,
+    read_rows,
+    readable,
+)
+from mmreason.schema import DataError
+
+BLOCK = 8 << 20
+"""Bytes read at a time; a line must fit into one."""
+
+FRAME = 50_000
+_SLOW = 1 << 16  # a block of fewer bytes is read line by line rather than cut further
+
+
+def row_frames(rows: Iterable[Row]) -> Iterator[pl.DataFrame]:
+    """Frames of rows: a column a field, all text, with ``file``, ``row``, ``problem`` and ``record`` (as JSON)."""
+    for some in batches(rows, FRAME):
+        names = dict.fromkeys(name for row in some for name in row.record if isinstance(name, str))
+        columns: dict[str, list[Any]] = {
+            name: [_text(row.record.get(name)) for row in some] for name in names
+        }
+        columns |= {"file": [row.file for row in some], "problem": [row.problem or None for row in some]}
+        for place, row in enumerate(some):
+            if not row.problem and any("\ud800" <= c <= "\udfff" for c in _joined(row)):
+                columns["problem"][place] = "text is not valid Unicode"
+        columns["record"] = [json.dumps(row.record, default=str, skipkeys=True) for row in some]
+        columns = {name: [_valid(value) for value in values] for name, values in columns.items()}
+        frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
+        yield frame.with_columns(pl.Series("row", [row.number for row in some], pl.Int64))
+
+
+def _joined(row: Row) -> str:
+    return "".join(value for value in row.record.values() if isinstance(value, str) and not value.isascii())
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else str(value)
+
+
+def _valid(value: str | None) -> str | None:
+    return value if value is None or value.isascii() else value.encode("utf-8", "replace").decode()
+
+
+def table_frames(path: Path) -> Iterator[pl.DataFrame]:
+    """Frames of a table with a header; Parquet keeps its types, the rest is text."""
+    if path.suffix == ".parquet":
+        return parquet_frames(path)
+    if ".jsonl" in path.suffixes:
+        return row_frames(read_rows(path))
+    return csv_frames(path, delimiter_of(path))
+
+
+def parquet_frames(path: Path) -> Iterator[pl.DataFrame]:
+    """Frames of a Parquet file, in its own types."""
+    number = 0
+    try:
+        with readable(path), pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(FRAME):
+                frame = pl.DataFrame(pl.from_arrow(batch))
+                yield _numbered(frame, path, range(number + 1, number + 1 + frame.height))
+                number += frame.height
+    except pa.ArrowException as error:
+        raise DataError(f"{path} is not a Parquet file: {error}") from None
+
+
+def csv_frames(
+    path: Path, delimiter: str = ",", columns: Sequence[str] | None = None, quote: bool = True
+) -> Iterator[pl.DataFrame]:
+    """Frames of a delimited file, all text; the same rows as :func:`csv_rows`, read by Arrow.
+
+    From the first block with a broken byte on, rows are read one by one, so that only theirs are set aside.
+    """
+    names = list(columns or _header(path, delimiter, quote))
+    number, wrong = 0, []
+
+    def set_aside(row: pyarrow.csv.InvalidRow) -> str:
+        wrong.append((row.number - (columns is None), row.text))  # Arrow counts the header
+        return "skip"
+
+    with readable(path), open_bytes(path) as file:
+        try:
+            for batch in _open_csv(file, delimiter, names, columns is None, quote, set_aside):
+                last = number + batch.num_rows + len(wrong)
+                skipped = {n for n, _ in wrong}
+                numbers = [n for n in range(number + 1, last + 1) if n not in skipped]
+                yield _numbered(pl.DataFrame(pl.from_arrow(batch)), path, numbers)
+                yield from _wrong_frames(path, wrong)
+                number = last
+        except pa.ArrowInvalid:
+            wrong.clear()
+            yield from row_frames(islice(csv_rows(path, delimiter, columns, quote), number, None))
+    yield from _wrong_frames(path, wrong)
+
+
+def _open_csv(
+    file: Any,
+    delimiter: str,
+    names: list[str],
+    header: bool,
+    quote: bool,
+    set_aside: Callable[[pyarrow.csv.InvalidRow], str],
+) -> Iterable[pa.RecordBatch]:
+    if not names:  # an empty file
+        return ()
+    return pyarrow.csv.open_csv(
+        file,
+        pyarrow.csv.ReadOptions(
+            use_threads=False, block_size=BLOCK, column_names=names, skip_rows=int(header)
+        ),
+        pyarrow.csv.ParseOptions(
+            delimiter=delimiter,
+            quote_char='"' if quote else False,
+            newlines_in_values=quote,
+            invalid_row_handler=set_aside,
+        ),
+        pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False),
+    )
+
+
+def _header(path: Path, delimiter: str, quote: bool) -> list[str]:
+    with readable(path), open_text(path) as file:
+        return next(csv.reader(file, delimiter=delimiter, quoting=quoting(quote)), [])
+
+
+def _wrong_frames(path: Path, wrong: list[tuple[int, str]]) -> Iterator[pl.DataFrame]:
+    rows = [Row(path.name, number, {"line": text[:200]}, WRONG_FIELDS) for number, text in wrong]
+    wrong.clear()
+    yield from row_frames(rows)
+
+
+def json_frames(path: Path, schema: pa.Schema) -> Iterator[pl.DataFrame]:
+    """Frames of a JSONL file with known columns.
+
+    Arrow reads a block at a time. A block that is not quite as the schema says is cut in two, again and again,
+    until the odd lines are alone; those are read one by one, as text, and have a ``problem`` if they are no
+    JSON object. So both ways give the same rows.
+
+    Args:
+        path: The file, gzipped or not.
+        schema: The columns wanted and their types; others are passed over, missing ones are null.
+    """
+    number = 0
+    with readable(path), open_bytes(path) as file:
+        for block in _blocks(file):
+            yield from _json_block(block, number, path, schema)
+            number += block.count(b"\n")
+
+
+def _blocks(file: Any) -> Iterator[bytes]:
+    """Whole lines, :data:`BLOCK` bytes or so at a time, each block ending in a newline."""
+    rest = file.read(3)
+    rest = b"" if rest == b"\xef\xbb\xbf" else rest
+    while chunk := file.read(BLOCK):
+        head, newline, tail = chunk.rpartition(b"\n")
+        if newline:
+            yield rest + head + newline
+            rest = tail
+        else:
+            rest += chunk
+    if rest:
+        yield rest + b"\n"
+
+
+def _json_block(block: bytes, before: int, path: Path, schema: pa.Schema) -> Iterator[pl.DataFrame]:
+    lines = block.count(b"\n")
+    table = _arrow_json(block, schema)
+    if table is not None and table.num_rows == lines:
+        yield _numbered(pl.DataFrame(pl.from_arrow(table)), path, range(before + 1, before + 1 + lines))
+        return
+    middle = block.find(b"\n", len(block) // 2) + 1
+    if len(block) > _SLOW and 0 < middle < len(block):
+        yield from _json_block(block[:middle], before, path, schema)
+        yield from _json_block(block[middle:], before + block.count(b"\n", 0, middle), path, schema)
+        return
+    yield from row_frames(_json_rows(block, before, path, schema))
+
+
+def _json_rows(block: bytes, before: int, path: Path, schema: pa.Schema) -> Iterator[Row]:
+    for number, line in enumerate(block.decode("utf-8", "surrogateescape").split("\n")[:-1], before + 1):
+        if line.strip():
+            record = json_object(line)
+            if record is None:
+                yield Row(path.name, number, {"line": line.strip()[:200]}, "not a JSON object")
+            else:
+                yield Row(path.name, number, {name: record.get(name) for name in schema.names})
+
+
+def _arrow_json(block: bytes, schema: pa.Schema) -> pa.Table | None:
+    try:
+        block.decode()  # Arrow does not check
+        return pyarrow.json.read_json(
+            io.BytesIO(block),
+            read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(block) + 1),
+            parse_options=pyarrow.json.ParseOptions(
+                explicit_schema=schema, unexpected_field_behavior="ignore"
+            ),
+        )
+    except (pa.ArrowInvalid, UnicodeDecodeError):
+        return None
+
+
+def _numbered(frame: pl.DataFrame, path: Path, numbers: Sequence[int]) -> pl.DataFrame:
+    return frame.with_columns(pl.lit(path.name).alias("file"), pl.Series("row", numbers, pl.Int64))

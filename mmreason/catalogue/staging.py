@@ -1,0 +1,209 @@
+"""Between reading and writing: checked rows on disk, joined, split and sorted there in bounded memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from mmreason.catalogue.check import Quarantine, Row
+from mmreason.files import TEMPORARY, remove
+from mmreason.schema import DataError
+
+MEMORY = os.environ.get("MMREASON_INGEST_MEMORY", "700MB")
+"""What joins and sorts may take; what does not fit goes to files beside the catalogue."""
+
+GROUP = 100_000
+_ONCE = ("rating", "review")
+
+
+class Staging:
+    """Tables of checked rows, each row with its ``file``, ``row`` and place in the order read.
+
+    Args:
+        folder: The catalogue's folder; a temporary folder in it holds the rows until the block ends.
+        schemas: Kind → columns, for ``items``, ``interactions`` and ``reasons``.
+    """
+
+    def __init__(self, folder: Path, schemas: dict[str, pa.Schema]) -> None:
+        self.folder = folder / (TEMPORARY + "staging")
+        remove(self.folder)
+        self.folder.mkdir(parents=True)
+        source = pa.schema([("place", pa.int64()), ("file", pa.string()), ("row", pa.int64())])
+        self.schemas = {kind: pa.unify_schemas([source, schema]) for kind, schema in schemas.items()}
+        self.rows = dict.fromkeys(schemas, 0)
+        self._sql: Any = None
+        self._writers = {
+            kind: pq.ParquetWriter(self.path(kind), schema, compression="lz4")
+            for kind, schema in self.schemas.items()
+        }
+
+    def __enter__(self) -> Staging:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        for writer in self._writers.values():
+            writer.close()
+        if self._sql is not None:
+            self._sql.close()
+        remove(self.folder)
+
+    def path(self, kind: str) -> Path:
+        """The file that holds a kind's rows."""
+        return self.folder / f"{kind}.parquet"
+
+    def add(self, kind: str, columns: dict[str, Any] | pa.Table) -> None:
+        """Add rows, in the order read.
+
+        Args:
+            kind: ``items``, ``interactions`` or ``reasons``.
+            columns: All columns but ``place``, each of one length.
+        """
+        table = columns if isinstance(columns, pa.Table) else pa.table(columns)
+        first = self.rows[kind]
+        self.rows[kind] = first + table.num_rows
+        places = pa.array(range(first, self.rows[kind]), pa.int64())
+        table = table.add_column(0, "place", places).select(self.schemas[kind].names)
+        self._writers[kind].write_table(table.cast(self.schemas[kind]))
+
+    def seal(self, test: float, valid: float, seed: int) -> None:
+        """End adding; find duplicate items and, unless an item names its split, split them by group.
+
+        Raises:
+            DataError: If the shares are negative or leave nothing to train on.
+        """
+        for writer in self._writers.values():
+            writer.close()
+        self._sql = duckdb.connect(
+            config={
+                "memory_limit": MEMORY,
+                "temp_directory": str(self.folder / "sort"),
+                "threads": min(os.cpu_count() or 1, 4),
+            }
+        )
+        self._sql.execute("SET enable_progress_bar = false")
+        for kind in self.schemas:
+            path = str(self.path(kind)).replace("'", "''")
+            self._sql.execute(f"CREATE VIEW {kind} AS SELECT * FROM read_parquet('{path}')")
+        self._sql.execute(_MARKS)
+        self.split_given = self._one("SELECT count(*) FROM marks WHERE kept AND split <> ''") > 0
+        if self.split_given:
+            self._sql.execute("UPDATE marks SET split = 'train' WHERE split = ''")
+        else:
+            self._split(test, valid, seed)
+
+    def _split(self, test: float, valid: float, seed: int) -> None:
+        """What :func:`mmreason.catalogue.split.split_items` does, out of core: by hash, group by group."""
+        if test < 0 or valid < 0 or test + valid >= 1:
+            raise DataError(
+                f"test share {test} and valid share {valid} must not be negative and must sum to less than 1"
+            )
+        self._sql.execute(_SPLITS, {"seed": f"{seed}/", "test": test, "valid": valid})
+        self._sql.execute(
+            'UPDATE marks SET split = splits.split FROM splits WHERE marks."group" = splits."group"'
+        )
+
+    def items(self, quarantine: Quarantine) -> Iterator[pa.Table]:
+        """The items, without duplicates, each with its split, in the order read."""
+        marks = self._stream("SELECT kept, split FROM marks ORDER BY place", 8192)
+        buffered = pa.table({"kept": pa.array([], pa.bool_()), "split": pa.array([], pa.string())})
+        with pq.ParquetFile(self.path("items")) as file:
+            for batch in file.iter_batches(8192):
+                while buffered.num_rows < batch.num_rows:
+                    buffered = pa.concat_tables([buffered, pa.Table.from_batches([next(marks)])])
+                mine, buffered = buffered.slice(0, batch.num_rows), buffered.slice(batch.num_rows)
+                table = pa.Table.from_batches([batch])
+                kept = mine["kept"].combine_chunks()
+                for row in table.filter(pc.invert(kept)).to_pylist():
+                    quarantine.read["media"] -= row["media"]  # they are the first one's to show
+                    _set_aside("items", row, quarantine, "duplicate id")
+                column = table.schema.get_field_index("split")
+                yield table.set_column(column, "split", mine["split"]).filter(kept)
+
+    def interactions(self, quarantine: Quarantine) -> Iterator[pl.DataFrame]:
+        """The interactions with an item that is kept, by user and time, ratings and reviews once each."""
+        self._unknown("interactions", quarantine)
+        order = "SELECT * FROM interactions SEMI JOIN (FROM marks WHERE kept) k ON item_id = k.id"
+        held = pl.DataFrame(schema=pl.Schema(self.schemas["interactions"]))
+        for batch in self._stream(f"{order} ORDER BY user_id, timestamp, place", GROUP):
+            frame = pl.concat([held, pl.DataFrame(pl.from_arrow(batch))])
+            last = frame.select("user_id", "timestamp").row(-1)
+            same = (frame["user_id"] == last[0]) & (frame["timestamp"] == last[1])
+            whole = frame.filter(~same) if frame.height < 4 * GROUP else frame
+            held = frame[len(whole) :]
+            yield self._once(whole, quarantine)
+        yield self._once(held, quarantine)
+
+    def _once(self, frame: pl.DataFrame, quarantine: Quarantine) -> pl.DataFrame:
+        """Nobody rates one thing twice at one moment: a repeated rating or review with a time is set aside."""
+        values = [name for name in frame.columns if name not in ("place", "file", "row")]
+        repeated = ~frame.select(pl.struct(values).is_first_distinct()).to_series()
+        repeated &= frame["event"].is_in(_ONCE) & (frame["timestamp"] > 0)
+        for row in frame.filter(repeated).iter_rows(named=True):
+            _set_aside("interactions", row, quarantine, "duplicate row")
+        return frame.filter(~repeated)
+
+    def reasons(self, quarantine: Quarantine) -> Iterator[pa.Table]:
+        """The reasons for an item that is kept, in the order read; without a split of their own, the item's."""
+        self._unknown("reasons", quarantine)
+        query = (
+            "SELECT r.* REPLACE (CASE r.split WHEN '' THEN m.split ELSE r.split END AS split) "
+            "FROM reasons r JOIN marks m ON r.item_id = m.id AND m.kept ORDER BY r.place"
+        )
+        for batch in self._stream(query, GROUP):
+            yield pa.Table.from_batches([batch])
+
+    def media(self) -> int:
+        """How many pictures and videos the kept items have."""
+        return self._one("SELECT coalesce(sum(media), 0) FROM marks WHERE kept")
+
+    def _unknown(self, kind: str, quarantine: Quarantine) -> None:
+        query = f"SELECT * FROM {kind} ANTI JOIN (FROM marks WHERE kept) k ON item_id = k.id ORDER BY place"
+        for batch in self._stream(query, GROUP):
+            for row in batch.to_pylist():
+                _set_aside(kind, row, quarantine, "unknown item")
+
+    def _stream(self, query: str, rows: int) -> Iterator[pa.RecordBatch]:
+        with self._sql.cursor() as cursor:
+            yield from (batch for batch in cursor.sql(query).to_arrow_reader(rows) if batch.num_rows)
+
+    def _one(self, query: str) -> int:
+        row = self._sql.execute(query).fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+def _set_aside(kind: str, row: dict[str, Any], quarantine: Quarantine, reason: str) -> None:
+    source = {name: row.pop(name) for name in ("file", "row", "place")}
+    row.pop("media", None)
+    record = {name: value for name, value in row.items() if value not in (None, "")}
+    quarantine.add(kind, Row(source["file"], source["row"], record), reason)
+
+
+_MARKS = """
+CREATE TABLE marks AS SELECT
+    place, id, "group", domain, split, media, row_number() OVER (PARTITION BY id ORDER BY place) = 1 AS kept
+FROM items
+"""
+
+_SPLITS = """
+CREATE TABLE splits AS
+WITH groups AS (SELECT "group", min(domain) AS domain FROM marks WHERE kept GROUP BY "group"),
+ranked AS (
+    SELECT "group",
+        row_number() OVER (PARTITION BY domain ORDER BY sha256($seed || "group"), "group") - 1 AS place,
+        count(*) OVER (PARTITION BY domain) AS size
+    FROM groups
+),
+cut AS (SELECT *, round_even($test * size, 0) AS test, round_even($valid * size, 0) AS valid FROM ranked)
+SELECT "group",
+    CASE WHEN place < test THEN 'test' WHEN place < test + valid THEN 'valid' ELSE 'train' END AS split
+FROM cut
+"""

@@ -1,1 +1,0 @@
-"""Catalogues in: readers, checks, simulated shoppers, shards, the loader and the embedding store."""

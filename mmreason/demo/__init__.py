@@ -1,0 +1,1 @@
+"""The quickstart's own catalogue: pictures, clips and texts made on the spot."""

@@ -1,0 +1,275 @@
+"""The ``embed`` stage: every item of the shards, or of the catalogue, into the embedding store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from encoders.guarded import GuardedPool
+from mmreason.catalogue.catalogue import read_catalogue
+from mmreason.config import Config
+from mmreason.embed.embedder import Embedder
+from mmreason.embed.features import READERS, Decode, Errors, FeatureReader, Pending
+from mmreason.embed.progress import PartProgress, Progress
+from mmreason.files import remove, whole_file
+from mmreason.processes import Share, share_of
+from mmreason.schema import DataError, Item
+from mmreason.shards.loader import item_samples
+from mmreason.shards.pack import read_manifest
+from mmreason.store.store import EmbeddingStore, StoreWriter, content_hash
+
+PART_BYTES = (
+    128 << 20
+)  # of media held in memory at a time, so that a part of videos is no larger than one of texts
+
+
+def embed(config: Config) -> str:
+    """Embed what is missing or changed; killed at any moment, the next run goes on with the next part.
+
+    Items that are no longer there leave the store, if this is the only process. Media that cannot be read are listed
+    in ``embed/quarantine.jsonl``; the item keeps its other modalities. With ``embed.shard`` or under ``accelerate
+    launch`` several processes write into one store.
+
+    Raises:
+        DataError: If there is nothing to read, no alignment model, or the disk is full.
+    """
+    share = share_of(config.embed.shard)
+    folder = config.path("embed")
+    meta = {"model": fingerprint(config.path("align"))} | ({"int8": True} if config.embed.int8 else {})
+    total, items, lost = source_items(config, share)
+    writer = StoreWriter(folder, meta, overwrite=True, shard=share)
+    job = BulkJob(config, writer, folder / f"quarantine{writer.suffix}.jsonl")
+    job.note(lost)
+    with Progress(total, "embed") as progress:
+        job.run(items, progress)
+    missing = total - job.counts["embedded"] - job.counts["unchanged"]
+    gone = writer.forget_unseen() if total and not missing and share == (1, 1) else 0
+    store = EmbeddingStore.open(folder) if writer.found or job.counts["embedded"] else None
+    if store is None:
+        return "no items to embed"
+    unreadable = job.counts["unreadable"]
+    lost_text = f", {unreadable} media unreadable (embed/{job.quarantine.name})" if unreadable else ""
+    kept = f"{job.counts['unchanged']:,} were there already"
+    kept += f", {gone:,} no longer there were taken out" if gone else ""
+    kept += f", {missing:,} items could not be read from the shards" if missing else ""
+    part = f"share {share[0]} of {share[1]}: " if share[1] > 1 else ""
+    return f"{part}{len(store):,} items embedded ({kept}{lost_text}); {store.dims['fused']} dimensions"
+
+
+def fingerprint(folder: Path) -> str:
+    """sha256 of a checkpoint's weights and configuration."""
+    digest = hashlib.sha256()
+    for name in ("config.json", "model.safetensors"):
+        try:
+            digest.update((folder / name).read_bytes())
+        except FileNotFoundError:
+            raise DataError(f"{folder / name}: no such file; run align first") from None
+    return digest.hexdigest()
+
+
+def source_items(config: Config, share: Share) -> tuple[int, Iterator[Item], Errors]:
+    """How many items this share has, the items with their media as bytes, and a list that gets what is unreadable.
+
+    Raises:
+        DataError: If there are neither shards nor a catalogue.
+    """
+    source = config.embed.source
+    if source == "auto":
+        source = "shards" if config.path("shards", "manifest.json").exists() else "catalogue"
+    number, of = share
+    lost: Errors = []
+    if source == "shards":
+        folder = config.path("shards")
+        total = read_manifest(folder).samples("items")
+        return (
+            total // of + (number <= total % of),
+            item_samples(folder, rank=number - 1, world_size=of),
+            lost,
+        )
+    catalogue = read_catalogue(config.path("catalogue"))
+    mine = list(catalogue.items.values())[number - 1 :: of]
+
+    def media(item: Item, modality: str, name: Any) -> bytes:
+        try:
+            if data := catalogue.media(name).read_bytes():
+                return data
+            cause = "file is empty"
+        except (OSError, ValueError) as error:
+            cause = getattr(error, "strerror", None) or str(error)
+        lost.append((item.id, modality, f"{name}: {cause}"))
+        return b""
+
+    def read() -> Iterator[Item]:
+        for item in mine:
+            images = [media(item, "image", name) for name in item.images]
+            video = (media(item, "video", item.video) or None) if item.video else None
+            yield replace(item, images=[data for data in images if data], video=video)
+
+    return len(mine), read(), lost
+
+
+@dataclass
+class Part:
+    """Items on their way through the models, with their content hashes and what of them could not be read."""
+
+    items: list[Item] = field(default_factory=list)
+    hashes: list[str] = field(default_factory=list)
+    errors: Errors = field(default_factory=list)
+    bytes: int = 0
+
+    def add(self, item: Item, content: str) -> None:
+        """One more item."""
+        self.items.append(item)
+        self.hashes.append(content)
+        self.bytes += sum(len(raw) for raw in (*item.images, item.video or b""))
+
+
+class BulkJob:
+    """Reads, decodes, computes and writes at the same time, a part at a time each.
+
+    Args:
+        config: The run.
+        writer: Where parts go; items that it has are left out.
+        quarantine: File for media that cannot be read, a row each; rows of an item last as long as its vector.
+
+    Attributes:
+        counts: ``embedded``, ``unchanged`` and ``unreadable``.
+        seconds: Busy seconds of ``read``, ``decode`` (waiting for it), ``model`` (all threads) and ``write``.
+    """
+
+    def __init__(self, config: Config, writer: StoreWriter, quarantine: Path) -> None:
+        self.config, self.writer, self.quarantine = config, writer, quarantine
+        self.counts: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._found: Errors = []
+        if not writer.found:
+            remove(quarantine)
+        lines = quarantine.read_text(encoding="utf-8").splitlines() if quarantine.exists() else []
+        self._lost: defaultdict[str, list[str]] = defaultdict(list)
+        for line in lines:
+            self._lost[json.loads(line)["item_id"]].append(line)
+
+    def note(self, lost: Errors) -> None:
+        """Take unreadable media from a list that the reading fills."""
+        self._found = lost
+
+    def run(self, items: Iterator[Item], progress: Progress, embedder: Embedder | None = None) -> None:
+        """Embed items.
+
+        Args:
+            items: With their media as bytes.
+            progress: Counts items.
+            embedder: Default: the run's own, loaded when the first item needs it.
+        """
+        parts = self._parts(items, progress)
+        with ExitStack() as stack:
+            reading = stack.enter_context(ThreadPoolExecutor(1, "read"))
+            writing = stack.enter_context(ThreadPoolExecutor(1, "write"))
+            reader: FeatureReader | None = None
+            waiting: deque[Future] = deque()
+            following = reading.submit(next, parts, None)
+            while (part := following.result()) is not None:
+                if embedder is None:
+                    config = self.config
+                    embedder = Embedder.from_pretrained(config.path("align"), config.device, config.dtype)
+                    embedder.optimize(config.embed.int8)
+                reader = reader or stack.enter_context(self._reader(embedder, stack))
+                following = reading.submit(next, parts, None)
+                inputs = sum(len(read(item)) for read in READERS.values() for item in part.items)
+                shown = progress.part(len(part.items), inputs)
+                pending = reader.start(part.items, shown)
+                waiting.append(writing.submit(self._write, embedder, pending, part, shown, progress))
+                if (
+                    len(waiting) == 2
+                ):  # one is written while the next is computed; more would only fill memory
+                    waiting.popleft().result()
+            while waiting:
+                waiting.popleft().result()
+            for name, seconds in reader.seconds.items() if reader else ():
+                self.seconds[name] += seconds
+
+    def _parts(self, items: Iterator[Item], progress: Progress) -> Iterator[Part]:
+        """Items that still need embedding, so many at a time."""
+        part = Part()
+        started = time.thread_time()
+        for item in items:
+            content = content_hash(item)
+            errors, self._found[:] = [*self._found], []
+            if self.writer.has(item.id, content):  # what of it is lost was noted before
+                self.counts["unchanged"] += 1
+                progress.add(1)
+                continue
+            part.add(item, content)
+            part.errors += errors
+            if len(part.items) == self.config.embed.part_size or part.bytes >= PART_BYTES:
+                self.seconds["read"] += time.thread_time() - started
+                yield part
+                part, started = Part(), time.thread_time()
+        if part.items:
+            yield part
+
+    def _reader(self, embedder: Embedder, stack: ExitStack) -> FeatureReader:
+        settings = self.config.embed
+        limits = settings.decode_workers, settings.decode_seconds
+        decode: dict[str, Decode] = {
+            name: _Guarded(embedder.encoders[name].preprocessing, *limits, stack)
+            for name in embedder.encoders.keys() - {"text"}
+        }
+        return FeatureReader(embedder.encoders, settings.batch_size, decode)
+
+    def _write(
+        self, embedder: Embedder, pending: Pending, part: Part, shown: PartProgress, progress: Progress
+    ) -> None:
+        features = pending.result()
+        started = time.perf_counter()
+        arrays, masks, errors = embedder.project(features)
+        errors = [*part.errors, *errors]
+        half = {name: array.astype(np.float16) for name, array in arrays.items()}
+        # The last of two rows of one id counts; a part holds an id once.
+        last = sorted({item.id: row for row, item in enumerate(part.items)}.values())
+        self._quarantine(part, errors)
+        self.writer.write_part(
+            [part.items[row].id for row in last],
+            [part.hashes[row] for row in last],
+            {name: array[last] for name, array in half.items()},
+            {name: mask[last] for name, mask in masks.items()},
+        )
+        self.counts.update(embedded=len(part.items), unreadable=len(errors))
+        if self.counts["unreadable"]:
+            progress.note(unreadable=self.counts["unreadable"])
+        shown.finish()
+        self.seconds["write"] += time.perf_counter() - started
+
+    def _quarantine(self, part: Part, errors: Errors) -> None:
+        """Replace what earlier runs noted of these items: a part that a kill kept out of the store comes twice."""
+        before = [self._lost.pop(item.id, []) for item in part.items]
+        for item_id, modality, reason in errors:
+            row = {"item_id": item_id, "modality": modality, "reason": reason}
+            self._lost[item_id].append(json.dumps(row, ensure_ascii=False))
+        if errors or any(before):
+            with whole_file(self.quarantine) as file:
+                for line in (line for lines in self._lost.values() for line in lines):
+                    file.write(f"{line}\n".encode("utf-8", "replace"))
+
+
+class _Guarded:
+    """Decoding in worker processes that start with the first input, and stop with the job."""
+
+    def __init__(self, function: Any, workers: int, seconds: float, stack: ExitStack) -> None:
+        self._make = lambda: GuardedPool(function, workers=workers or None, timeout=seconds)
+        self._stack = stack
+        self._pool: GuardedPool | None = None
+
+    def __call__(self, raws: Any) -> Iterator[Any]:
+        self._pool = self._pool or self._stack.enter_context(self._make())
+        return self._pool.map(raws)

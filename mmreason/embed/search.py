@@ -1,0 +1,62 @@
+"""The ``search`` verb: items of the embedding store that are nearest to a text, a picture or a video."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmreason.catalogue.catalogue import read_catalogue
+from mmreason.embed.embedder import Embedder
+from mmreason.embed.job import fingerprint
+from mmreason.schema import DataError, Item, printable
+from mmreason.store.nearest import Nearest
+from mmreason.store.store import EmbeddingStore
+
+
+def search(
+    query: str = "",
+    image: list[str] | str = "",
+    video: str = "",
+    run_dir: str = "runs/quickstart",
+    top_k: int = 10,
+    array: str = "fused",
+) -> str:
+    """Find the items nearest to a text, pictures, a video, or a mixture of them.
+
+    Args:
+        query: Words, such as "red hoodie".
+        image: Path of a picture, or a list of several of one thing.
+        video: Path of a video.
+        run_dir: Folder of a run with its ``align`` and ``embed`` done.
+        top_k: How many items.
+        array: What is compared: ``fused``, or an item's ``image``, ``text`` or ``video`` vector alone.
+
+    Returns:
+        A line an item, best first: cosine, id, title.
+
+    Raises:
+        DataError: If there is nothing to search for, no store, or faiss is not installed.
+        MediaError: If the picture or video cannot be read.
+    """
+    if not (query or image or video):
+        raise DataError('nothing to search for; give words, --image or --video, such as search "red hoodie"')
+    root = Path(run_dir)
+    store = EmbeddingStore.open(root / "embed")
+    if store.meta.get("model") != fingerprint(root / "align"):
+        raise DataError(
+            f"{store.folder}: made by another alignment model than {root / 'align'}; run embed again"
+        )
+    nearest = Nearest(store, array)
+    images = image if isinstance(image, list) else [image] if image else []
+    item = Item("query", title=query, images=images, video=video or None)
+    vectors = Embedder.from_pretrained(root / "align").encode([item])
+    titles = _titles(root / "catalogue")
+    return "\n".join(
+        printable(f"{score:.3f}  {item_id}  {titles.get(item_id, '')}".rstrip())
+        for item_id, score in nearest.search(vectors, top_k)[0]
+    )
+
+
+def _titles(folder: Path) -> dict[str, str]:
+    if not (folder / "catalogue.json").exists():
+        return {}
+    return {item.id: item.title for item in read_catalogue(folder).items.values()}

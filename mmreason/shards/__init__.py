@@ -1,0 +1,1 @@
+"""Catalogue to WebDataset shards with a manifest, and the resumable loader."""

@@ -1,0 +1,1 @@
+"""The embedding store, nearest neighbours in it, and its export."""

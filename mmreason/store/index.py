@@ -1,0 +1,84 @@
+"""What the index files of an embedding store say, and the rows of its parts; see :mod:`mmreason.store.store`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from mmreason.schema import DataError
+from mmreason.store.ids import Ids
+
+VERSION = 1
+GONE = ""  # content hash of a row that says that its item is no longer there
+Index = dict[str, Any]
+
+
+class CorruptIndex(DataError):
+    """An index file that holds no index."""
+
+
+def index_files(folder: Path) -> list[Path]:
+    """The index files of a store, one a writer."""
+    name = re.compile(r"index(-\d+-of-\d+)?\.json")
+    return sorted(path for path in folder.glob("index*.json") if name.fullmatch(path.name))
+
+
+def sorted_parts(indexes: Iterable[Index]) -> list[dict[str, Any]]:
+    """All parts, later ones last: a writer numbers on from all that it found."""
+    parts = [part for index in indexes for part in index["parts"]]
+    return sorted(parts, key=lambda part: (number_of(part["name"]), part["name"]))
+
+
+def ids_of(tables: Sequence[pa.Table]) -> Ids:
+    """The ids of all parts but those of items that are gone."""
+    gone = [pc.equal(table["hash"], GONE).to_numpy() for table in tables]
+    return Ids([table["id"] for table in tables], np.concatenate(gone) if gone else None)
+
+
+def number_of(part: str) -> int:
+    return int(part.split("-")[1])
+
+
+def read_index(path: Path) -> Index:
+    try:
+        index = json.loads(path.read_bytes())
+        if index["version"] != VERSION:
+            raise DataError(
+                f"{path}: version {index['version']} is not {VERSION}; remove the store and embed again"
+            )
+        shapes = {name: (int(a["dim"]), np.dtype(a["dtype"])) for name, a in index["arrays"].items()}
+        parts = [(str(part["name"]), int(part["rows"])) for part in index["parts"]]
+        safe = all(Path(name).name == name for name in shapes)
+        safe = safe and all(re.fullmatch(r"part-\d+(-\d+-of-\d+)?", name) for name, _ in parts)
+        if not safe or not isinstance(index["meta"], dict) or not isinstance(index["masks"], list):
+            raise ValueError("not an index")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no embedding store here; run embed first") from None
+    except DataError:
+        raise
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}); mend the disk or its permissions"
+        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptIndex(f"{path}: cannot be read ({error}); remove the store and embed again") from None
+    return index
+
+
+def read_rows(folder: Path, rows: int) -> pa.Table:
+    path = folder / "rows.parquet"
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: cannot be read ({error}); remove the store and embed again") from None
+    if table.num_rows != rows:
+        raise DataError(f"{path}: {table.num_rows} rows, but the index says {rows}; embed again")
+    return table

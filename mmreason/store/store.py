@@ -1,0 +1,375 @@
+"""The embedding store: parts of memory-mapped arrays, one row an item, safe against a kill at any moment.
+
+    store/index.json                     parts, arrays (size and dtype), masks, meta
+    store/index-2-of-4.json              the same of the second of four processes that write together
+    store/part-000000/<array>.npy        (rows, dim) float16 or float32; none if all of its items are gone
+    store/part-000000/rows.parquet       id, hash (empty: the item is gone), has_<modality>
+
+One writer an index file at a time; any number of readers, who see the parts of all index files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmreason.files import remove, whole_file, whole_folder
+from mmreason.schema import DataError, Item, item_text
+from mmreason.store.index import (
+    GONE,
+    VERSION,
+    CorruptIndex,
+    Index,
+    ids_of,
+    index_files,
+    number_of,
+    read_index,
+    read_rows,
+    sorted_parts,
+)
+
+FORGET_ROWS = 8192
+OPEN_MAPS = 128  # every map holds a file handle, and some systems allow 256
+
+
+def content_hash(item: Item) -> str:
+    """A fingerprint of what the encoders see of an item: its text and the bytes of its media.
+
+    Args:
+        item: An item whose ``images`` and ``video`` are bytes, as the loader gives them.
+
+    Example:
+        >>> content_hash(Item(id="a", title="Coat")) == content_hash(Item(id="b", title="Coat"))
+        True
+    """
+    digest = hashlib.sha256()
+    for part in (item_text(item).encode("utf-8", "replace"), *item.images, item.video or b""):
+        digest.update(len(part).to_bytes(8, "little") + part)
+    return digest.hexdigest()
+
+
+class StoreWriter:
+    """Appends parts to a store.
+
+    Opening keeps the parts that an index lists and removes the rest: a part that a kill kept out of
+    the index is written again.
+
+    Args:
+        folder: The store's folder, made if it is not there.
+        meta: JSON values that say what made the vectors, such as the model's fingerprint.
+        overwrite: Start anew if the store was made by something else.
+        shard: (number from 1, of how many): this writer is one of several that write other items into the
+            same store at the same time, each with an index file of its own.
+
+    Attributes:
+        found: How many items the store held when it was opened.
+        suffix: Of the names of this writer's files, ``-2-of-4`` or empty.
+
+    Raises:
+        DataError: If the store has another ``meta`` and ``overwrite`` is off, or an index is corrupt.
+
+    Example:
+        >>> writer = StoreWriter("run/embed", {"model": "abc"})                         # doctest: +SKIP
+        >>> todo = [i for i in items if not writer.has(i.id, content_hash(i))]          # doctest: +SKIP
+        >>> writer.write_part(ids, hashes, {"fused": vectors}, {"image": has_image})    # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        meta: Mapping[str, Any],
+        overwrite: bool = False,
+        shard: tuple[int, int] = (1, 1),
+    ) -> None:
+        self.folder = Path(folder)
+        self.suffix = "" if shard[1] == 1 else f"-{shard[0]}-of-{shard[1]}"
+        self._path = self.folder / f"index{self.suffix}.json"
+        wanted = json.loads(json.dumps(meta))  # as it will be read back: tuples are lists
+        self._number = (
+            0  # of the next part; no name is given twice, as readers of parts that go may be at work
+        )
+        others = self._matching(wanted, overwrite)
+        empty: Index = {"version": VERSION, "meta": wanted, "arrays": {}, "masks": [], "parts": []}
+        self._index = others.get(self._path.name, empty)
+        self._filled = next((index for index in others.values() if index["parts"]), empty)
+        self._remove_leftovers(others)
+        parts = sorted_parts(others.values())
+        tables = [read_rows(self.folder / part["name"], part["rows"]) for part in parts]
+        self._known = ids_of(tables)
+        self._hashes = pa.chunked_array([c for t in tables for c in t["hash"].chunks], pa.string())
+        self._seen = np.zeros(len(self._known), dtype=bool)
+        self.found = len(self._known)
+        self._number = max([self._number, *(1 + number_of(part["name"]) for part in parts)])
+
+    def has(self, item_id: str, content: str) -> bool:
+        """Whether the store held, when it was opened, an item with this content hash."""
+        row = self._known.row(item_id)
+        if row is None:
+            return False
+        self._seen[row] = True
+        return self._hashes[int(self._known.places[row])].as_py() == content
+
+    def forget_unseen(self) -> int:
+        """Take out every item that :meth:`has` was not asked for since the store was opened; returns how many."""
+        unseen = np.flatnonzero(~self._seen)
+        like = self._index if self._index["parts"] else self._filled
+        for start in range(0, len(unseen), FORGET_ROWS):
+            ids = [self._known.id(row) for row in unseen[start : start + FORGET_ROWS]]
+            masks = {name: np.zeros(len(ids), dtype=bool) for name in like["masks"]}
+            self._append(ids, [GONE] * len(ids), {}, masks, like["arrays"])
+        return len(unseen)
+
+    def _matching(self, meta: Any, overwrite: bool) -> dict[str, Index]:
+        """Index files of this ``meta`` by name; with ``overwrite`` those of another go, with their parts."""
+        kept: dict[str, Index] = {}
+        for path in index_files(self.folder):
+            try:
+                index = read_index(path)
+            except CorruptIndex:
+                if not overwrite:
+                    raise
+                index = {"meta": None, "parts": []}
+            if index["meta"] == meta:
+                kept[path.name] = index
+            elif overwrite:
+                remove(path)  # first, so that no index ever lists a part that is gone
+                for part in index["parts"]:
+                    self._number = max(self._number, 1 + number_of(part["name"]))
+                    remove(self.folder / part["name"])
+            else:
+                raise DataError(f"{self.folder}: made by another model or setting; remove or overwrite it")
+        return kept
+
+    def _remove_leftovers(self, indexes: Mapping[str, Index]) -> None:
+        """What a kill left of this writer, or of any if it writes alone; other writers may be at work."""
+        listed = {part["name"] for index in indexes.values() for part in index["parts"]}
+        mine = re.compile(rf"(\.tmp-)?(part-\d+{self.suffix or '.*'}|index{self.suffix or '.*'}\.json)")
+        for path in self.folder.glob("*") if self.folder.is_dir() else ():
+            if mine.fullmatch(path.name) and path.name not in listed | indexes.keys():
+                remove(path)
+
+    def write_part(
+        self,
+        ids: Sequence[str],
+        hashes: Sequence[str],
+        arrays: Mapping[str, np.ndarray],
+        masks: Mapping[str, np.ndarray],
+    ) -> None:
+        """Write rows as one part; when this returns, they survive a kill. The last row of an id counts.
+
+        Args:
+            ids: n item ids.
+            hashes: n content hashes.
+            arrays: Name → (n, dim) float16 or float32; every part must have the same names, sizes and dtypes.
+            masks: Modality → (n,) bool, true where the item has it.
+
+        Raises:
+            DataError: If a vector is not finite or the disk is full; the store stays as it was.
+            ValueError: If names, shapes or dtypes do not fit each other or the parts before.
+        """
+        _check_part(ids, hashes, arrays, masks)
+        shape = {name: {"dim": int(a.shape[1]), "dtype": a.dtype.name} for name, a in arrays.items()}
+        if self._index["parts"] and (shape != self._index["arrays"] or sorted(masks) != self._index["masks"]):
+            raise ValueError(f"{shape} and masks {sorted(masks)} do not fit the parts of {self.folder}")
+        if ids:
+            self._append(ids, hashes, arrays, masks, shape)
+
+    def _append(
+        self,
+        ids: Sequence[str],
+        hashes: Sequence[str],
+        arrays: Mapping[str, np.ndarray],
+        masks: Mapping[str, np.ndarray],
+        shape: Mapping[str, Any],
+    ) -> None:
+        name = f"part-{self._number:06d}{self.suffix}"
+        columns = {"id": pa.array(ids, pa.string()), "hash": pa.array(hashes, pa.string())}
+        columns |= {f"has_{mask}": pa.array(np.asarray(masks[mask])) for mask in sorted(masks)}
+        with whole_folder(self.folder / name) as folder:
+            for array_name, array in arrays.items():
+                np.save(folder / f"{array_name}.npy", np.ascontiguousarray(array))
+            pq.write_table(pa.table(columns), folder / "rows.parquet")
+        index = self._index | {
+            "arrays": shape,
+            "masks": sorted(masks),
+            "parts": [*self._index["parts"], {"name": name, "rows": len(ids)}],
+        }
+        try:
+            with whole_file(self._path) as file:
+                file.write(json.dumps(index, ensure_ascii=False, indent=1).encode())
+        except DataError:
+            remove(self.folder / name)
+            raise
+        self._index = index
+        self._number += 1
+
+
+class EmbeddingStore:
+    """Reads a store; arrays are memory-mapped, so opening costs the ids only.
+
+    Rows are numbered in the order in which their ids were first written; of several rows of an id the
+    last one counts.
+
+    Attributes:
+        dims: Array name → size of its vectors.
+        names: Array names.
+        meta: What the writer was given.
+
+    Example:
+        >>> store = EmbeddingStore.open("run/embed")               # doctest: +SKIP
+        >>> store.get("fused", ["sku-2", "sku-1"]).shape           # doctest: +SKIP
+        (2, 256)
+    """
+
+    def __init__(self, folder: Path, indexes: Sequence[Index]) -> None:
+        self.folder = folder
+        index = next((i for i in indexes if i["parts"]), indexes[0])
+        for other in indexes:
+            if other["parts"] and any(other[k] != index[k] for k in ("meta", "arrays", "masks")):
+                raise DataError(
+                    f"{folder}: its index files are of different models; remove it and embed again"
+                )
+        self.meta: dict[str, Any] = index["meta"]
+        self.dims: dict[str, int] = {name: a["dim"] for name, a in index["arrays"].items()}
+        self.names = list(self.dims)
+        self._parts = sorted_parts(indexes)
+        self._dtypes = {name: np.dtype(a["dtype"]) for name, a in index["arrays"].items()}
+        tables = [read_rows(folder / part["name"], part["rows"]) for part in self._parts]
+        self._ids = ids_of(tables)
+        self._starts = np.cumsum([0, *(part["rows"] for part in self._parts)])
+        self._masks = {
+            name: np.concatenate([t[f"has_{name}"].to_numpy() for t in tables])[self._ids.places]
+            for name in index["masks"]
+            if tables
+        }
+        self._map = lru_cache(maxsize=OPEN_MAPS)(self._load)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> EmbeddingStore:
+        """Open a store.
+
+        Raises:
+            DataError: If there is none, or a file of it is missing or corrupt.
+        """
+        folder = Path(folder)
+        paths = index_files(folder) or [folder / "index.json"]
+        return cls(folder, [read_index(path) for path in paths])
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """Item ids, by row."""
+        return self._ids.all()
+
+    @property
+    def masks(self) -> list[str]:
+        """Modalities that :meth:`mask` knows."""
+        return list(self._masks)
+
+    @property
+    def parts(self) -> list[str]:
+        """Names of the parts, later ones last."""
+        return [part["name"] for part in self._parts]
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __contains__(self, item_id: object) -> bool:
+        return isinstance(item_id, str) and self._ids.row(item_id) is not None
+
+    def id(self, row: int) -> str:
+        """The id of a row."""
+        return self._ids.id(row)
+
+    def index(self, item_id: str) -> int:
+        """The row of an id.
+
+        Raises:
+            DataError: If the id has no row.
+        """
+        row = self._ids.row(item_id)
+        if row is None:
+            raise DataError(f"{self.folder}: no embedding of item {item_id!r}; run embed again")
+        return row
+
+    def get(self, name: str, which: Sequence[str] | Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+        """Vectors in the order asked for.
+
+        Args:
+            name: An array, e.g. ``fused`` or ``image_features``.
+            which: n ids or n rows; None for all rows.
+
+        Returns:
+            (n, dim) float32, a copy.
+
+        Raises:
+            DataError: If the array or an id is unknown, or a file is corrupt.
+        """
+        if name not in self.dims:
+            raise DataError(f"{self.folder}: no array {name!r}; there are {', '.join(self.names) or 'none'}")
+        places = self._ids.places[self._rows(which)]
+        parts = np.searchsorted(self._starts, places, side="right") - 1
+        vectors = np.empty((len(places), self.dims[name]), dtype=np.float32)
+        for part in np.unique(parts):
+            asked = parts == part
+            vectors[asked] = self._map(name, int(part))[places[asked] - self._starts[part]]
+        return vectors
+
+    def mask(self, name: str, which: Sequence[str] | Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+        """Whether items have a modality: (n,) bool, in the order asked for.
+
+        Raises:
+            DataError: If the mask or an id is unknown.
+        """
+        if name not in self._masks:
+            raise DataError(f"{self.folder}: no mask {name!r}; there are {', '.join(self._masks) or 'none'}")
+        return self._masks[name][self._rows(which)]
+
+    def _rows(self, which: Sequence[str] | Sequence[int] | np.ndarray | None) -> np.ndarray:
+        if which is None:
+            return np.arange(len(self))
+        rows = [self.index(one) if isinstance(one, str) else int(one) for one in which]
+        return np.array(rows, dtype=np.int64)
+
+    def _load(self, name: str, part: int) -> np.ndarray:
+        path = self.folder / self._parts[part]["name"] / f"{name}.npy"
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"{path}: cannot be read ({error}); remove the store and embed again") from None
+        if array.shape != (self._parts[part]["rows"], self.dims[name]) or array.dtype != self._dtypes[name]:
+            raise DataError(f"{path}: {array.shape} {array.dtype} is not what the index says; embed again")
+        return array
+
+
+def _check_part(
+    ids: Sequence[str],
+    hashes: Sequence[str],
+    arrays: Mapping[str, np.ndarray],
+    masks: Mapping[str, np.ndarray],
+) -> None:
+    if len(hashes) != len(ids) or len(set(ids)) != len(ids):
+        raise ValueError(
+            f"a part needs one hash an id and each id once: {len(ids)} ids, {len(hashes)} hashes"
+        )
+    for name, array in arrays.items():
+        if array.ndim != 2 or len(array) != len(ids) or array.dtype not in (np.float16, np.float32):
+            raise ValueError(
+                f"{name}: want ({len(ids)}, dim) float16 or float32, got {array.shape} {array.dtype}"
+            )
+        bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
+        if len(bad):
+            raise DataError(
+                f"item {ids[bad[0]]!r}: its {name} vector is not finite ({len(bad)} rows are not)"
+            )
+    for name, mask in masks.items():
+        if mask.shape != (len(ids),) or mask.dtype != np.bool_:
+            raise ValueError(f"mask {name}: want ({len(ids)},) bool, got {mask.shape} {mask.dtype}")

@@ -1,0 +1,1 @@
+"""Texts to learn from: simulated shoppers, their grammar, reasons mined from reviews."""

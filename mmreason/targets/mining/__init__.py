@@ -1,0 +1,1 @@
+"""Reasons out of reviews, English and Chinese."""

@@ -1,0 +1,1 @@
+"""What every training shares: schedule, checkpoints, devices, FSDP."""

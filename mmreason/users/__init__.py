@@ -1,0 +1,1 @@
+"""The user tower: what a history says a user takes next."""
