@@ -130,7 +130,7 @@ def check(bars: Bars, config: Config, color: float, changed: float, minutes: flo
 
 
 def _stages() -> list[str]:
-    from mmreason.pipeline import STAGES
+    from mmreason.records import STAGES
 
     return [stage.name for stage in STAGES]
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from mmreason.config import Config
-from mmreason.pipeline import STAGES, run, run_verb
+from mmreason.pipeline import run, run_verb
+from mmreason.records import STAGES
 from mmreason.schema import DataError, printable
 
 COMMANDS: dict[str, tuple[str, str]] = {

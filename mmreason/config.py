@@ -393,6 +393,7 @@ class Config:
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         dtype: ``auto``, ``fp32`` or ``bf16``.
         workers: Loader worker processes; pack writes with as many, or with one a core if 0.
+        continue_training: Where data changed, go on from the weights that the old data made; else train anew.
     """
 
     run_dir: str = "runs/quickstart"
@@ -400,6 +401,7 @@ class Config:
     device: str = "auto"
     dtype: Literal["auto", "fp32", "bf16"] = "auto"
     workers: int = 0
+    continue_training: bool = False
     catalogue: CatalogueConfig = field(default_factory=CatalogueConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
     simulate: SimulateConfig = field(default_factory=SimulateConfig)

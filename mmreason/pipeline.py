@@ -2,54 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from importlib import import_module
 from pathlib import Path
 
 from mmreason.config import Config
 from mmreason.files import whole_file
 from mmreason.processes import share_of
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage of the pipeline.
-
-    Attributes:
-        name: The verb.
-        function: Where its function is, ``module:name``; imported when it runs.
-        settings: Sections of the configuration that its result depends on.
-        folders: What it writes; removed when its settings changed. Stages that tell changes themselves list none.
-    """
-
-    name: str
-    function: str
-    settings: tuple[str, ...]
-    folders: tuple[str, ...] = ()
-
-    def run(self, config: Config) -> str:
-        """Run the stage's function; returns its one-line summary."""
-        module, name = self.function.split(":")
-        run: Callable[[Config], str] = getattr(import_module(module), name)
-        return run(config)
-
-
-STAGES = (
-    Stage("ingest", "mmreason.catalogue.ingest:ingest", ("catalogue", "split"), ("catalogue",)),
-    Stage("simulate", "mmreason.targets.simulate:simulate_shoppers", ("simulate",)),
-    Stage("pack", "mmreason.shards.pack:pack", ("pack", "balance"), ("shards",)),
-    Stage("align", "mmreason.align.train:align", ("align",), ("align",)),
-    Stage("embed", "mmreason.embed.job:embed", ("embed",)),
-    Stage("train", "mmreason.reason.train:train", ("reason",), ("reason", "baseline")),
-    Stage("generate", "mmreason.generate.job:generate", ("generate",)),
-    Stage("evaluate", "mmreason.evaluate.evaluate:evaluate", ("evaluate",), ("evaluate",)),
-)
+from mmreason.records import STAGES, Stage, chain_on
 
 
 def run(config: Config, force: bool = False) -> Path:
@@ -69,7 +31,7 @@ def run(config: Config, force: bool = False) -> Path:
         _fetch_weights(config)
     chain = ""
     for number, stage in enumerate(STAGES, start=1):
-        chain = _chain(chain, stage, config)
+        chain = chain_on(chain, stage, config)
         run_stage(stage, config, chain, force, f"[{number}/{len(STAGES)}] ")
     report = config.path("report.html")
     print(f"done in {_clock(time.monotonic() - started)}; report: {report.resolve()}", flush=True)
@@ -80,7 +42,7 @@ def run_verb(name: str, config: Config) -> None:
     """Run one stage, whether or not it was done."""
     chain = ""
     for stage in STAGES:
-        chain = _chain(chain, stage, config)
+        chain = chain_on(chain, stage, config)
         if stage.name == name:
             run_stage(stage, config, chain, force=True)
             return
@@ -131,17 +93,6 @@ def _fetch_weights(config: Config) -> None:
         from encoders.weights import fetch_all
 
         fetch_all(names)
-
-
-def _chain(before: str, stage: Stage, config: Config) -> str:
-    """Fingerprint of the settings of a stage and of all before it."""
-    settings = asdict(config)
-    own = {name: settings[name] for name in (*stage.settings, "seed")}
-    if stage.name == "embed":
-        own["embed"] = own["embed"] | {"shard": ""}  # who does it makes no difference to what is there
-    if stage.name == "train":
-        own["baseline"] = config.evaluate.baseline
-    return hashlib.sha256((before + json.dumps(own, sort_keys=True)).encode()).hexdigest()
 
 
 def _read_mark(path: Path) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mmreason.cli import COMMANDS, main, read_config
-from mmreason.pipeline import STAGES
+from mmreason.records import STAGES
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,7 +15,8 @@ import yaml
 
 from mmreason.config import Config
 from mmreason.generate.job import read_parts
-from mmreason.pipeline import STAGES, run
+from mmreason.pipeline import run
+from mmreason.records import STAGES
 from mmreason.schema import DataError
 from mmreason.store.store import EmbeddingStore
 
