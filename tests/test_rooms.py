@@ -1,0 +1,116 @@
+"""The rooms keep their order: no import runs up, none in a circle, and no room or file grows too large to read."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+
+import pytest
+from draw_architecture import (
+    LAYERS,
+    ORDER,
+    ROOT,
+    Import,
+    imports,
+    lines_of,
+    modules,
+    outside_imports,
+    room_imports,
+    room_lines,
+    room_of,
+)
+
+ROOM_LINES, FILE_LINES = 3500, 400
+MAY_NAME_ALL = {"mmreason", "mmreason.cli", "mmreason.pipeline", "mmreason.records"}
+"""At the root and above all rooms: the public names, the verbs and the list of stages."""
+
+KNOWN_UP = {("mmreason.embed.feature_store", "align"), ("mmreason.catalogue.readers", "demo")}
+KNOWN_ROOT = {"mmreason.checkpoint"}
+KNOWN_CIRCLES = {
+    ("mmreason.embed.hub", "mmreason.embed.embedder"),
+    ("mmreason.evaluate.showcase", "mmreason.evaluate.evaluate"),
+    ("mmreason.shards.balance", "mmreason.shards.pack"),
+}
+KNOWN_LONG = {"mmreason.config": 450}
+"""Offenders that are still to be mended; these lists may only shrink."""
+
+DATA_LOADER = "mmreason.shards.loader"  # torch's DataLoader runs its workers; it holds no model
+
+
+def _level(room: str) -> int:
+    return next(level for level, layer in enumerate(LAYERS) if room in layer)
+
+
+def _between_rooms() -> Iterator[tuple[Import, str, str]]:
+    for each in imports():
+        above, below = room_of(each.importer), room_of(each.imported)
+        if above and below and above != below:
+            yield each, above, below
+
+
+def test_every_room_has_its_place() -> None:
+    assert {room_of(module) for module in modules()} - {""} == set(ORDER)
+
+
+def test_no_import_runs_up() -> None:
+    up = {
+        (each.importer, below): each.where
+        for each, above, below in _between_rooms()
+        if _level(below) >= _level(above)
+    }
+    assert up.keys() <= KNOWN_UP, up
+
+
+def test_the_root_imports_no_room() -> None:
+    found = {
+        each.importer: each.where
+        for each in imports()
+        if not room_of(each.importer) and room_of(each.imported) not in ("", "encoders")
+    }
+    assert found.keys() - MAY_NAME_ALL <= KNOWN_ROOT, found
+
+
+def test_encoders_stand_alone() -> None:
+    assert not [e.where for e in imports() if room_of(e.importer) == "encoders" and "mmreason" in e.imported]
+
+
+def test_no_two_modules_import_each_other_in_a_circle() -> None:
+    graph: dict[str, set[str]] = {module: set() for module in modules()}
+    for each in imports():
+        public = each.importer == "mmreason"  # its names are imported when first used
+        if not (public or each.by_name or (each.importer, each.imported) in KNOWN_CIRCLES):
+            graph[each.importer].add(each.imported)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" → ".join(error.args[1]))
+
+
+def test_generate_knows_no_training() -> None:
+    assert "training" not in room_imports()["generate"]
+
+
+def test_data_rooms_know_no_models() -> None:
+    models = {"torch", "torchvision", "transformers", "timm", "open_clip", "peft", "accelerate"}
+    found = {
+        module: outside_imports(module) & models
+        for module in modules()
+        if room_of(module) in ("catalogue", "demo", "store", "shards") and module != DATA_LOADER
+    }
+    assert not {module: names for module, names in found.items() if names}
+
+
+def test_no_room_and_no_file_is_too_long() -> None:
+    assert not {room: n for room, n in room_lines().items() if n > ROOM_LINES}
+    long = {module: n for module in modules() if (n := lines_of(module)) > KNOWN_LONG.get(module, FILE_LINES)}
+    assert not long
+
+
+def test_importing_is_light() -> None:
+    started = time.monotonic()
+    code = "import sys, mmreason, mmreason.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+    assert time.monotonic() - started < 1
