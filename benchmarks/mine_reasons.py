@@ -32,7 +32,7 @@ from jsonargparse import auto_cli
 
 from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.catalogue.ingest import ingest
-from mmreason.catalogue.readers import find_reader
+from mmreason.catalogue.readers import read_source
 from mmreason.config import CatalogueConfig, Config, SimulateConfig
 from mmreason.schema import DataError, Item
 from mmreason.targets.aspects import Lexicon
@@ -63,7 +63,7 @@ def main(data: str = "../shared/data", part: str = "test", limit: int = 0) -> No
 def _shop(bars: Bars, root: Path, sample: str) -> None:
     """Sentences that say why, and the aspects of all labelled sentences."""
     source = Config(catalogue=CatalogueConfig("magento", str(root)), simulate=SimulateConfig(users=0))
-    frames = find_reader("magento")(source).interactions
+    frames = read_source(source).interactions
     reviews = {row["row"]: row for frame in frames for row in frame.iter_rows(named=True)}
     items = _items(source)
     joined = {item.id for item in items}

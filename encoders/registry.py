@@ -1,10 +1,17 @@
-"""The one registry of encoders: what stands before the colon of ``kind:name``."""
+"""The one registry of encoders: what stands before the colon of ``kind:name``.
+
+Another package adds kinds by entry points, each an :class:`encoders.Encoder` with the class methods of ours::
+
+    [project.entry-points."mmreason.encoders"]
+    my-audio = "my_package.audio:AudioEncoder"
+"""
 
 from __future__ import annotations
 
 from difflib import get_close_matches
 from fnmatch import fnmatch
 from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,6 +25,9 @@ _KINDS = {
     "tfidf": ("encoders.classical", "TfidfEncoder"),
     "word2vec": ("encoders.classical", "Word2VecEncoder"),
 }
+ENTRY_POINTS = "mmreason.encoders"
+"""Group of the entry points by which installed packages add kinds of encoders."""
+
 _FITTED = ("tfidf", "word2vec")  # there is one of each: they need no name
 
 
@@ -44,9 +54,10 @@ def create_encoder(spec: str, weights: str = "", **options: Any) -> Encoder:
         512
     """
     kind, _, name = spec.partition(":")
-    if kind not in _KINDS or not (name or kind in _FITTED):
+    kinds = [*_KINDS, *_added_kinds()]
+    if kind not in kinds or not (name or kind in _FITTED):
         raise ValueError(
-            f"unknown encoder {spec!r}: expected <kind>:<name> with a kind of {', '.join(_KINDS)}"
+            f"unknown encoder {spec!r}: expected <kind>:<name> with a kind of {', '.join(kinds)}"
         )
     encoder = _encoder_class(kind)
     names = encoder.names()
@@ -65,7 +76,11 @@ def list_encoders(pattern: str = "*") -> list[str]:
         ['timm:resnet10t', 'timm:resnet14t', 'timm:resnet18']
     """
     pattern = pattern.lower()
-    kinds = [kind for kind in _KINDS if ":" not in pattern or fnmatch(kind, pattern.partition(":")[0])]
+    kinds = [
+        kind
+        for kind in [*_KINDS, *_added_kinds()]
+        if ":" not in pattern or fnmatch(kind, pattern.partition(":")[0])
+    ]
     specs = [spec for kind in kinds for spec in _specs(kind)]
     return [spec for spec in specs if fnmatch(spec.lower(), pattern)]
 
@@ -77,5 +92,11 @@ def _specs(kind: str) -> list[str]:
 
 
 def _encoder_class(kind: str) -> Any:
+    if kind not in _KINDS:
+        return _added_kinds()[kind].load()
     module, name = _KINDS[kind]
     return getattr(import_module(module), name)
+
+
+def _added_kinds() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}

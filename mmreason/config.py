@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass
@@ -13,13 +13,11 @@ class CatalogueConfig:
 
     Args:
         source: Name of a reader: ``demo``, ``tables``, ``magento``, ``amazon``, ``mind``, ``microlens``,
-            ``movielens`` or ``xrec``.
+            ``movielens``, ``xrec``, or one that an installed package adds.
         root: Folder that the reader reads (``demo`` makes one itself).
-        mapping: YAML file that says which column is what (``tables`` only); empty guesses one and saves it.
-        texts: CSV of titles and descriptions to join by title (``movielens`` only).
+        options: The reader's own options, name → value; see the dataclass beside the reader.
         allow_download: Fetch pictures and videos that are given by address, into ``<root>/downloads``.
         hidden: Attributes taken out of every text, so that only the picture can tell them.
-        items_per_domain: Size of the made-up catalogue (``demo`` only).
         test_items: Share of item groups kept for testing.
         valid_items: Share of item groups kept for validation.
         max_quarantined: The ingest fails if a larger share of rows than this is bad (duplicates do not count).
@@ -27,11 +25,9 @@ class CatalogueConfig:
 
     source: str = "demo"
     root: str = ""
-    mapping: str = ""
-    texts: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
     allow_download: bool = False
     hidden: list[str] = field(default_factory=list)
-    items_per_domain: int = 120
     test_items: float = 0.2
     valid_items: float = 0.1
     max_quarantined: float = 0.5

@@ -163,7 +163,9 @@ def make_config(tiny_models: dict[str, str]) -> MakeConfig:
     base = Config(
         device="cpu",
         dtype="fp32",
-        catalogue=CatalogueConfig("demo", items_per_domain=12, hidden=["color", "pattern"], test_items=0.3),
+        catalogue=CatalogueConfig(
+            "demo", options={"items_per_domain": 12}, hidden=["color", "pattern"], test_items=0.3
+        ),
         simulate=SimulateConfig(users=40, favour=["color"], history=5, test_users=0.3),
         pack=PackConfig(shard_size=8),
         align=AlignConfig(

@@ -23,7 +23,7 @@ from mmreason.catalogue.check import (
 from mmreason.catalogue.download import Downloads
 from mmreason.catalogue.hide import hide_attributes
 from mmreason.catalogue.index import new_index
-from mmreason.catalogue.readers import find_reader
+from mmreason.catalogue.readers import read_source
 from mmreason.catalogue.resplit import resplit
 from mmreason.catalogue.split import SplitRule, split_rule, write_split_rule
 from mmreason.catalogue.staging import Staging
@@ -54,11 +54,10 @@ def ingest(config: Config) -> str:
         DataError: If the source is missing, or more of it than ``catalogue.max_quarantined`` is bad.
     """
     settings = config.catalogue
-    reader = find_reader(settings.source)
     folder = config.path("catalogue")
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
-    tables = reader(config)
+    tables = read_source(config)
     for name in ("catalogue.json", "quarantine.jsonl"):  # a half-written catalogue must not look whole
         remove(folder / name)
     downloads = Downloads(tables.media_root) if settings.allow_download else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,21 @@ _EDITION = (
 )
 
 
-def read(config: Config) -> Tables:
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """Options of the made-up catalogue.
+
+    Args:
+        items_per_domain: Items each of shop, video and news.
+    """
+
+    items_per_domain: int = 120
+
+
+def read(config: Config, options: DemoOptions) -> Tables:
     """Make the catalogue under ``<run_dir>/raw`` if it is not there yet, then read its tables."""
     root = config.path("raw")
-    make(root, config.catalogue.items_per_domain, config.seed)
+    make(root, options.items_per_domain, config.seed)
     return read_folder(root)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -63,3 +64,19 @@ def test_random_weights_follow_the_seed() -> None:
         features.append(create_encoder("timm:test_resnet")(picture))
     assert torch.equal(features[0], features[1])
     assert not torch.equal(features[0], features[2])
+
+
+def test_an_installed_package_adds_a_kind_of_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / "tiny_encoder-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny-encoder\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[mmreason.encoders]\ntiny = tiny_encoder:Tiny\n")
+    (tmp_path / "tiny_encoder.py").write_text(
+        "from encoders.image import TimmEncoder\n\n\nclass Tiny(TimmEncoder):\n"
+        "    @classmethod\n    def names(cls):\n        return ['test_resnet']\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert list_encoders("tiny:*") == ["tiny:test_resnet"]
+    assert type(create_encoder("tiny:test_resnet")).__name__ == "Tiny"
+    with pytest.raises(ValueError, match=r"kind of timm, .*, tiny$"):
+        create_encoder("tim:resnet18")

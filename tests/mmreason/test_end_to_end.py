@@ -30,7 +30,9 @@ pytestmark = pytest.mark.e2e
 def real_run(tmp_path_factory: pytest.TempPathFactory) -> Config:
     config = Config(
         run_dir=str(tmp_path_factory.mktemp("real")),
-        catalogue=CatalogueConfig("demo", items_per_domain=16, hidden=["color", "pattern"], test_items=0.25),
+        catalogue=CatalogueConfig(
+            "demo", options={"items_per_domain": 16}, hidden=["color", "pattern"], test_items=0.25
+        ),
         simulate=SimulateConfig(users=60, favour=["color"], test_users=0.2),
         align=AlignConfig(steps=40),
         reason=ReasonConfig(

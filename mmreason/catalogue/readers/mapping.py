@@ -113,7 +113,7 @@ def read_mapping(path: Path, root: Path) -> dict[str, TableMap]:
     try:
         read = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"catalogue.mapping {path} cannot be read: {error}") from None
+        raise DataError(f"catalogue.options.mapping {path} cannot be read: {error}") from None
     if not isinstance(read, dict) or "items" not in read:
         raise DataError(f"{path} is no mapping: it needs a table `items` with `file` and `id`")
     return {kind: _checked(path, root, kind, table) for kind, table in read.items()}
@@ -195,11 +195,13 @@ def _by_columns(root: Path, taken: list[Path]) -> dict[str, Path | None]:
     for kind, paths in found.items():
         if len(paths) > 1:
             names = ", ".join(path.name for path in paths)
-            raise DataError(f"{root}: {names} may all be the {kind}; name one in a --catalogue.mapping file")
+            raise DataError(
+                f"{root}: {names} may all be the {kind}; name one in a --catalogue.options.mapping file"
+            )
     if not found["items"]:
         raise DataError(
             f"{root} holds no items.parquet, items.csv or items.jsonl, nor a table with an id column; name it in "
-            "a --catalogue.mapping file"
+            "a --catalogue.options.mapping file"
         )
     return {kind: paths[0] for kind, paths in found.items() if paths}
 
@@ -217,7 +219,7 @@ def _guess(kind: str, path: Path) -> TableMap:
     if missing and not set(FIELDS[kind]) & set(sample):
         raise DataError(
             f"{path}: no column looks like {missing[0]}; there are {', '.join(sample)}; say which in a "
-            "--catalogue.mapping file"
+            "--catalogue.options.mapping file"
         )
     named = any(column.startswith(("attributes.", "hidden.")) for column in sample)
     if kind == "items" and fields.get("attributes", "") not in sample and not named:

@@ -1,6 +1,6 @@
 """MovieLens in the ml-latest layout: ``movies.csv``, ``ratings.csv``, ``tags.csv``; descriptions joined by title.
 
-``catalogue.texts`` names a CSV with columns ``title`` and ``description``; without it ``item.csv`` in the folder is
+The option ``texts`` names a CSV with columns ``title`` and ``description``; without it ``item.csv`` in the folder is
 taken, if there. A title that two movies or two descriptions share is not joined, nor is a description that tells of
 another year: no text is better than another movie's. A tag that two people gave to a movie is one of its attributes.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +28,30 @@ _NAMED_YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 _ARTICLE = re.compile(r"^(.*), (the|a|an|le|la|les|l'|el|il|der|die|das)$")
 
 
-def read(config: Config) -> Tables:
+@dataclass(frozen=True, slots=True)
+class MovieLensOptions:
+    """Options of the MovieLens reader.
+
+    Args:
+        texts: CSV of titles and descriptions to join by title; empty takes ``item.csv`` of the folder, if there.
+    """
+
+    texts: str = ""
+
+
+def read(config: Config, options: MovieLensOptions) -> Tables:
     """Read a MovieLens folder.
 
     Raises:
-        DataError: If there is no ``movies.csv``, or ``catalogue.texts`` is missing.
+        DataError: If there is no ``movies.csv``, or the file of ``texts`` is missing.
     """
-    settings = config.catalogue
-    root = Path(settings.root)
+    root = Path(config.catalogue.root)
     movies = _file(root, "movies")
-    if not settings.root or movies is None:
+    if not config.catalogue.root or movies is None:
         raise DataError(f"catalogue.root {str(root)!r} holds no movies.csv of MovieLens")
-    texts = Path(settings.texts) if settings.texts else _file(root, "item")
+    texts = Path(options.texts) if options.texts else _file(root, "item")
     if texts is not None and not texts.is_file():
-        raise DataError(f"catalogue.texts {texts} is not a file")
+        raise DataError(f"catalogue.options.texts {texts} is not a file")
     ratings = _file(root, "ratings")
     return Tables(root, _items(movies, _tags(_file(root, "tags")), _texts(texts)), _ratings(ratings))
 

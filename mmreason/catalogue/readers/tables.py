@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,27 +29,37 @@ _NESTED = ("attributes", "hidden")
 _JOINED = ("title", "text")
 
 
-def read(config: Config) -> Tables:
+@dataclass(frozen=True, slots=True)
+class TablesOptions:
+    """Options of the reader of plain tables.
+
+    Args:
+        mapping: YAML file that says which column is what; empty guesses one and saves it.
+    """
+
+    mapping: str = ""
+
+
+def read(config: Config, options: TablesOptions) -> Tables:
     """Read the tables under ``catalogue.root``; a guessed mapping is saved as ``<run_dir>/mapping.yaml``.
 
     Raises:
         DataError: If there is no ``items`` table, two of one name, one that cannot be opened, or a mapping that
             does not fit.
     """
-    settings = config.catalogue
-    if not settings.root:
+    if not config.catalogue.root:
         raise DataError(
             "catalogue.root is empty; name the folder that holds items.parquet, items.csv or items.jsonl"
         )
-    root = Path(settings.root)
-    if settings.mapping:
-        return read_mapped(root, read_mapping(Path(settings.mapping), root))
+    root = Path(config.catalogue.root)
+    if options.mapping:
+        return read_mapped(root, read_mapping(Path(options.mapping), root))
     tables = guess_mapping(root)
     path = config.path("mapping.yaml")
     with whole_file(path) as file:
         file.write(write_mapping(tables).encode())
     print(
-        f"columns guessed: {path}; to change them, edit a copy and pass it as --catalogue.mapping",
+        f"columns guessed: {path}; to change them, edit a copy and pass it as --catalogue.options.mapping",
         file=sys.stderr,
     )
     return read_mapped(root, tables)

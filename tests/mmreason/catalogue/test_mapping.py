@@ -37,8 +37,8 @@ def shop(tmp_path: Path) -> Path:
     return root
 
 
-def take(root: Path, **settings: str) -> tuple[Config, Catalogue]:
-    catalogue = CatalogueConfig("tables", str(root), max_quarantined=1, **settings)
+def take(root: Path, **options: str) -> tuple[Config, Catalogue]:
+    catalogue = CatalogueConfig("tables", str(root), options=options, max_quarantined=1)
     config = Config(run_dir=str(root.parent / "run"), catalogue=catalogue)
     ingest(config)
     return config, read_catalogue(config.path("catalogue"))

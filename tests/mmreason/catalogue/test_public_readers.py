@@ -185,7 +185,7 @@ def test_microlens(tmp_path: Path) -> None:
 def test_movielens_real(tmp_path: Path, shared_data: Path) -> None:
     root = shared_data / "movielens_small" / "ml-latest-small"
     texts = shared_data / "movie_text_yulan" / "data" / "item.csv"
-    summary, catalogue, reasons = take(tmp_path, "movielens", root, texts=str(texts))
+    summary, catalogue, reasons = take(tmp_path, "movielens", root, options={"texts": str(texts)})
     assert (
         "9,742 items read = 9,742 kept" in summary and "100,836 interactions read = 100,836 kept" in summary
     )

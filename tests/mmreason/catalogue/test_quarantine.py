@@ -38,7 +38,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             for name, records in (("items", items), ("interactions", interactions), ("reasons", reasons))
         }
         tables = Tables(tmp_path, rows["items"], row_frames(rows["interactions"]), rows["reasons"])
-        monkeypatch.setattr(ingest_stage, "find_reader", lambda name: lambda config: tables)
+        monkeypatch.setattr(ingest_stage, "read_source", lambda config: tables)
         config = Config(run_dir=str(tmp_path / "run"), catalogue=CatalogueConfig("given", max_quarantined=1))
         config.simulate.users = 0
         summary = ingest(config)

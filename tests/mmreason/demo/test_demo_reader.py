@@ -25,7 +25,7 @@ SIZE = 12
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    catalogue = CatalogueConfig(items_per_domain=SIZE, hidden=["color", "pattern"])
+    catalogue = CatalogueConfig(options={"items_per_domain": SIZE}, hidden=["color", "pattern"])
     return Config(
         run_dir=str(tmp_path_factory.mktemp("demo")), catalogue=catalogue, simulate=SimulateConfig(users=0)
     )
