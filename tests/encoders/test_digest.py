@@ -25,7 +25,9 @@ def folder(tmp_path):
 def test_a_file_replaced_in_place_is_other_weights(folder):
     before = weights_digest(str(folder))
     stat = (folder / "model.safetensors").stat()
-    (folder / "model.safetensors").write_bytes(b"two")  # of the same size and, as it pretends, of the same time
+    (folder / "model.safetensors").write_bytes(
+        b"two"
+    )  # of the same size and, as it pretends, of the same time
     os.utime(folder / "model.safetensors", ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
     assert weights_digest(str(folder)) != before
