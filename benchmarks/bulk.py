@@ -18,7 +18,7 @@ from mmreason.device import pick_device, pick_dtype
 from mmreason.embed.embedder import Embedder
 from mmreason.embed.job import BulkJob
 from mmreason.embed.model import AlignModel
-from mmreason.embed.progress import Progress
+from mmreason.progress import Progress
 from mmreason.schema import Item
 from mmreason.store.store import EmbeddingStore, StoreWriter
 

@@ -8,11 +8,24 @@ from functools import cache
 
 import torch
 
+from mmreason.schema import DataError
+
 
 def pick_device(name: str = "auto") -> torch.device:
-    """``auto`` takes CUDA, then MPS, then the CPU; of several GPUs each process of a machine takes its own."""
+    """``auto`` takes CUDA, then MPS, then the CPU.
+
+    Of several GPUs each process of a machine takes its own; processes that are more than the GPUs share them.
+
+    Raises:
+        DataError: If a GPU is asked for by name and there is none.
+    """
     if name == "cuda" or (name == "auto" and torch.cuda.is_available()):
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        gpus = torch.cuda.device_count()
+        if not gpus:
+            raise DataError(
+                "device=cuda, but this machine has no GPU that torch can use; set device=cpu or auto"
+            )
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % gpus)
     if name != "auto":
         return torch.device(name)
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

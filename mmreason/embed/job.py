@@ -20,9 +20,9 @@ from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.config import Config
 from mmreason.embed.embedder import Embedder
 from mmreason.embed.features import READERS, Decode, Errors, FeatureReader, Pending
-from mmreason.embed.progress import PartProgress, Progress
 from mmreason.files import remove, whole_file
 from mmreason.processes import Share, share_of
+from mmreason.progress import PartProgress, Progress
 from mmreason.schema import DataError, Item
 from mmreason.shards.loader import item_samples
 from mmreason.shards.pack import read_manifest

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
-import socket
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,11 +27,13 @@ PAIRS = {("x", "y"): 2.0, ("x", "z"): 1.0}
 
 def run_two(target: Callable, *args: Any, timeout: float = 900) -> list[int | None]:
     """Run ``target(rank, *args)`` in two processes of a gloo group; returns their exit codes, −9 past ``timeout`` s."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_enter, args=(rank, port, target, *args)) for rank in range(WORLD)]
+    with tempfile.TemporaryDirectory() as folder:
+        return _run_two(context, Path(folder, "meeting"), target, args, timeout)
+
+
+def _run_two(context: Any, meeting: Path, target: Callable, args: tuple, timeout: float) -> list[int | None]:
+    processes = [context.Process(target=_enter, args=(rank, meeting, target, *args)) for rank in range(WORLD)]
     for process in processes:
         process.start()
     ends = time.monotonic() + timeout
@@ -46,18 +49,20 @@ def run_two(target: Callable, *args: Any, timeout: float = 900) -> list[int | No
     return [process.exitcode for process in processes]
 
 
-def _enter(rank: int, port: int, target: Callable, *args: Any) -> None:
+def _enter(rank: int, meeting: Path, target: Callable, *args: Any) -> None:
+    faulthandler.enable()  # an abort says where
     os.environ |= {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
         "WORLD_SIZE": str(WORLD),
         "LOCAL_WORLD_SIZE": str(WORLD),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
         "ACCELERATE_USE_CPU": "true",
     }
     torch.set_num_threads(1)
+    # They meet at a file: a free port may be taken by somebody else before it is used.
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=WORLD)
     target(rank, *args)
+    dist.destroy_process_group()
 
 
 class Net(torch.nn.Module):
@@ -98,7 +103,6 @@ def contrast(net: Any, loss: PairLoss, rows: slice, parts: int = 1) -> tuple[Ten
 
 def losses(rank: int, folder: Path) -> None:
     """Every kind and form of loss on this process's half of the batch."""
-    dist.init_process_group("gloo")
     half = ROWS // WORLD
     rows = slice(rank * half, (rank + 1) * half)
     found = {}
@@ -112,7 +116,6 @@ def losses(rank: int, folder: Path) -> None:
                 found[kind, local, parts] = (value / WORLD, gradients)
     if rank == 0:
         torch.save(found, folder / "found.pt")
-    dist.destroy_process_group()
 
 
 def train(rank: int, config: Config, die_at: int, sharded: bool = False) -> None:
@@ -136,7 +139,6 @@ def train(rank: int, config: Config, die_at: int, sharded: bool = False) -> None
     except DataError as error:
         config.path(f"told-{rank}").write_text(str(error))
         os._exit(1)
-    dist.destroy_process_group()
 
 
 def _shard_on_cpus() -> None:
@@ -160,3 +162,34 @@ def _shard_on_cpus() -> None:
 def smaller(config: Config, **changes: Any) -> Config:
     """The same run with other settings of alignment."""
     return replace(config, align=replace(config.align, **changes))
+
+
+def main_process_works(rank: int, folder: Path) -> None:
+    """Each process writes what it was told."""
+    from mmreason.processes import on_main_process
+
+    def work() -> str:
+        with (folder / "worked").open("a") as file:
+            file.write(str(rank))
+        time.sleep(0.2)
+        return f"done in {rank}"
+
+    (folder / f"told-{rank}").write_text(on_main_process(work))
+
+
+def main_process_fails(rank: int, folder: Path, dies: bool) -> None:
+    """The first process raises, or is gone; the second writes what it was told."""
+    from mmreason.processes import on_main_process
+    from mmreason.schema import DataError
+
+    def work() -> str:
+        if dies:
+            os._exit(9)
+        raise DataError("no such shop")
+
+    try:
+        on_main_process(work)
+    except DataError as error:
+        (folder / f"told-{rank}").write_text(str(error))
+        if rank == 0:
+            os._exit(9)

@@ -24,9 +24,9 @@ from mmreason.config import Config
 from mmreason.device import pick_device
 from mmreason.embed.embedder import Embedder
 from mmreason.embed.job import BulkJob, embed, source_items
-from mmreason.embed.progress import Progress
 from mmreason.embed.search import search
 from mmreason.processes import share_of
+from mmreason.progress import Progress
 from mmreason.schema import DataError, Item
 from mmreason.shards.loader import item_samples
 from mmreason.store.export import export_embeddings
@@ -183,8 +183,13 @@ def test_launched_processes_share_the_work_and_have_a_gpu_each(
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     assert "share 1 of 2" in done.stdout and "share 2 of 2" in done.stdout
     assert same(EmbeddingStore.open(run.path("embed")), EmbeddingStore.open(tiny_run.path("embed")))
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    assert pick_device("cuda") == torch.device("cuda:1")
+    monkeypatch.setenv("LOCAL_RANK", "5")
+    for gpus, own in ((8, 5), (2, 1), (1, 0)):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda gpus=gpus: gpus)
+        assert pick_device("cuda") == torch.device("cuda", own)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(DataError, match="no GPU"):
+        pick_device("cuda")
 
 
 def test_shares_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
