@@ -15,7 +15,7 @@ class WeightsError(RuntimeError):
 
 
 def name_of(raw: Any) -> str:
-    """How messages call an input: a path as it is, bytes by their number, anything else by its type.
+    """How messages call an input: a path as it is, bytes by their number, anything else by its name or its type.
 
     Example:
         >>> name_of(b"abc")
@@ -25,4 +25,4 @@ def name_of(raw: Any) -> str:
         return str(raw)
     if isinstance(raw, bytes | bytearray | memoryview):
         return f"<{len(raw)} bytes>"
-    return type(raw).__name__
+    return getattr(raw, "name", None) or type(raw).__name__

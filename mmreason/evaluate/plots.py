@@ -1,18 +1,18 @@
-"""Training curves as inline SVG: no script, and colours from the page, so that they follow light and dark."""
+"""Training curves as pictures for a page: no script, and colours that can be read on light and dark."""
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup
+import polars as pl
 
-WIDTH, HEIGHT = 520, 240
-LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 34
-MAX_POINTS = 600  # a line drawn 450 units wide shows no more
-
-Point = tuple[float, float]
+MAX_POINTS = 600  # a line of this width shows no more
+SMOOTHED_FROM = 20  # values; a shorter curve is shown as it is
+TRAINING, VALIDATION, WORDS = "#5b6be0", "#c8701c", "#7d7a72"
 
 
 @dataclass
@@ -22,131 +22,78 @@ class Curve:
     Attributes:
         name: Title of the plot.
         steps: Step of each value.
-        values: Measured values; those that are not finite are left out.
-        smoothed: One value per step; drawn bold over the raw line. Default: an exponential mean,
-            from 20 values on.
+        values: Measured values; those that are not finite are left out. From 20 values on, their exponential
+            mean is drawn bold over them.
         valid_steps: Steps of a second series, such as the loss on the validation split.
         valid_values: Values of the second series.
-        label: Name of the first series in the legend.
-        valid_label: Name of the second.
     """
 
     name: str
     steps: Sequence[float]
     values: Sequence[float]
-    smoothed: Sequence[float] | None = None
     valid_steps: Sequence[float] = ()
     valid_values: Sequence[float] = ()
-    label: str = "training"
-    valid_label: str = "validation"
 
 
 def smooth(values: Sequence[float], span: int | None = None) -> list[float]:
-    """Exponential mean with bias correction; a value that is not finite repeats the mean before it.
+    """Exponential mean without a pull to the start; a value that is not finite repeats the mean before it.
 
     Args:
         values: In order of time.
         span: Number of values that carry most of the weight; default a twentieth of them, at least 3.
+
+    Example:
+        >>> smooth([2.0, 2.0, 2.0])
+        [2.0, 2.0, 2.0]
     """
-    keep = 1 - 2 / ((span or max(3, len(values) // 20)) + 1)
-    mean, weight, out = 0.0, 0.0, []
-    for value in values:
-        if math.isfinite(value):
-            mean, weight = keep * mean + (1 - keep) * value, keep * weight + (1 - keep)
-        out.append(mean / weight if weight else math.nan)
-    return out
+    finite = pl.Series([v if math.isfinite(v) else None for v in values], dtype=pl.Float64)
+    mean = finite.ewm_mean(span=span or max(3, len(values) // 20), ignore_nulls=True)
+    return mean.fill_null(strategy="forward").fill_null(math.nan).to_list()
 
 
-def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """About ``count`` round numbers between two ends."""
-    if not high > low:
-        return [low]
-    raw = (high - low) / count
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * 0.999)
-    first = math.ceil(low / step - 1e-9)
-    return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
-
-
-def curve_svg(curve: Curve) -> Markup:
+def draw_curve(curve: Curve) -> str:
     """Draw one curve.
 
     Returns:
-        An ``<svg>`` element; every text in it is escaped. Its classes are styled by the report's page.
+        An SVG picture as a ``data:`` address; empty if no value is finite.
     """
-    raw = _points(curve.steps, curve.values)
-    bold = _points(curve.steps, _bold(curve))
-    valid = _points(curve.valid_steps, curve.valid_values)
-    if not raw and not valid:
-        return Markup(
-            '<svg viewBox="0 0 {} {}"><text class="tick" x="50%" y="50%">no values</text></svg>'
-        ).format(WIDTH, HEIGHT)
-    x_ends, y_ends = _ends([x for x, _ in raw + valid]), _ends([y for _, y in raw + valid], margin=0.05)
+    training = _finite(curve.steps, curve.values)
+    valid = _finite(curve.valid_steps, curve.valid_values)
+    if not training and not valid:
+        return ""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
 
-    def place(points: list[Point]) -> list[Point]:
-        return [
-            (
-                LEFT + (x - x_ends[0]) / (x_ends[1] - x_ends[0]) * (WIDTH - LEFT - RIGHT),
-                HEIGHT - BOTTOM - (y - y_ends[0]) / (y_ends[1] - y_ends[0]) * (HEIGHT - TOP - BOTTOM),
-            )
-            for x, y in points
-        ]
-
-    parts = [Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">').format(WIDTH, HEIGHT, curve.name)]
-    for tick in ticks(*y_ends):
-        y = place([(x_ends[0], tick)])[0][1]
-        parts.append(_GRID.format(LEFT, WIDTH - RIGHT, y, LEFT - 8, y + 4, _number(tick)))
-    for tick in ticks(*x_ends):
-        parts.append(_STEP.format(place([(tick, y_ends[0])])[0][0], HEIGHT - BOTTOM + 18, _number(tick)))
-    parts += [_line("raw", place(raw)), _line("bold", place(bold)), _line("valid", place(valid))]
-    parts += (_DOT.format(x, y) for x, y in place(valid)[:: max(1, len(valid) // 40)])
-    parts.append(Markup("</svg>"))
-    return Markup("").join(parts)
-
-
-_GRID = Markup(
-    '<line class="grid" x1="{0}" x2="{1}" y1="{2:.1f}" y2="{2:.1f}"/>'
-    '<text class="tick end" x="{3}" y="{4:.1f}">{5}</text>'
-)
-_STEP = Markup('<text class="tick" x="{:.1f}" y="{}">{}</text>')
-_DOT = Markup('<circle class="dot" cx="{:.1f}" cy="{:.1f}" r="2.5"/>')
+    # No pyplot: it keeps global state. Texts stay texts, and the same curve gives the same bytes.
+    style = {"svg.fonttype": "none", "svg.hashsalt": "curve", "font.size": 9, "text.color": WORDS}
+    with rc_context(style | {f"{axis}tick.color": WORDS for axis in "xy"}):
+        figure = Figure(figsize=(5.2, 2.5), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        if training:
+            steps, values = zip(*training, strict=True)
+            bold = smooth(values) if len(values) >= SMOOTHED_FROM else values
+            axes.plot(*_thin(steps, values), color=TRAINING, linewidth=0.8, alpha=0.35)
+            axes.plot(*_thin(steps, bold), color=TRAINING, linewidth=1.8, label=f"training {bold[-1]:.4g}")
+        if valid:
+            steps, values = zip(*valid, strict=True)
+            label, dots = f"validation {values[-1]:.4g}", max(1, len(values) // 40)
+            axes.plot(steps, values, color=VALIDATION, lw=1.5, marker="o", ms=3, markevery=dots, label=label)
+        axes.grid(axis="y", color=WORDS, alpha=0.25, linewidth=0.6)
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+        axes.legend(frameon=False, loc="upper right")
+        picture = io.BytesIO()
+        figure.savefig(picture, format="svg", transparent=True, metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(picture.getvalue()).decode("ascii")
 
 
-def legend(curve: Curve) -> list[tuple[str, str, str]]:
-    """(class, label, last value) of every series that has values."""
-    series = [
-        ("bold", curve.label, _bold(curve)),
-        ("valid", curve.valid_label, curve.valid_values),
-    ]
-    return [(kind, label, f"{values[-1]:.4g}") for kind, label, values in series if len(values)]
+def _finite(steps: Sequence[float], values: Sequence[float]) -> list[tuple[float, float]]:
+    return [(x, y) for x, y in zip(steps, values, strict=True) if math.isfinite(y)]
 
 
-def _bold(curve: Curve) -> Sequence[float]:
-    if curve.smoothed is not None:
-        return curve.smoothed
-    return smooth(curve.values) if len(curve.values) >= 20 else curve.values
-
-
-def _points(steps: Sequence[float], values: Sequence[float]) -> list[Point]:
-    """Finite points, thinned evenly to what a line can show; the last one stays."""
-    points = [(float(x), float(y)) for x, y in zip(steps, values, strict=True) if math.isfinite(y)]
-    every = math.ceil(len(points) / MAX_POINTS)
-    return points[::-1][::every][::-1] if every > 1 else points
-
-
-def _ends(values: list[float], margin: float = 0.0) -> tuple[float, float]:
-    low, high = min(values), max(values)
-    if low == high:
-        return low - 0.5, high + 0.5
-    return low - margin * (high - low), high + margin * (high - low)
-
-
-def _line(kind: str, points: list[Point]) -> Markup:
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    return Markup('<polyline class="line {}" points="{}"/>').format(kind, path) if points else Markup("")
-
-
-def _number(value: float) -> str:
-    if abs(value) >= 10_000:
-        return f"{value / 1000:g}k"
-    return f"{0 if abs(value) < 1e-12 else value:.4g}"
+def _thin(steps: Sequence[float], values: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
+    """Points evenly thinned to what a line can show; the last one stays."""
+    every = math.ceil(len(steps) / MAX_POINTS)
+    return steps[::-every][::-1], values[::-every][::-1]

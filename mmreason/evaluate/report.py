@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from tqdm import tqdm
 
 from mmreason.evaluate.metrics import Share
-from mmreason.evaluate.plots import Curve, curve_svg, legend
-from mmreason.evaluate.thumbnails import Thumbnails
+from mmreason.evaluate.plots import Curve, draw_curve
+from mmreason.evaluate.thumbnails import Thumbnails, make_thumbnails
+from mmreason.files import whole_file
 from mmreason.schema import Attributes, Evidence, Interaction, Item, Reason
 
 SOURCES = {
@@ -121,9 +121,9 @@ def write_report(
     Returns:
         One line for each picture or video that could not be read; the report shows a placeholder for it.
     """
-    path = Path(path)
-    thumbnails = Thumbnails()
-    cards = [_row_view(row, thumbnails) for row in tqdm(rows, desc="report", disable=None)]
+    pictures = make_thumbnails((row.item for row in rows), PICTURE, frames=5)
+    small = make_thumbnails((item for row in rows for _, item in row.history), SMALL)
+    unreadable = [*dict.fromkeys(pictures.unreadable + small.unreadable)]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -135,18 +135,17 @@ def write_report(
         title=title,
         subtitle=subtitle,
         tiles=[_tile(label, value) for label, value in facts],
-        cards=cards,
+        cards=[_row_view(row, pictures, small) for row in rows],
         sources=SOURCES,
         columns=metrics.columns,
         table=_table_view(metrics),
         notes=metrics.notes,
-        plots=[(curve.name, curve_svg(curve), legend(curve)) for curve in curves],
-        unreadable=len(thumbnails.unreadable),
+        plots=[(curve.name, draw_curve(curve)) for curve in curves],
+        unreadable=len(unreadable),
     )
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(html, encoding="utf-8", errors="replace")
-    temporary.replace(path)
-    return thumbnails.unreadable
+    with whole_file(Path(path)) as file:
+        file.write(html.encode("utf-8", "replace"))
+    return unreadable
 
 
 def mark_evidence(text: str, evidence: Sequence[Evidence]) -> list[tuple[str, str, str]]:
@@ -208,13 +207,13 @@ def _duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def _row_view(row: ReportRow, thumbnails: Thumbnails) -> dict:
+def _row_view(row: ReportRow, pictures: Thumbnails, small: Thumbnails) -> dict:
     """What the template shows of one row: texts, ``data:`` addresses and class names only."""
     reason = row.reason
     return {
         "title": row.item.title or row.item.id,
         "domain": row.item.domain,
-        "pictures": thumbnails.of_item(row.item, PICTURE, frames=5),
+        "pictures": pictures.addresses(row.item.id),
         "hole": "cannot be read" if row.item.images or row.item.video is not None else "no picture",
         "told": _fact_lines(row.item.attributes),
         "hidden": _fact_lines(row.item.hidden),
@@ -224,13 +223,13 @@ def _row_view(row: ReportRow, thumbnails: Thumbnails) -> dict:
         "score": None if reason.score is None else f"{reason.score:.2f}",
         "badges": [fact if isinstance(fact, Badge) else Badge(fact) for fact in row.facts],
         "reference": row.reference,
-        "history": _history_view(row, thumbnails),
+        "history": _history_view(row, small),
         "earlier": max(0, len({item.id for _, item in row.history}) - HISTORY),
         "swapped": [(label, _changes(reason.text, text)) for label, text in row.swapped],
     }
 
 
-def _history_view(row: ReportRow, thumbnails: Thumbnails) -> list[dict]:
+def _history_view(row: ReportRow, small: Thumbnails) -> list[dict]:
     """One entry per history item, oldest first: those that are evidence, and else the latest."""
     items: dict[str, Item] = {}
     events: dict[str, list[str]] = {}
@@ -245,7 +244,7 @@ def _history_view(row: ReportRow, thumbnails: Thumbnails) -> list[dict]:
     return [
         {
             "title": item.title or item.id,
-            "picture": next(iter(thumbnails.of_item(item, SMALL)), ""),
+            "picture": next(iter(small.addresses(item.id)), ""),
             "is_video": item.video is not None,
             "events": events[item_id],
             "shared": shared.get(item_id, {}),

@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from encoders.errors import MediaError
-from encoders.frames import sample_frames
-from encoders.pictures import open_image
+from mmreason.evaluate.thumbnails import make_thumbnails
 from mmreason.schema import DataError, Item
 
 THUMBNAIL = 72  # longest side in pixels
@@ -135,15 +133,14 @@ def _thumbnails(axes: Any, items: Sequence[Item], points: np.ndarray, colors: Se
     """Thumbnails that fit without covering each other; what cannot be read is named."""
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
-    unreadable: list[str] = []
-    shown = np.array([bool(item.images or item.video is not None) for item in items])
-    rows = np.flatnonzero(shown)
-    for row in rows[spread(points[rows], THUMBNAIL * 1.3 / (SIDE * DPI))]:
-        try:
-            picture = _thumbnail(items[row])
-        except MediaError as error:
-            unreadable.append(str(error))
+    has_media = np.array([bool(item.images or item.video is not None) for item in items])
+    rows = np.flatnonzero(has_media)
+    rows = rows[spread(points[rows], THUMBNAIL * 1.3 / (SIDE * DPI))]
+    made = make_thumbnails((items[row] for row in rows), THUMBNAIL)
+    for row in rows:
+        if not (jpegs := made.jpegs[items[row].id]):
             continue
+        picture = Image.open(io.BytesIO(jpegs[0]), formats=["JPEG"])
         box = AnnotationBbox(
             OffsetImage(np.asarray(picture), zoom=72 / DPI),
             points[row],
@@ -156,17 +153,7 @@ def _thumbnails(axes: Any, items: Sequence[Item], points: np.ndarray, colors: Se
             zorder=4,
         )
         axes.add_artist(box)
-    return unreadable
-
-
-def _thumbnail(item: Item) -> Image.Image:
-    if item.images:
-        picture = open_image(item.images[0], min_side=THUMBNAIL)
-    else:
-        picture = Image.fromarray(np.asarray(sample_frames(item.video, 1, 2 * THUMBNAIL)[0]))
-    picture = picture.copy()
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
-    return picture
+    return made.unreadable
 
 
 def _colors(items: Sequence[Item], color_by: str) -> tuple[list[str], dict[str, str]]:
