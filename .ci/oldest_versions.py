@@ -25,8 +25,9 @@ def oldest(requirement: str) -> str | None:
     parsed = Requirement(requirement)
     for bound in parsed.specifier:
         if bound.operator == ">=":
-            parts = bound.version.split(".")
-            version = bound.version if len(parts) > 2 else f"{parts[0]}.{(parts + ['0'])[1]}.*"
+            numbers = bound.version.split(".")
+            major, minor, *patch = numbers if len(numbers) > 1 else [*numbers, "0"]
+            version = bound.version if patch else f"{major}.{minor}.*"
             return f"{parsed.name}=={version}" + (f" ; {parsed.marker}" if parsed.marker else "")
     return None
 

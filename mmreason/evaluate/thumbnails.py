@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image
-from tqdm import tqdm
 
 from encoders.errors import MediaError
 from encoders.frames import sample_frames
 from encoders.guarded import GuardedPool
 from encoders.pictures import open_image
+from mmreason.progress import track
 from mmreason.schema import Item
 
 QUALITY = 80
@@ -67,8 +67,8 @@ def make_thumbnails(items: Iterable[Item], side: int, frames: int = 1) -> Thumbn
     if not wanted:
         return made
     with GuardedPool(_read, timeout=SECONDS) as pool:
-        results = pool.map(wanted.values())
-        for item_id, result in zip(wanted, tqdm(results, "thumbnails", len(wanted), delay=2), strict=True):
+        results = track(pool.map(wanted.values()), "thumbnails", "item", len(wanted))
+        for item_id, result in zip(wanted, results, strict=True):
             jpegs, errors = ([], [str(result)]) if isinstance(result, MediaError) else result
             made.jpegs[item_id] = jpegs
             made.unreadable += errors
