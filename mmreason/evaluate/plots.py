@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -66,8 +67,8 @@ def draw_curve(curve: Curve) -> str:
     from matplotlib.figure import Figure
 
     # No pyplot: it keeps global state. Texts stay texts, and the same curve gives the same bytes.
-    style = {"svg.fonttype": "none", "svg.hashsalt": "curve", "font.size": 9, "text.color": WORDS}
-    with rc_context(style | {f"{axis}tick.color": WORDS for axis in "xy"}):
+    style: Any = {"svg.fonttype": "none", "svg.hashsalt": "curve", "font.size": 9, "text.color": WORDS}
+    with rc_context(style | {"xtick.color": WORDS, "ytick.color": WORDS}):
         figure = Figure(figsize=(5.2, 2.5), layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()
