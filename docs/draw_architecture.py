@@ -95,8 +95,10 @@ def imports_of(module: str, path: Path) -> Iterator[Import]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         where = f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
         for name in _imported(node, package):
-            if (known := _module(name)) and known != module:
-                yield Import(module, known, where, by_name=isinstance(node, ast.Constant))
+            by_name = isinstance(node, ast.Constant)
+            known = _module(name)
+            if known and known != module and (known == name or not by_name):
+                yield Import(module, known, where, by_name)
 
 
 def _imported(node: ast.AST, package: str) -> list[str]:
