@@ -25,7 +25,6 @@ from encoders import Encoder
 from mmreason.align.fit_photos import PhotoSet, fit_photos
 from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.catalogue.ingest import ingest
-from mmreason.catalogue.split import split_items
 from mmreason.config import AlignConfig, CatalogueConfig, Config, SimulateConfig
 from mmreason.embed.embedder import Embedder, Features
 from mmreason.embed.model import AlignModel
@@ -80,13 +79,12 @@ def main(data: str = "../shared/data/magento", items: int = 0, steps: int = 600,
 
 def read_shop(root: Path, limit: int, seed: int) -> list[Item]:
     """Checked items with a picture, split by product."""
-    source = CatalogueConfig(source="magento", root=str(root))
+    source = CatalogueConfig(source="magento", root=str(root), test_items=0.25, valid_items=0.0)
     with tempfile.TemporaryDirectory() as folder:
-        config = Config(run_dir=folder, catalogue=source, simulate=SimulateConfig(users=0))
+        config = Config(run_dir=folder, seed=seed, catalogue=source, simulate=SimulateConfig(users=0))
         print(ingest(config))
         catalogue = read_catalogue(config.path("catalogue"))
     items = [item for item in catalogue.items.values() if item.images][: limit or None]
-    split_items(items, test=0.25, valid=0.0, seed=seed)
     for item in items:
         item.images = [str(catalogue.media(image)) for image in item.images]
         item.video = None

@@ -20,7 +20,10 @@ class CatalogueConfig:
         hidden: Attributes taken out of every text, so that only the picture can tell them.
         test_items: Share of item groups kept for testing.
         valid_items: Share of item groups kept for validation.
-        max_quarantined: The ingest fails if a larger share of rows than this is bad (duplicates do not count).
+        max_quarantined: The ingest fails if a larger share of rows than this is bad; duplicates and rows of unknown
+            items do not count.
+        max_unknown_items: The ingest fails if a larger share of interactions or reasons names items that the
+            catalogue does not have. A log outlives its items, so only nearly all (two kinds of ids) is a mistake.
     """
 
     source: str = "demo"
@@ -31,6 +34,7 @@ class CatalogueConfig:
     test_items: float = 0.2
     valid_items: float = 0.1
     max_quarantined: float = 0.5
+    max_unknown_items: float = 0.99
 
 
 @dataclass

@@ -145,7 +145,7 @@ def _first_problem(
     problem = _column(frame, "problem").cast(pl.String)
     checks: list[tuple[str, pl.Series]] = [
         ("no user id", typed["user_id"] == ""),
-        ("unknown item", typed["item_id"] == ""),
+        ("no item id", typed["item_id"] == ""),
         (f"unknown event; known are {', '.join(EVENTS)}", ~typed["event"].is_in(EVENTS)),
     ]
     checks += [(f"{name} is not a number", odd) for name, (_, odd) in numbers.items()]

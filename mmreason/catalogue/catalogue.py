@@ -13,8 +13,7 @@ import pyarrow.parquet as pq
 
 from mmreason.catalogue.check import inside
 from mmreason.catalogue.index import new_index, read_index
-from mmreason.catalogue.staging import GROUP
-from mmreason.catalogue.tables import read_table, write_table
+from mmreason.catalogue.tables import ROW_GROUPS, read_table, write_table
 from mmreason.files import remove
 from mmreason.schema import Interaction, Item, Reason, Split
 
@@ -74,7 +73,7 @@ def describe_reasons(path: Path, favour: Iterable[str] = ()) -> Iterator[str]:
     splits: Counter[str] = Counter()
     values: dict[str, Counter[str]] = {name: Counter() for name in favour}
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(GROUP, columns=["split", "evidence"]):
+        for batch in file.iter_batches(ROW_GROUPS[Reason], columns=["split", "evidence"]):
             splits.update(batch["split"].to_pylist())
             for evidence in batch["evidence"].to_pylist() if values else ():
                 for claim in json.loads(evidence):

@@ -31,6 +31,9 @@ PICTURE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 DUPLICATES = ("duplicate id", "duplicate row")
 """Reasons that tell of no mistake in the source: what they set aside is there already."""
 
+UNKNOWN_ITEM = "unknown item"
+"""Reason of a row whose item is not in the catalogue (any more), which is no mistake either."""
+
 T = TypeVar("T")
 
 
@@ -118,22 +121,39 @@ class Quarantine:
         assert self.read[kind] == kept + bad, (
             f"{kind}: {self.read[kind]} read but {kept} kept + {bad} quarantined"
         )
-        return f"{self.read[kind]:,} {kind} read = {kept:,} kept + {bad:,} quarantined"
+        unknown = self.reasons[kind, UNKNOWN_ITEM]
+        of_unknown = f" ({unknown:,} of unknown items)" if unknown else ""
+        return f"{self.read[kind]:,} {kind} read = {kept:,} kept + {bad:,} quarantined{of_unknown}"
 
-    def enforce(self, limit: float) -> None:
-        """Fail if a larger share of any kind than ``limit`` is bad; :data:`DUPLICATES` do no harm.
+    def enforce(self, most_bad: float, most_unknown: float = 1.0) -> None:
+        """Fail if too many rows of any kind are bad, or name unknown items; :data:`DUPLICATES` do no harm.
+
+        Args:
+            most_bad: Share of the rows, those of unknown items left out, that may be bad.
+            most_unknown: Share of the rows that may name unknown items.
 
         Raises:
-            DataError: Naming the kind, the share and the most frequent reason.
+            DataError: Naming the kind, the share, the setting and the most frequent reason.
         """
         for kind, read in self.read.items():
-            reasons = {r: n for (k, r), n in self.reasons.items() if k == kind and r not in DUPLICATES}
+            unknown = self.reasons[kind, UNKNOWN_ITEM]
+            if unknown > most_unknown * read:
+                raise DataError(
+                    f"{unknown} of {read} {kind} name unknown items, more than "
+                    f"catalogue.max_unknown_items={most_unknown} (first in {self.first[kind, UNKNOWN_ITEM]}); are "
+                    "their item ids those of the items?"
+                )
+            reasons = {
+                reason: n
+                for (k, reason), n in self.reasons.items()
+                if k == kind and reason not in (*DUPLICATES, UNKNOWN_ITEM)
+            }
             bad = sum(reasons.values())
-            if bad > limit * read:
+            if bad > most_bad * (read - unknown):
                 n, worst = max((n, reason) for reason, n in reasons.items())
                 raise DataError(
-                    f"{bad} of {read} {kind} are bad, more than catalogue.max_quarantined={limit}: mostly "
-                    f"{worst!r} ({n} times, first in {self.first[kind, worst]}); mend them"
+                    f"{bad} of {read - unknown} {kind} are bad, more than catalogue.max_quarantined={most_bad}: "
+                    f"mostly {worst!r} ({n} times, first in {self.first[kind, worst]}); mend them"
                 )
 
 
@@ -319,6 +339,8 @@ def _reason(record: Mapping[str, Any]) -> Reason:
     values = {name: _text(record, name) for name in ("user_id", "item_id", "text", "profile")}
     if not values["user_id"]:
         raise DataError("no user id")
+    if not values["item_id"]:
+        raise DataError("no item id")
     if not values["text"]:
         raise DataError("no text")
     try:

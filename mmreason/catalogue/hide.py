@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
-from mmreason.schema import DataError, Item
+from mmreason.schema import Attributes, DataError, Item
 
 COLOR_WORDS = (
     *(
@@ -120,29 +120,47 @@ def drop_sentences(text: str, words: re.Pattern[str]) -> str:
     return cut_words(kept, words)
 
 
-def hide_attributes(items: Collection[Item], names: Iterable[str]) -> None:
-    """Move attributes to ``item.hidden`` and scrub their values from all that a text encoder reads.
+def hide_attributes(items: Collection[Item], names: Sequence[str]) -> None:
+    """Move attributes to ``item.hidden`` and take their values out of all that a text encoder reads.
 
     Raises:
         DataError: If no item has such an attribute.
     """
-    patterns = []
-    for name in names:
-        values = {value for item in items for value in item.facts().get(name, ())}
-        if not values:
-            known = sorted({known for item in items for known in item.facts()})
-            raise DataError(
-                f"catalogue.hidden: no item has the attribute {name!r}; there are {', '.join(known)}"
-            )
-        patterns.append(vocabulary(name, values))
-        for item in items:
-            if name in item.attributes:
-                item.hidden[name] = item.attributes.pop(name)
-    if not patterns:
-        return
-    words = re.compile("|".join(f"(?:{pattern.pattern})" for pattern in patterns), re.IGNORECASE)
+    words = hidden_words((item.facts() for item in items), names)
     for item in items:
-        item.title = cut_words(item.title, words)
-        item.text = drop_sentences(item.text, words)
-        visible = {n: [v for v in values if not words.search(v)] for n, values in item.attributes.items()}
-        item.attributes = {n: values for n, values in visible.items() if values and not words.search(n)}
+        hide_from(item, names, words)
+
+
+def hidden_words(facts: Iterable[Attributes], names: Sequence[str]) -> re.Pattern[str]:
+    """A pattern of all values that some attributes have in a catalogue.
+
+    Args:
+        facts: Each item's attributes.
+        names: The attributes to hide.
+
+    Raises:
+        DataError: If no item has such an attribute.
+    """
+    values: dict[str, set[str]] = {name: set() for name in names}
+    known: set[str] = set()
+    for attributes in facts:
+        known.update(attributes)
+        for name in names:
+            values[name].update(attributes.get(name, ()))
+    for name in names:
+        if not values[name]:
+            there = ", ".join(sorted(known))
+            raise DataError(f"catalogue.hidden: no item has the attribute {name!r}; there are {there}")
+    patterns = [f"(?:{vocabulary(name, values[name]).pattern})" for name in names]
+    return re.compile("|".join(patterns) or r"(?!)", re.IGNORECASE)
+
+
+def hide_from(item: Item, names: Iterable[str], words: re.Pattern[str]) -> None:
+    """Move one item's attributes to ``item.hidden`` and take the words out of its texts and other attributes."""
+    for name in names:
+        if name in item.attributes:
+            item.hidden[name] = item.attributes.pop(name)
+    item.title = cut_words(item.title, words)
+    item.text = drop_sentences(item.text, words)
+    visible = {n: [v for v in values if not words.search(v)] for n, values in item.attributes.items()}
+    item.attributes = {n: values for n, values in visible.items() if values and not words.search(n)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,13 @@ from mmreason.catalogue.check import (
     check_reasons,
 )
 from mmreason.catalogue.download import Downloads
-from mmreason.catalogue.hide import hide_attributes
+from mmreason.catalogue.hide import hidden_words, hide_from
 from mmreason.catalogue.index import new_index
 from mmreason.catalogue.readers import read_source
 from mmreason.catalogue.resplit import resplit
 from mmreason.catalogue.split import SplitRule, split_rule, write_split_rule
 from mmreason.catalogue.staging import Staging
-from mmreason.catalogue.tables import ROW_GROUPS, SCHEMAS, columns, write_batches
+from mmreason.catalogue.tables import SCHEMAS, columns, write_batches
 from mmreason.config import Config
 from mmreason.files import remove, remove_leftovers
 from mmreason.schema import DataError, Interaction, Item, Reason, from_record
@@ -43,15 +44,15 @@ STAGED = {
 def ingest(config: Config) -> str:
     """The first stage: read, check, hide, split and write ``<run_dir>/catalogue``.
 
-    Rows pass through in batches, so that memory does not grow with the source; only ``catalogue.hidden`` holds all
-    items at once. A ``split`` that the source gives is kept; otherwise items are split by group. Killed at any
-    moment, the next ingest ends with the same bytes.
+    Rows pass through in batches, so that memory does not grow with the source. A ``split`` that the source gives is
+    kept; otherwise items are split by group. Killed at any moment, the next ingest ends with the same bytes.
 
     Returns:
         One line: what was read, kept and quarantined.
 
     Raises:
-        DataError: If the source is missing, or more of it than ``catalogue.max_quarantined`` is bad.
+        DataError: If the source is missing, more of it than ``catalogue.max_quarantined`` is bad, or more rows than
+            ``catalogue.max_unknown_items`` name items that it does not have.
     """
     settings = config.catalogue
     folder = config.path("catalogue")
@@ -78,7 +79,7 @@ def ingest(config: Config) -> str:
     ]
     if media.left:
         parts.append(f"{media.left:,} addresses not fetched (catalogue.allow_download is off)")
-    quarantine.enforce(settings.max_quarantined)
+    quarantine.enforce(settings.max_quarantined, settings.max_unknown_items)
     parts += _split(config, folder, staging.split_given)
     new_index(folder, tables.media_root, hidden_names(folder / "items.parquet")).write()
     return "; ".join([*parts, *describe_reasons(folder / "reasons.parquet")])
@@ -110,7 +111,8 @@ def _write_staged(
 ) -> dict[str, int]:
     """Write the three tables; returns how many rows each holds."""
     shown = (table.select(SCHEMAS[Item].names) for table in staging.items(quarantine))
-    items = _hide(shown, hidden) if hidden else shown
+    hides = hidden and staging.rows["items"]
+    items = _hide(shown, hidden, hidden_words(staging.facts(), hidden)) if hides else shown
     interactions = (frame.select(*COLUMNS).to_arrow() for frame in staging.interactions(quarantine))
     reasons = (table.select(SCHEMAS[Reason].names) for table in staging.reasons(quarantine))
     return {
@@ -120,13 +122,13 @@ def _write_staged(
     }
 
 
-def _hide(tables: Iterable[pa.Table], names: list[str]) -> Iterator[pa.Table]:
-    """Items with attributes taken out of every text; needs them all at once."""
-    items = [from_record(Item, row) for table in tables for row in table.to_pylist()]
-    if items:
-        hide_attributes(items, names)
-    for some in batches(items, ROW_GROUPS[Item]):
-        yield pa.table(columns(Item, some), SCHEMAS[Item])
+def _hide(tables: Iterable[pa.Table], names: list[str], words: re.Pattern[str]) -> Iterator[pa.Table]:
+    """Items with attributes taken out of every text."""
+    for table in tables:
+        items = [from_record(Item, row) for row in table.to_pylist()]
+        for item in items:
+            hide_from(item, names, words)
+        yield pa.table(columns(Item, items), SCHEMAS[Item])
 
 
 def _split(config: Config, folder: Path, given: bool) -> Iterator[str]:

@@ -1,9 +1,13 @@
-"""Deterministic splits: by item group, by user, by time, or by two of these at once."""
+"""The rule of a split: by item group, by user, by time, or by two of these at once.
+
+The rule is carried out on disk, in :mod:`mmreason.catalogue.staging` (items) and :mod:`mmreason.catalogue.resplit`
+(everything else). Groups are cut by :func:`assign_splits`, or by the same cut in SQL.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -11,9 +15,9 @@ from typing import Any
 
 from mmreason.config import Config
 from mmreason.files import whole_file
-from mmreason.schema import DataError, Interaction, Item, Reason, Split
+from mmreason.schema import DataError, Split
 
-KINDS = ("item", "user", "time")
+SPLIT_BY = ("item", "user", "time")
 Shares = tuple[float, float]
 """Of testing and of validation."""
 
@@ -23,7 +27,7 @@ class SplitRule:
     """How a catalogue was split; ``split.json`` in its folder, so that reasons mined later are split alike.
 
     Attributes:
-        by: Some of :data:`KINDS`; empty for no split.
+        by: Some of :data:`SPLIT_BY`; empty for no split.
         items: Shares of item groups.
         users: Shares of users.
         times: Shares of user-item pairs, the latest.
@@ -44,7 +48,7 @@ def split_rule(config: Config) -> SplitRule:
         DataError: If ``split.by`` is unknown, or shoppers are simulated, who are split by item and user.
     """
     by = () if config.split.by == "none" else tuple(config.split.by.split("+"))
-    if unknown := set(by) - set(KINDS):
+    if unknown := set(by) - set(SPLIT_BY):
         raise DataError(f"split.by {config.split.by!r}: {min(unknown)!r} is not item, user, time or none")
     if config.simulate.users and by != ("item",):
         raise DataError(
@@ -76,66 +80,6 @@ def read_split_rule(folder: Path) -> SplitRule:
         return SplitRule()
     except (ValueError, TypeError, AttributeError):
         raise DataError(f"{path} is damaged; run `mmreason ingest` again") from None
-
-
-def split_reasons(
-    items: Mapping[str, Item], interactions: Iterable[Interaction], reasons: Iterable[Reason], rule: SplitRule
-) -> tuple[list[Reason], int]:
-    """Set some reasons' ``split`` by the rule, as ``resplit`` does all of a folder; the items have theirs.
-
-    Returns:
-        The reasons that are on one side, and how many are not (or have no time to split by).
-    """
-    interactions, reasons = list(interactions), list(reasons)
-    sides: list[Callable[[Reason], Split | None]] = []
-    if "item" in rule.by:
-        sides.append(lambda reason: items[reason.item_id].split)
-    if "user" in rule.by:
-        users = {interaction.user_id for interaction in interactions} | {reason.user_id for reason in reasons}
-        of_user = assign_splits(users, *rule.users, rule.seed)
-        sides.append(lambda reason: of_user[reason.user_id])
-    if "time" in rule.by:
-        times = pair_times(interactions)
-        side = _time_sides(times.values(), rule.times)
-        sides.append(lambda reason: side(times.get((reason.user_id, reason.item_id))))
-    kept = []
-    for reason in reasons:
-        found = {of(reason) for of in sides} or {"train"}
-        split = found.pop()
-        if split is not None and not found:
-            reason.split = split
-            kept.append(reason)
-    return kept, len(reasons) - len(kept)
-
-
-def pair_times(interactions: Iterable[Interaction]) -> dict[tuple[str, str], float]:
-    """When each user first met each item, where a time is known."""
-    times: dict[tuple[str, str], float] = {}
-    for i in interactions:
-        if i.timestamp > 0:
-            pair = (i.user_id, i.item_id)
-            times[pair] = min(times.get(pair, i.timestamp), i.timestamp)
-    return times
-
-
-def _time_sides(times: Iterable[float], shares: Shares) -> Callable[[float | None], Split | None]:
-    """The side of a time: the cuts leave the latest shares for testing and validation, equal times together."""
-    test, valid = shares
-    check_shares(test, valid)
-    ordered = sorted(times)
-    if not ordered:
-        raise DataError(
-            "split.by=time, but no interaction has a timestamp; give them one or split by item or user"
-        )
-    cuts = [len(ordered) - round(share * len(ordered)) for share in (test, test + valid)]
-    test_from, valid_from = (ordered[cut] if cut < len(ordered) else float("inf") for cut in cuts)
-
-    def side(time: float | None) -> Split | None:
-        if time is None:
-            return None
-        return "test" if time >= test_from else "valid" if time >= valid_from else "train"
-
-    return side
 
 
 def assign_splits(groups: Iterable[str], test: float, valid: float, seed: int) -> dict[str, Split]:
@@ -171,14 +115,12 @@ def check_shares(test: float, valid: float) -> None:
         )
 
 
-def split_items(items: Iterable[Item], test: float, valid: float, seed: int) -> None:
-    """Set ``item.split`` by group, domain by domain (a group that spans domains counts in its first)."""
-    items = list(items)
-    domain_of: dict[str, str] = {}
-    for item in items:
-        domain_of[item.group] = min(domain_of.get(item.group, item.domain), item.domain)
-    splits: dict[str, Split] = {}
-    for domain in set(domain_of.values()):
-        splits |= assign_splits((g for g, d in domain_of.items() if d == domain), test, valid, seed)
-    for item in items:
-        item.split = splits[item.group]
+def side_by_place(place: str, test: Any, valid: Any) -> str:
+    """The cut of :func:`assign_splits` in SQL, for groups that are numbered in its order.
+
+    Args:
+        place: Expression for a group's number from 0.
+        test: How many groups are for testing, a number or an expression.
+        valid: How many are for validation.
+    """
+    return f"CASE WHEN {place} < {test} THEN 'test' WHEN {place} < {test} + {valid} THEN 'valid' ELSE 'train' END"

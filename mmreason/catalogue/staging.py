@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import os
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mmreason.catalogue.check import Quarantine, Row
+from mmreason.catalogue.check import UNKNOWN_ITEM, Quarantine, Row
+from mmreason.catalogue.database import Database
+from mmreason.catalogue.split import check_shares, side_by_place
+from mmreason.catalogue.tables import ROW_GROUPS
 from mmreason.files import TEMPORARY, remove
-from mmreason.schema import DataError
+from mmreason.schema import Attributes, Interaction
 
-MEMORY = os.environ.get("MMREASON_INGEST_MEMORY", "700MB")
-"""What joins and sorts may take; what does not fit goes to files beside the catalogue."""
-
-GROUP = 100_000
+_MANY = ROW_GROUPS[Interaction]
 _ONCE = ("rating", "review")
 
 
@@ -39,7 +38,7 @@ class Staging:
         source = pa.schema([("place", pa.int64()), ("file", pa.string()), ("row", pa.int64())])
         self.schemas = {kind: pa.unify_schemas([source, schema]) for kind, schema in schemas.items()}
         self.rows = dict.fromkeys(schemas, 0)
-        self._sql: Any = None
+        self._database = Database(folder, self.folder / "sort")
         self._writers = {
             kind: pq.ParquetWriter(self.path(kind), schema, compression="lz4")
             for kind, schema in self.schemas.items()
@@ -51,8 +50,7 @@ class Staging:
     def __exit__(self, *error: Any) -> None:
         for writer in self._writers.values():
             writer.close()
-        if self._sql is not None:
-            self._sql.close()
+        self._database.close()
         remove(self.folder)
 
     def path(self, kind: str) -> Path:
@@ -81,38 +79,26 @@ class Staging:
         """
         for writer in self._writers.values():
             writer.close()
-        self._sql = duckdb.connect(
-            config={
-                "memory_limit": MEMORY,
-                "temp_directory": str(self.folder / "sort"),
-                "threads": min(os.cpu_count() or 1, 4),
-            }
-        )
-        self._sql.execute("SET enable_progress_bar = false")
         for kind in self.schemas:
-            path = str(self.path(kind)).replace("'", "''")
-            self._sql.execute(f"CREATE VIEW {kind} AS SELECT * FROM read_parquet('{path}')")
-        self._sql.execute(_MARKS)
-        self.split_given = self._one("SELECT count(*) FROM marks WHERE kept AND split <> ''") > 0
+            self._database.view(kind, self.path(kind))
+        self._database.execute(_MARKS)
+        self.split_given = bool(self._database.value("SELECT count(*) FROM marks WHERE kept AND split <> ''"))
         if self.split_given:
-            self._sql.execute("UPDATE marks SET split = 'train' WHERE split = ''")
+            self._database.execute("UPDATE marks SET split = 'train' WHERE split = ''")
         else:
             self._split(test, valid, seed)
 
     def _split(self, test: float, valid: float, seed: int) -> None:
-        """What :func:`mmreason.catalogue.split.split_items` does, out of core: by hash, group by group."""
-        if test < 0 or valid < 0 or test + valid >= 1:
-            raise DataError(
-                f"test share {test} and valid share {valid} must not be negative and must sum to less than 1"
-            )
-        self._sql.execute(_SPLITS, {"seed": f"{seed}/", "test": test, "valid": valid})
-        self._sql.execute(
+        """Split the groups of each domain as :func:`mmreason.catalogue.split.assign_splits` does."""
+        check_shares(test, valid)
+        self._database.execute(_SPLITS, {"seed": f"{seed}/", "test": test, "valid": valid})
+        self._database.execute(
             'UPDATE marks SET split = splits.split FROM splits WHERE marks."group" = splits."group"'
         )
 
     def items(self, quarantine: Quarantine) -> Iterator[pa.Table]:
         """The items, without duplicates, each with its split, in the order read."""
-        marks = self._stream("SELECT kept, split FROM marks ORDER BY place", 8192)
+        marks = self._database.stream("SELECT kept, split FROM marks ORDER BY place", 8192)
         buffered = pa.table({"kept": pa.array([], pa.bool_()), "split": pa.array([], pa.string())})
         with pq.ParquetFile(self.path("items")) as file:
             for batch in file.iter_batches(8192):
@@ -127,16 +113,25 @@ class Staging:
                 column = table.schema.get_field_index("split")
                 yield table.set_column(column, "split", mine["split"]).filter(kept)
 
+    def facts(self) -> Iterator[Attributes]:
+        """The attributes of each item that is kept, hidden ones included."""
+        query = "SELECT attributes, hidden FROM items SEMI JOIN (FROM marks WHERE kept) k ON items.place = k.place"
+        for batch in self._database.stream(query, 8192):
+            for attributes, hidden in zip(
+                batch["attributes"].to_pylist(), batch["hidden"].to_pylist(), strict=True
+            ):
+                yield {**json.loads(attributes), **json.loads(hidden)}
+
     def interactions(self, quarantine: Quarantine) -> Iterator[pl.DataFrame]:
         """The interactions with an item that is kept, by user and time, ratings and reviews once each."""
         self._unknown("interactions", quarantine)
         order = "SELECT * FROM interactions SEMI JOIN (FROM marks WHERE kept) k ON item_id = k.id"
         held = pl.DataFrame(schema=pl.Schema(self.schemas["interactions"]))
-        for batch in self._stream(f"{order} ORDER BY user_id, timestamp, place", GROUP):
+        for batch in self._database.stream(f"{order} ORDER BY user_id, timestamp, place", _MANY):
             frame = pl.concat([held, pl.DataFrame(pl.from_arrow(batch))])
             last = frame.select("user_id", "timestamp").row(-1)
             same = (frame["user_id"] == last[0]) & (frame["timestamp"] == last[1])
-            whole = frame.filter(~same) if frame.height < 4 * GROUP else frame
+            whole = frame.filter(~same) if frame.height < 4 * _MANY else frame
             held = frame[len(whole) :]
             yield self._once(whole, quarantine)
         yield self._once(held, quarantine)
@@ -157,27 +152,18 @@ class Staging:
             "SELECT r.* REPLACE (CASE r.split WHEN '' THEN m.split ELSE r.split END AS split) "
             "FROM reasons r JOIN marks m ON r.item_id = m.id AND m.kept ORDER BY r.place"
         )
-        for batch in self._stream(query, GROUP):
+        for batch in self._database.stream(query, _MANY):
             yield pa.Table.from_batches([batch])
 
     def media(self) -> int:
         """How many pictures and videos the kept items have."""
-        return self._one("SELECT coalesce(sum(media), 0) FROM marks WHERE kept")
+        return int(self._database.value("SELECT coalesce(sum(media), 0) FROM marks WHERE kept"))
 
     def _unknown(self, kind: str, quarantine: Quarantine) -> None:
         query = f"SELECT * FROM {kind} ANTI JOIN (FROM marks WHERE kept) k ON item_id = k.id ORDER BY place"
-        for batch in self._stream(query, GROUP):
+        for batch in self._database.stream(query, _MANY):
             for row in batch.to_pylist():
-                _set_aside(kind, row, quarantine, "unknown item")
-
-    def _stream(self, query: str, rows: int) -> Iterator[pa.RecordBatch]:
-        with self._sql.cursor() as cursor:
-            yield from (batch for batch in cursor.sql(query).to_arrow_reader(rows) if batch.num_rows)
-
-    def _one(self, query: str) -> int:
-        row = self._sql.execute(query).fetchone()
-        assert row is not None
-        return int(row[0])
+                _set_aside(kind, row, quarantine, UNKNOWN_ITEM)
 
 
 def _set_aside(kind: str, row: dict[str, Any], quarantine: Quarantine, reason: str) -> None:
@@ -193,7 +179,7 @@ CREATE TABLE marks AS SELECT
 FROM items
 """
 
-_SPLITS = """
+_SPLITS = f"""
 CREATE TABLE splits AS
 WITH groups AS (SELECT "group", min(domain) AS domain FROM marks WHERE kept GROUP BY "group"),
 ranked AS (
@@ -204,6 +190,6 @@ ranked AS (
 ),
 cut AS (SELECT *, round_even($test * size, 0) AS test, round_even($valid * size, 0) AS valid FROM ranked)
 SELECT "group",
-    CASE WHEN place < test THEN 'test' WHEN place < test + valid THEN 'valid' ELSE 'train' END AS split
+    {side_by_place("place", "test", "valid")} AS split
 FROM cut
 """

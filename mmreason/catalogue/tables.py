@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmreason.catalogue.check import batches
-from mmreason.catalogue.staging import GROUP
 from mmreason.files import whole_file
 from mmreason.schema import DataError, Evidence, Interaction, Item, Reason, from_record
 
@@ -40,7 +39,7 @@ SCHEMAS: dict[type, pa.Schema] = {
         }
     ),
 }
-ROW_GROUPS: dict[type, int] = {Item: 8192, Interaction: GROUP, Reason: GROUP}
+ROW_GROUPS: dict[type, int] = {Item: 8192, Interaction: 100_000, Reason: 100_000}
 """Rows a Parquet row group: what a reader of the tables must hold at least."""
 
 
@@ -74,6 +73,20 @@ def _cell(value: Any) -> Any:
     if isinstance(value, list):
         value = [asdict(entry) if isinstance(entry, Evidence) else entry for entry in value]
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
+
+
+def stream_table(path: Path, kind: type) -> Iterator[Any]:
+    """Items, interactions or reasons of a file, one after another, in the memory of a batch.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(8192):
+                yield from (from_record(kind, row) for row in batch.to_pylist())
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path} cannot be read ({error}); run `mmreason ingest` again") from None
 
 
 def read_table(path: Path, kind: type, count: int | None = None) -> list[Any]:

@@ -9,18 +9,16 @@ many; a user's reasons stay together.
 
 from __future__ import annotations
 
-import glob
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
-import duckdb
 import pyarrow as pa
 
+from mmreason.catalogue.database import Database
 from mmreason.catalogue.index import read_index
 from mmreason.schema import DataError
 
@@ -72,7 +70,7 @@ class CatalogueRows:
     Args:
         catalogue: Folder of ``items.parquet``, ``interactions.parquet``, ``reasons.parquet``, ``catalogue.json``.
         shard_size: Mean number of samples a shard.
-        scratch: A folder for what does not fit into memory; the caller removes it.
+        scratch: A folder for what does not fit into memory; removed in the end.
 
     Attributes:
         folder: Of the catalogue.
@@ -85,13 +83,7 @@ class CatalogueRows:
 
     def __init__(self, catalogue: Path, shard_size: int, scratch: Path) -> None:
         self.folder, self._size = catalogue, shard_size
-        self._database = duckdb.connect(
-            config={
-                "memory_limit": MEMORY,
-                "temp_directory": str(scratch),
-                "threads": min(4, os.cpu_count() or 1),
-            }
-        )
+        self._database = Database(catalogue, scratch, MEMORY)
         try:
             self.media_root = self._open()
             self._database.execute("CREATE VIEW known AS SELECT id FROM items WHERE id <> ''")
@@ -112,7 +104,7 @@ class CatalogueRows:
         query = (
             "SELECT user_id, item_id FROM reasons ANTI JOIN known ON item_id = id ORDER BY file_row_number"
         )
-        for batch in self._stream(query):
+        for batch in self._database.stream(query, BATCH_ROWS):
             yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
     def shards(self, kind: str) -> int:
@@ -127,7 +119,9 @@ class CatalogueRows:
             return
         if kind == "items":
             query = f"SELECT {_bucket('id', shards)} AS bucket, * EXCLUDE file_row_number FROM items WHERE id <> ''"
-            for number, rows in _by_bucket(self._stream(query + " ORDER BY bucket, md5(id), id")):
+            for number, rows in _by_bucket(
+                self._database.stream(query + " ORDER BY bucket, md5(id), id", BATCH_ROWS)
+            ):
                 yield Group(kind, number, rows, None)
             return
         split = kind.removeprefix("reasons-")
@@ -137,9 +131,10 @@ class CatalogueRows:
         histories = f"SELECT {bucket} AS bucket, * FROM interactions SEMI JOIN ({users}) USING (user_id)"
         if split == "train":  # else training would show what testing asks for
             histories += " ANTI JOIN (FROM targets WHERE split <> 'train') USING (user_id, item_id)"
-        history = _by_bucket(self._stream(histories + " ORDER BY bucket, user_id, file_row_number"))
+        histories += " ORDER BY bucket, user_id, file_row_number"
+        history = _by_bucket(self._database.stream(histories, BATCH_ROWS))
         number, events = next(history, (-1, None))
-        for target, rows in _by_bucket(self._stream(targets + REASON_ORDER)):
+        for target, rows in _by_bucket(self._database.stream(targets + REASON_ORDER, BATCH_ROWS)):
             mine = events if number == target else None
             yield Group(kind, target, rows.drop_columns("file_row_number"), mine)
             if number == target:
@@ -165,18 +160,13 @@ class CatalogueRows:
             chosen AS (SELECT bucket, user_id, item_id, file_row_number, {columns} FROM facts)
             SELECT * EXCLUDE (bucket, file_row_number) FROM chosen {REASON_ORDER}
         """
-        yield from self._stream(query)
+        yield from self._database.stream(query, BATCH_ROWS)
 
     def _open(self) -> Path:
         """Make the three tables known to the database, checked against ``catalogue.json``."""
         index = read_index(self.folder)
         for name, path in index.paths.items():
-            quoted = glob.escape(str(path)).replace("'", "''")  # DuckDB reads patterns
-            source = f"read_parquet('{quoted}', file_row_number = true)"
-            try:
-                self._database.execute(f"CREATE VIEW {name} AS FROM {source}")
-            except duckdb.Error as error:
-                raise _unreadable(path, error) from None
+            self._database.view(name, path, numbered=True)
             found = self._count(f"SELECT count(*) FROM {name}")
             if found != index.counts[name]:
                 raise DataError(
@@ -185,21 +175,7 @@ class CatalogueRows:
         return index.media_root
 
     def _count(self, query: str) -> int:
-        try:
-            return int(self._database.sql(query).fetchall()[0][0])
-        except duckdb.Error as error:
-            raise _unreadable(self.folder, error) from None
-
-    def _stream(self, query: str) -> Iterator[pa.RecordBatch]:
-        try:
-            yield from self._database.cursor().sql(query).to_arrow_reader(BATCH_ROWS)
-        except (duckdb.Error, pa.ArrowException, OSError) as error:
-            raise _unreadable(self.folder, error) from None
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    first = str(error).partition("\n")[0]
-    return DataError(f"{path} cannot be read ({first}); run `mmreason ingest` again")
+        return int(self._database.value(query))
 
 
 def _by_bucket(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, pa.Table]]:

@@ -134,14 +134,10 @@ def write_shards(
 
     folder = Path(folder)
     remove_leftovers(folder)
-    scratch = folder / f"{TEMPORARY}sorting"
-    try:
-        with CatalogueRows(Path(catalogue), shard_size, scratch) as rows:
-            remove(folder / "manifest.json")  # until the new one is there, the folder is not whole
-            shards, lost = _write_all(rows, folder, processes or os.cpu_count() or 1)
-            weights = write_weights(rows, folder, balance or BalanceConfig())
-    finally:
-        remove(scratch)
+    with CatalogueRows(Path(catalogue), shard_size, folder / f"{TEMPORARY}sorting") as rows:
+        remove(folder / "manifest.json")  # until the new one is there, the folder is not whole
+        shards, lost = _write_all(rows, folder, processes or os.cpu_count() or 1)
+        weights = write_weights(rows, folder, balance or BalanceConfig())
     _write_quarantine(folder / "quarantine.jsonl", lost)
     skipped = dict(sorted(Counter(row["cause"] for row in lost).items()))
     manifest = Manifest(shards, skipped, weights)

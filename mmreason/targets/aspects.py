@@ -110,15 +110,14 @@ class Lexicon:
 
         Values go to the aspect of which the attribute's name is a term ("color": look), else to one of its name.
         """
-        items = list(items)
-        facts = {
-            (name, phrase(v)): None for item in items for name, values in item.facts().items() for v in values
-        }
+        facts: dict[tuple[str, str], None] = {}  # in the order found
+        last_words: dict[str, None] = {}
+        for item in items:
+            facts |= {(name, phrase(v)): None for name, values in item.facts().items() for v in values}
+            last_words |= dict.fromkeys(_WORD.findall(phrase(item.title)[-40:])[-1:])
         naming = [value for name, value in facts if name.lower() in _ITEM_KINDS]
-        words = [
-            w for text in (*naming, *(phrase(i.title)[-40:] for i in items)) for w in _WORD.findall(text)[-1:]
-        ]
-        self.item_words = list(dict.fromkeys((*self.item_words, *words)))
+        words = [word for value in naming for word in _WORD.findall(value)[-1:]]
+        self.item_words = list(dict.fromkeys((*self.item_words, *words, *last_words)))
         known = self._words()
         home = {phrase(term): name for name, aspect in self.aspects.items() for term in aspect.terms}
         for name, value in facts:

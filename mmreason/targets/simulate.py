@@ -110,8 +110,10 @@ def simulate_shoppers(config: Config) -> str:
         DataError: If shoppers are asked for and the items allow none.
     """
     folder, shoppers = config.path("catalogue"), config.path("shoppers")
-    use_tables(folder, {})
     index = read_index(folder)
+    if any(path.is_relative_to(shoppers) for path in index.paths.values()):  # those of an earlier run
+        use_tables(folder, {})
+        index = read_index(folder)
     own = index.counts["interactions"] + index.counts["reasons"]
     users = config.simulate.users
     if users is None:

@@ -7,17 +7,25 @@ under its cause.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
+from typing import Protocol
 
-from tqdm import tqdm
+import pyarrow as pa
 
-from mmreason.catalogue.catalogue import Catalogue, read_catalogue, write_catalogue
-from mmreason.catalogue.split import read_split_rule, split_reasons
-from mmreason.schema import DataError, Evidence, Interaction, Item, Reason
+from mmreason.catalogue.database import Database
+from mmreason.catalogue.index import read_index, use_tables
+from mmreason.catalogue.resplit import Sides
+from mmreason.catalogue.split import read_split_rule
+from mmreason.catalogue.tables import ROW_GROUPS, stream_table, write_batches, write_table
+from mmreason.files import TEMPORARY, remove
+from mmreason.progress import track
+from mmreason.schema import DataError, Evidence, Interaction, Item, Reason, from_record
 from mmreason.targets.aspects import Lexicon
 from mmreason.targets.mining.opinions import GENERAL, Opinion, OpinionFinder
 from mmreason.targets.mining.sentences import is_chinese, sentence_hash, sentences
@@ -107,19 +115,26 @@ class Miner:
         return "names no opinion of an aspect"
 
 
-def learn_lexicon(items: Iterable[Item], texts: Iterable[str]) -> Lexicon:
+class Texts(Protocol):
+    """Texts that are counted and can be gone through again, as a list is."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[str]: ...
+
+
+def learn_lexicon(items: Iterable[Item], texts: Texts) -> Lexicon:
     """The seed, the catalogue's attribute values, and the nouns that its reviews judge.
 
     Args:
         items: For their attributes, and the words that name an item.
-        texts: Whole reviews.
+        texts: Whole reviews; gone through twice.
     """
     lexicon = Lexicon.seed()
     lexicon.add_attributes(items)
-    texts = list(texts)
     miner = Miner(lexicon)
     judged, pointed, named = Counter[str](), Counter[str](), Counter[str]()
-    for text in tqdm(texts, desc="learn aspects", unit="review", disable=None):
+    for text in track(texts, "learn aspects", "review"):
         found = [noun for sentence in sentences(text) for noun in miner.finder(sentence).nouns(sentence)]
         named.update({noun for noun, _, _ in found})
         judged.update({noun for noun, near, _ in found if near})
@@ -131,7 +146,7 @@ def learn_lexicon(items: Iterable[Item], texts: Iterable[str]) -> Lexicon:
     lexicon.add_nouns(often, max(MIN_LEARN, len(texts) // 200))
     seen: Counter[str] = Counter()
     learned = Miner(lexicon)
-    for text in texts:
+    for text in track(texts, "count aspects", "review"):
         seen.update({aspect for s in sentences(text) for aspect in learned.finder(s).mentions(s)})
     for name, aspect in lexicon.aspects.items():
         aspect.seen = seen[name]
@@ -139,40 +154,48 @@ def learn_lexicon(items: Iterable[Item], texts: Iterable[str]) -> Lexicon:
 
 
 @dataclass
-class Mined:
-    """Reasons from reviews, and where every review and sentence went."""
+class Counts:
+    """Where everything went.
 
-    reasons: list[Reason] = field(default_factory=list)
+    Attributes:
+        reviews: How many were ``kept``, or not for which cause.
+        sentences: Likewise.
+        splits: Mined reasons on each side of the split.
+        praised: Mined reasons' praise of each aspect.
+    """
+
     reviews: Counter[str] = field(default_factory=Counter)
     sentences: Counter[str] = field(default_factory=Counter)
+    splits: Counter[str] = field(default_factory=Counter)
+    praised: Counter[str] = field(default_factory=Counter)
 
 
 def mine(
-    reviews: Iterable[Interaction], miner: Miner, taken: set[tuple[str, str]], min_rating: float, most: int
-) -> Mined:
+    reviews: Iterable[tuple[Interaction, bool]], miner: Miner, min_rating: float, most: int, counts: Counts
+) -> Iterator[Reason]:
     """One reason a review that says why.
 
     Args:
-        reviews: Interactions with a text.
+        reviews: Interactions with a text, a user's together, each with whether its pair has a reason already.
         miner: Judges the sentences.
-        taken: (user, item) pairs that have a reason already.
         min_rating: A review with a lower rating is passed over; one without a rating is not.
         most: Sentences a reason, those that praise most aspects first.
+        counts: Counts what becomes of each review and sentence.
     """
-    mined, taken = Mined(), set(taken)
-    for review in tqdm(reviews, desc="mine reasons", unit="review", disable=None):
-        pair = (review.user_id, review.item_id)
-        if pair in taken:
-            mined.reviews["pair has a reason already"] += 1
+    user, taken = "", set[str]()
+    for review, has_reason in reviews:
+        if review.user_id != user:
+            user, taken = review.user_id, set()
+        if has_reason or review.item_id in taken:
+            counts.reviews["pair has a reason already"] += 1
         elif review.rating is not None and review.rating < min_rating:
-            mined.reviews[f"rated below {min_rating:g}"] += 1
+            counts.reviews[f"rated below {min_rating:g}"] += 1
         else:
-            reason = _reason(review, miner, most, mined.sentences)
-            mined.reviews["kept" if reason else "no sentence says why"] += 1
+            reason = _reason(review, miner, most, counts.sentences)
+            counts.reviews["kept" if reason else "no sentence says why"] += 1
             if reason:
-                taken.add(pair)
-                mined.reasons.append(reason)
-    return mined
+                taken.add(review.item_id)
+                yield reason
 
 
 def _reason(review: Interaction, miner: Miner, most: int, counts: Counter[str]) -> Reason | None:
@@ -210,11 +233,42 @@ def _join(review: Interaction, picked: list[tuple[str, list[Opinion]]]) -> Reaso
     return Reason(review.user_id, review.item_id, text, evidence)
 
 
-def mine_reasons(run_dir: str, min_rating: float = 3, most_sentences: int = 2, relearn: bool = False) -> str:
-    """Mine reasons from the reviews of a run's catalogue into its reasons table.
+class _Reviews:
+    """The reviews of a catalogue, read anew from disk each time they are gone through.
 
-    Reads ``<run_dir>/catalogue`` and writes ``reasons.parquet`` there; the aspect lexicon is ``aspects.yaml``
-    beside it, learned if it is not there. Reasons mined before are replaced, all others stay.
+    Args:
+        database: With views of the tables, numbered.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._count = int(database.value("SELECT count(*) FROM interactions WHERE trim(text) <> ''"))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[str]:
+        for batch in self._database.stream("SELECT text FROM interactions WHERE trim(text) <> ''", 8192):
+            yield from batch["text"].to_pylist()
+
+    def by_user(self) -> Iterator[tuple[Interaction, bool]]:
+        """The reviews user by user, each with whether its pair has a reason of the source's own."""
+        query = """
+            SELECT i.*, own.user_id IS NOT NULL AS has_reason FROM interactions i
+            LEFT JOIN (SELECT DISTINCT user_id, item_id FROM reasons) own USING (user_id, item_id)
+            WHERE trim(i.text) <> '' ORDER BY i.user_id, i.file_row_number
+        """
+        for batch in self._database.stream(query, 8192):
+            for row in batch.to_pylist():
+                yield from_record(Interaction, row), row["has_reason"]
+
+
+def mine_reasons(run_dir: str, min_rating: float = 3, most_sentences: int = 2, relearn: bool = False) -> str:
+    """Mine reasons from the reviews of a run's catalogue.
+
+    Writes ``<run_dir>/mined/reasons.parquet``, the source's own reasons and the mined ones, and points
+    ``catalogue.json`` to it; the source's own table stays as it is. The aspect lexicon is ``aspects.yaml`` beside
+    it, learned if it is not there. The next ``ingest`` reads the source's own reasons again until this verb is run.
 
     Args:
         run_dir: Folder of the run.
@@ -228,49 +282,64 @@ def mine_reasons(run_dir: str, min_rating: float = 3, most_sentences: int = 2, r
     Raises:
         DataError: If there is no catalogue, it holds no review texts, or ``aspects.yaml`` is damaged.
     """
-    folder = Path(run_dir, "catalogue")
-    catalogue = read_catalogue(folder)
-    reviews = [i for i in catalogue.interactions if i.text.strip()]
-    if not reviews:
-        raise DataError(
-            f"{folder}: no interaction has a text; give the reviews a `text` column and ingest again"
-        )
-    path = folder / "aspects.yaml"
-    if relearn or not path.exists():
-        learn_lexicon(catalogue.items.values(), (review.text for review in reviews)).write(path)
-        origin = "learned"
-    else:
-        origin = "read"
+    folder, mined = Path(run_dir, "catalogue"), Path(run_dir, "mined")
+    index = read_index(folder)
+    tables = dict(index.paths) | {"reasons": folder / "reasons.parquet"}  # the source's own
+    mined.mkdir(exist_ok=True)
+    with Database(folder, mined / (TEMPORARY + "sorting")) as database:
+        sides = Sides(database, tables, read_split_rule(folder))
+        reviews = _Reviews(database)
+        if not len(reviews):
+            raise DataError(
+                f"{folder}: no interaction has a text; give the reviews a `text` column and ingest again"
+            )
+        lexicon, origin = _lexicon(mined / "aspects.yaml", tables["items"], reviews, relearn)
+        counts, found = Counts(), mined / (TEMPORARY + "found.parquet")
+        read = track(reviews.by_user(), "mine reasons", "review", len(reviews))
+        write_table(found, Reason, mine(read, Miner(lexicon), min_rating, most_sentences, counts))
+        database.view("found", found, numbered=True)
+        own = database.stream("SELECT * EXCLUDE file_row_number FROM reasons", ROW_GROUPS[Reason])
+        merged = chain(map(_table, own), _counted(sides.reasons("found"), counts))
+        written = write_batches(mined / "reasons.parquet", Reason, merged)
+        remove(found)
+    use_tables(folder, dict(index.paths) | {"reasons": mined / "reasons.parquet"})
+    return _summary(counts, written, origin)
+
+
+def _lexicon(path: Path, items: Path, texts: Texts, relearn: bool) -> tuple[Lexicon, str]:
+    """The aspect lexicon, and in words where it is from; learned and written if it is not there."""
+    learns = relearn or not path.exists()
+    if learns:
+        learn_lexicon(stream_table(items, Item), texts).write(path)
     lexicon = Lexicon.read(path)
-    own = [reason for reason in catalogue.reasons if not is_mined(reason)]
-    taken = {(reason.user_id, reason.item_id) for reason in own}
-    mined = mine(reviews, Miner(lexicon), taken, min_rating, most_sentences)
-    reasons, dropped = split_reasons(
-        catalogue.items, catalogue.interactions, mined.reasons, read_split_rule(folder)
-    )
-    mined.reviews["pair on two sides of the split"] += dropped
-    mined.reviews["kept"] -= dropped
-    write_catalogue(
-        Catalogue(catalogue.items, catalogue.interactions, own + reasons, catalogue.media_root), folder
-    )
-    return _summary(mined, own, reasons, f"{len(lexicon.aspects)} aspects {origin}: {path}")
+    return lexicon, f"{len(lexicon.aspects)} aspects {'learned' if learns else 'read'}: {path}"
 
 
-def is_mined(reason: Reason) -> bool:
-    """Whether a reason comes from a review by :func:`mine`."""
-    return any(claim.source == SOURCE for claim in reason.evidence)
+def _table(batch: pa.RecordBatch) -> pa.Table:
+    return pa.Table.from_batches([batch])
 
 
-def _summary(mined: Mined, own: list[Reason], reasons: list[Reason], aspects: str) -> str:
-    splits = Counter(reason.split for reason in reasons)
-    praised: Counter[str] = Counter(c.attribute for r in reasons for c in r.evidence if (c.polarity or 0) > 0)
-    common = ", ".join(f"{name} {count}" for name, count in praised.most_common(8))
-    shares = ", ".join(f"{count} {split}" for split, count in sorted(splits.items()))
+def _counted(tables: Iterable[pa.Table], counts: Counts) -> Iterator[pa.Table]:
+    """The tables of mined reasons, counted by side of the split and by what they praise."""
+    for table in tables:
+        counts.splits.update(table["split"].to_pylist())
+        for evidence in table["evidence"].to_pylist():
+            counts.praised.update(c["attribute"] for c in json.loads(evidence) if (c["polarity"] or 0) > 0)
+        yield table
+    lost = counts.reviews["kept"] - counts.splits.total()
+    counts.reviews["pair on two sides of the split"] += lost
+    counts.reviews["kept"] -= lost
+
+
+def _summary(counts: Counts, written: int, aspects: str) -> str:
+    mined = counts.splits.total()
+    common = ", ".join(f"{name} {count}" for name, count in counts.praised.most_common(8))
+    sides = ", ".join(f"{count} {split}" for split, count in sorted(counts.splits.items()))
     lines = [
-        f"mine-reasons: {_balance('reviews', mined.reviews)}",
-        _balance("sentences of the reviews judged", mined.sentences),
-        f"{len(reasons):,} reasons mined ({shares}), {len(own):,} others kept; praised: {common}",
-        f"{aspects}; run `mmreason pack` next",
+        f"mine-reasons: {_balance('reviews', counts.reviews)}",
+        _balance("sentences of the reviews judged", counts.sentences),
+        f"{mined:,} reasons mined ({sides}), {written - mined:,} of the source's own; praised: {common}",
+        f"{aspects}; run `mmreason pack` next, and this again after the next ingest, which forgets what was mined",
     ]
     return "\n".join(lines)
 

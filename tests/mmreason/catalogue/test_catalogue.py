@@ -141,7 +141,8 @@ def shop(tmp_path: Path) -> Config:
 def test_ingest_takes_the_tables_own_rows(shop: Config) -> None:
     assert ingest(shop).startswith(
         "32 items read = 30 kept + 2 quarantined; 30 media read = 15 kept + 15 quarantined; "
-        "13 interactions read = 12 kept + 1 quarantined; 3 reasons read = 3 kept + 0 quarantined; 3 reasons ("
+        "13 interactions read = 12 kept + 1 quarantined (1 of unknown items); "
+        "3 reasons read = 3 kept + 0 quarantined; 3 reasons ("
     )
     catalogue = read_catalogue(shop.path("catalogue"))
     assert catalogue.items["0"].title == "coat A" and catalogue.items["0"].text == "A coat."

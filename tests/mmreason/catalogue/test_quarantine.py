@@ -15,6 +15,7 @@ from mmreason.catalogue import ingest as ingest_stage
 from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.catalogue.check import (
     MAX_PIXELS,
+    UNKNOWN_ITEM,
     Quarantine,
     Row,
     Tables,
@@ -94,7 +95,7 @@ def test_bad_items(run, record: dict[str, Any], reason: str) -> None:
     ("record", "reason"),
     [
         ({"item_id": "a"}, "no user id"),
-        ({"user_id": "u"}, "unknown item"),
+        ({"user_id": "u"}, "no item id"),
         ({"user_id": "u", "item_id": "zz"}, "unknown item"),
         ({"user_id": "u", "item_id": "a", "event": "stare"}, "unknown event"),
         ({"user_id": "u", "item_id": "a", "event": "rating"}, "rating event without a rating"),
@@ -252,6 +253,31 @@ def test_inside(tmp_path: Path) -> None:
     for name in ("..", "a/../../b", "/etc/passwd", f"../{tmp_path.name}x/a"):
         with pytest.raises(DataError, match="leads out of the media folder"):
             inside(tmp_path, name)
+
+
+def test_items_that_a_log_names_and_the_catalogue_lacks_have_a_limit_of_their_own(
+    run, tmp_path: Path
+) -> None:
+    clicks = [{"user_id": "u", "item_id": f"gone{n}"} for n in range(96)]
+    clicks += [{"user_id": "u", "item_id": "a"}] * 4
+    catalogue, quarantined, summary = run([{"id": "a", "title": "x"}], clicks)
+    assert len(catalogue.interactions) == 4 and len(quarantined) == 96
+    assert "100 interactions read = 4 kept + 96 quarantined (96 of unknown items)" in summary
+    with Quarantine(tmp_path / "q.jsonl") as quarantine:
+        quarantine.read["interactions"] = 100
+        for n in range(96):
+            quarantine.add("interactions", Row("log.csv", n + 1, {}), UNKNOWN_ITEM)
+        quarantine.add("interactions", Row("log.csv", 97, {}), "no user id")
+    quarantine.enforce(0.25, 0.96)
+    with pytest.raises(DataError, match=r"96 of 100 .*max_unknown_items=0.95 \(first in log.csv row 1\)"):
+        quarantine.enforce(0.25, 0.95)
+    with pytest.raises(DataError, match=r"1 of 4 interactions are bad, more than .*max_quarantined=0.24"):
+        quarantine.enforce(0.24, 0.96)
+
+
+def test_a_log_of_other_ids_than_the_items_is_a_mistake(run) -> None:
+    with pytest.raises(DataError, match=r"1 of 1 interactions name unknown items.*max_unknown_items=0.99"):
+        run([{"id": "a", "title": "x"}], [{"user_id": "u", "item_id": "A-1"}])
 
 
 def test_limit_and_file(tmp_path: Path) -> None:

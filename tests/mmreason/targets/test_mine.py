@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from mmreason.catalogue.catalogue import Catalogue, read_catalogue, write_catalogue
 from mmreason.catalogue.ingest import ingest
+from mmreason.catalogue.tables import read_table
 from mmreason.cli import main
 from mmreason.config import CatalogueConfig, Config, SimulateConfig
 from mmreason.schema import DataError, Evidence, Interaction, Item, Reason
 from mmreason.shards.pack import history_before
 from mmreason.targets.aspects import Aspect, Lexicon
-from mmreason.targets.mining.mine import Miner, is_mined, learn_lexicon, mine, mine_reasons
+from mmreason.targets.mining.mine import SOURCE, Counts, Miner, learn_lexicon, mine, mine_reasons
 from mmreason.targets.mining.sentences import is_chinese, sentence_hash, sentences
 
 pytest.importorskip("vaderSentiment")
@@ -161,17 +162,17 @@ def _review(user: str, item: str, text: str, rating: float | None = 5, time: flo
 
 def test_reasons_are_verbatim_with_evidence(miner: Miner) -> None:
     text = "Got it for my son. It is warm. Soft, light and stylish! Arrived late. Not heavy."
-    mined = mine([_review("u", "a", text)], miner, set(), 3, 2)
-    (reason,) = mined.reasons
+    counts = Counts()
+    (reason,) = mine([(_review("u", "a", text), False)], miner, 3, 2, counts)
     assert reason.text == "It is warm. Soft, light and stylish!"
     for claim in reason.evidence:
         assert claim.source == "review" and claim.polarity == 1 and claim.span is not None
         assert claim.opinion in reason.text[slice(*claim.span)]
     assert [c.attribute for c in reason.evidence] == ["warmth", "comfort", "weight", "look"]
-    assert mined.sentences == Counter(
+    assert counts.sentences == Counter(
         {"kept": 2, "names no opinion of an aspect": 1, "about delivery": 1, "beyond a review's best": 1}
     )
-    (reason,) = mine([_review("u", "a", "面料舒服。颜色好看！")], miner, set(), 3, 2).reasons
+    (reason,) = mine([(_review("u", "a", "面料舒服。颜色好看！"), False)], miner, 3, 2, Counts())
     assert reason.text == "面料舒服。颜色好看！"
 
 
@@ -184,10 +185,11 @@ def test_every_review_is_accounted_for(miner: Miner) -> None:
         _review("x", "a", "Meh."),
         _review("y", "a", "So soft."),
     ]
-    mined = mine(reviews, miner, {("y", "a")}, 3, 2)
-    assert [reason.user_id for reason in mined.reasons] == ["u", "w"]
+    counts = Counts()
+    mined = mine([(review, review.user_id == "y") for review in reviews], miner, 3, 2, counts)
+    assert [reason.user_id for reason in mined] == ["u", "w"]
     causes = {"kept": 2, "pair has a reason already": 2, "rated below 3": 1, "no sentence says why": 1}
-    assert mined.reviews == Counter(causes)
+    assert counts.reviews == Counter(causes)
 
 
 @pytest.fixture
@@ -209,7 +211,7 @@ def test_the_verb_merges_and_may_run_again(run: Path, capsys: pytest.CaptureFixt
     out = capsys.readouterr().out
     assert "3 reviews read = 2 kept + 1 skipped (1 pair has a reason already)" in out and "learned" in out
     catalogue = read_catalogue(run / "catalogue")
-    mined = [reason for reason in catalogue.reasons if is_mined(reason)]
+    mined = [r for r in catalogue.reasons if any(claim.source == SOURCE for claim in r.evidence)]
     assert [(r.item_id, r.split) for r in mined] == [("a", "train"), ("b", "test")] and len(
         catalogue.reasons
     ) == 3
@@ -217,10 +219,13 @@ def test_the_verb_merges_and_may_run_again(run: Path, capsys: pytest.CaptureFixt
         history = history_before([i for i in catalogue.interactions if i.user_id == "u"], reason)
         assert reason.item_id not in {i.item_id for i in history}
         assert not any(reason.text in i.text for i in history)
-    before = (run / "catalogue" / "reasons.parquet").read_bytes()
+    before = (run / "mined" / "reasons.parquet").read_bytes()
     main(["mine-reasons", "--run_dir", str(run)])
-    assert "read:" in capsys.readouterr().out
-    assert (run / "catalogue" / "reasons.parquet").read_bytes() == before
+    out = capsys.readouterr().out
+    assert "read:" in out and "2 reasons mined (1 test, 1 train), 1 of the source's own" in out
+    assert (run / "mined" / "reasons.parquet").read_bytes() == before
+    assert len(read_table(run / "catalogue" / "reasons.parquet", Reason)) == 1  # the source's own stays
+    assert sorted(path.name for path in (run / "mined").iterdir()) == ["aspects.yaml", "reasons.parquet"]
 
 
 def test_no_reviews_is_named(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmreason.catalogue.hide import hide_attributes
-from mmreason.catalogue.split import split_items
+from mmreason.catalogue.split import assign_splits
 from mmreason.config import SimulateConfig
 from mmreason.schema import DataError, Interaction, Item
 from mmreason.targets.grammar import (
@@ -49,7 +49,9 @@ def make_items(seed: int, per_domain: int = 60) -> dict[str, Item]:
             item = Item(f"{domain}{number}", attributes=facts, domain=domain, group=f"{domain}{number // 2}")
             items[item.id] = item
     hide_attributes(items.values(), ["color"])
-    split_items(items.values(), 0.2, 0.1, seed)
+    splits = assign_splits((item.group for item in items.values()), 0.2, 0.1, seed)
+    for item in items.values():
+        item.split = splits[item.group]
     return items
 
 
