@@ -31,7 +31,7 @@ from mmreason.align.fit_photos import PhotoSet, fit_photos, start_at_discriminan
 from mmreason.config import AlignConfig
 from mmreason.device import pick_device, pick_dtype
 from mmreason.embed.model import AlignModel, fuse
-from mmreason.evaluate.metrics import Share
+from mmreason.evaluate.metrics import Proportion
 from mmreason.evaluate.retrieval import retrieval_metrics
 
 LAST = 1280  # EfficientNet-Lite0's pooled output stands at the end of the features of all depths
@@ -202,7 +202,7 @@ def show(name: str, text: dict[str, float], fused: dict[str, float]) -> None:
         )
 
 
-def probe(data: Groceries, part: slice) -> Share:
+def probe(data: Groceries, part: slice) -> Proportion:
     """Logistic regression on the frozen features of the centre crops."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -211,7 +211,7 @@ def probe(data: Groceries, part: slice) -> Share:
     train, test = data.train[:, 0, part].numpy(), data.test[:, 0, part].numpy()
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=200))
     right = model.fit(train, data.train_product.numpy()).predict(test) == data.test_product.numpy()
-    return Share(int(right.sum()), len(right))
+    return Proportion(int(right.sum()), len(right))
 
 
 if __name__ == "__main__":

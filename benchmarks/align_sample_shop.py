@@ -28,7 +28,7 @@ from mmreason.catalogue.ingest import ingest
 from mmreason.config import AlignConfig, CatalogueConfig, Config, SimulateConfig
 from mmreason.embed.embedder import Embedder, Features
 from mmreason.embed.model import AlignModel
-from mmreason.evaluate.metrics import Share
+from mmreason.evaluate.metrics import Proportion
 from mmreason.evaluate.retrieval import retrieval_metrics
 from mmreason.evaluate.zero_shot import attribute_values, classify, prompts
 from mmreason.schema import Item, item_text
@@ -190,7 +190,7 @@ def colors(
     bars.check("zero-shot colour by prompts", found["accuracy"].value, 0.75)
 
 
-def probe(train: torch.Tensor, train_labels: list[int], test: torch.Tensor, labels: list[int]) -> Share:
+def probe(train: torch.Tensor, train_labels: list[int], test: torch.Tensor, labels: list[int]) -> Proportion:
     """A logistic regression on standardised features."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -198,7 +198,7 @@ def probe(train: torch.Tensor, train_labels: list[int], test: torch.Tensor, labe
 
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=200))
     right = model.fit(train.numpy(), train_labels).predict(test.numpy()) == np.array(labels)
-    return Share(int(right.sum()), len(right))
+    return Proportion(int(right.sum()), len(right))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from mmreason.checkpoint import write_json
 from mmreason.config import Config
 from mmreason.embed.embedder import Embedder
 from mmreason.embed.model import MODALITIES
-from mmreason.evaluate.metrics import Share
+from mmreason.evaluate.metrics import Proportion
 from mmreason.evaluate.next_item import (
     Score,
     item_knn,
@@ -25,7 +25,7 @@ from mmreason.evaluate.next_item import (
     next_item_ranks,
     popularity,
 )
-from mmreason.evaluate.retrieval import retrieval_metrics
+from mmreason.evaluate.retrieval import COLD, KS, retrieval_by_pair, with_modalities
 from mmreason.evaluate.showcase import with_media
 from mmreason.evaluate.space_map import draw_map, project
 from mmreason.evaluate.zero_shot import attribute_values, zero_shot
@@ -34,10 +34,8 @@ from mmreason.schema import DataError, Interaction, Item
 from mmreason.store.store import EmbeddingStore
 from mmreason.users.model import UserTower, before_last, known_steps
 
-KS = (1, 5, 10)
 MAP_ITEMS = 400  # more than this crowd a map
 GEOMETRY_ROWS = 2000  # pairs of rows grow with the square
-COLD, WARM = "cold (unseen in training)", "warm (trained on)"
 
 
 def evaluate_alignment(config: Config) -> str:
@@ -46,7 +44,7 @@ def evaluate_alignment(config: Config) -> str:
     It needs the stages up to ``embed``; with ``align-users`` done before, the user tower is measured too.
 
     Raises:
-        DataError: If a stage is missing, the store holds none of the catalogue's items, or no two modalities.
+        DataError: If a stage is missing or the store holds none of the catalogue's items.
     """
     catalogue = read_catalogue(config.path("catalogue"))
     store = EmbeddingStore.open(config.path("embed"))
@@ -64,13 +62,10 @@ def evaluate_alignment(config: Config) -> str:
         "geometry": geometry(items, store, config.seed),
         "users": user_metrics(config, catalogue, store),
     }
-    if not result["retrieval"]:
-        raise DataError(
-            f"{config.path('embed')}: no two items share two modalities, so there is nothing to retrieve"
-        )
     picture, unreadable = _map(items, catalogue, store, config)
-    with whole_file(config.path("evaluate", "alignment.png")) as file:
-        file.write(picture)
+    if picture:
+        with whole_file(config.path("evaluate", "alignment.png")) as file:
+            file.write(picture)
     result["media not shown on the map"] = unreadable
     write_json(config.path("evaluate", "alignment.json"), json.loads(json.dumps(result, default=_plain)))
     page = config.path("alignment.html")
@@ -79,47 +74,8 @@ def evaluate_alignment(config: Config) -> str:
     return f"{summary(result)}; {page}"
 
 
-def retrieval_by_pair(items: Sequence[Item], store: EmbeddingStore) -> list[dict[str, Any]]:
-    """Both directions of every pair of modalities: cold items, each of their domains, and warm items.
-
-    Cold items are those of the test split, of which no training row held a product; variants of one product
-    count as right for each other. The gallery is what the row is about: cold queries search cold items.
-
-    Returns:
-        Rows of ``pair``, ``items``, ``domain`` and what
-        :func:`~mmreason.evaluate.retrieval.retrieval_metrics` gives.
-    """
-    rows = []
-    for a, b in permutations(MODALITIES, 2):
-        for kind, split in ((COLD, "test"), (WARM, "train")):
-            both = [i for i in _with(items, store, a, b) if i.split == split]
-            domains = sorted({item.domain for item in both}) if split == "test" else []
-            for domain in ["all", *(domains if len(domains) > 1 else [])]:
-                chosen = both if domain == "all" else [i for i in both if i.domain == domain]
-                if len({item.group for item in chosen}) < 2:
-                    continue
-                ids = [item.id for item in chosen]
-                metrics = retrieval_metrics(store.get(a, ids), store.get(b, ids), _same_group(chosen), KS)
-                rows.append({"pair": f"{a} → {b}", "items": kind, "domain": domain} | metrics)
-    return rows
-
-
-def _with(items: Sequence[Item], store: EmbeddingStore, *modalities: str) -> list[Item]:
-    """The items that have all of the modalities."""
-    ids = [item.id for item in items]
-    has = np.all([store.mask(m, ids) for m in modalities], axis=0)
-    return [item for item, there in zip(items, has, strict=True) if there]
-
-
-def _same_group(items: Sequence[Item]) -> list[set[int]]:
-    groups: dict[str, set[int]] = {}
-    for row, item in enumerate(items):
-        groups.setdefault(item.group, set()).add(row)
-    return [groups[item.group] for item in items]
-
-
 def _zero_shot(items: Sequence[Item], store: EmbeddingStore, embedder: Embedder) -> dict[str, Any]:
-    pictured = [item for item in _with(items, store, "image") if item.split == "test"]
+    pictured = [item for item in with_modalities(items, store, "image") if item.split == "test"]
     pictures = store.get("image", [item.id for item in pictured])
     return zero_shot(embedder, pictured, pictures, attribute_values(items))
 
@@ -134,12 +90,12 @@ def geometry(items: Sequence[Item], store: EmbeddingStore, seed: int = 0) -> dic
     cold = [item for item in items if item.split == "test"]
     result: dict[str, dict[str, float]] = {"alignment": {}, "uniformity": {}}
     for a, b in permutations(MODALITIES, 2):
-        ids = [item.id for item in _with(cold, store, a, b)]
+        ids = [item.id for item in with_modalities(cold, store, a, b)]
         if a < b and len(ids) > 1:
             result["alignment"][f"{a}–{b}"] = alignment(store.get(a, ids), store.get(b, ids))
     rng = np.random.default_rng(seed)
     for m in MODALITIES:
-        ids = [item.id for item in _with(cold, store, m)]
+        ids = [item.id for item in with_modalities(cold, store, m)]
         if len(ids) > 1:
             some = rng.permutation(len(ids))[:GEOMETRY_ROWS]
             result["uniformity"][m] = uniformity(store.get(m, [ids[i] for i in some]))
@@ -250,7 +206,9 @@ def _tower_score(config: Config, test: NextItemTest, vectors: np.ndarray, ids: S
 def _map(
     items: Sequence[Item], catalogue: Catalogue, store: EmbeddingStore, config: Config
 ) -> tuple[bytes, list[str]]:
-    """A map of at most 400 cold items, of all items where fewer than ten are cold."""
+    """A map of at most 400 cold items, of all items where fewer than ten are cold; empty of a single item."""
+    if len(items) < 2:
+        return b"", []
     cold = [item for item in items if item.split == "test"]
     pool = cold if len(cold) >= 10 else list(items)
     order = np.random.default_rng(config.seed).permutation(len(pool))[:MAP_ITEMS]
@@ -280,6 +238,8 @@ def summary(result: dict[str, Any]) -> str:
     ]
     for name, found in result["users"].get("warm", {}).items():
         parts.append(f"next item, {name}: R@10 {found['recall@10']:.1%}")
+    if not result["retrieval"]:
+        parts.append("no two items share two modalities, so nothing is retrieved")
     return "; ".join(parts)
 
 
@@ -295,12 +255,12 @@ def _page(result: dict[str, Any], picture: bytes, config: Config) -> str:
         name=config.path().name,
         result=result,
         ks=KS,
-        picture="data:image/png;base64," + base64.b64encode(picture).decode("ascii"),
+        picture="data:image/png;base64," + base64.b64encode(picture).decode("ascii") if picture else "",
     )
 
 
 def _plain(value: Any) -> Any:
-    """Shares as numbers, for JSON."""
-    if isinstance(value, Share):
+    """Proportions as numbers, for JSON."""
+    if isinstance(value, Proportion):
         return {"value": value.value, "hits": value.hits, "total": value.total, "ci95": list(value.interval)}
     raise TypeError(type(value).__name__)

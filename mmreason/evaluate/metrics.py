@@ -1,7 +1,7 @@
 """The standard metrics of explainable recommendation, and those that ask whether a reason is true.
 
 Everything is keyword-only, so that predictions and references cannot be swapped. Text metrics read words as
-:func:`words` splits them and are scaled to 0–100; shares are 0–1. A mean over nothing is ``nan``.
+:func:`words` splits them and are scaled to 0–100; proportions are 0–1. A mean over nothing is ``nan``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
 import sacrebleu
 
 from mmreason.evidence.claims import CJK, Mention, phrase
@@ -35,17 +36,51 @@ def words(text: str) -> list[str]:
     return WORD.findall(unicodedata.normalize("NFC", text).lower().replace("’", "'"))
 
 
+RESAMPLES = 1000  # of the users, for an interval
+Z = 1.959963984540054  # 95 % of a normal distribution lie within so many deviations
+
+
 @dataclass(frozen=True, slots=True)
-class Share:
-    """A share with its counts and the Wilson 95 % interval (Wilson, JASA 1927).
+class Proportion:
+    """A proportion with its counts and a 95 % interval.
 
     Attributes:
         hits: How many of ``total`` are so.
         total: How many were asked.
+        ends: The interval, where the rows are not independent (:meth:`over_users`).
     """
 
     hits: int
     total: int
+    ends: tuple[float, float] | None = None
+
+    @classmethod
+    def over_users(cls, verdicts: Sequence[bool], users: Sequence[str], seed: int = 0) -> Proportion:
+        """The proportion of rows that are so, with an interval by bootstrap over users.
+
+        A user's rows share a history and resemble each other, so users are drawn again and not rows (the cluster
+        bootstrap of Field & Welsh, JRSS B 2007). Where all rows agree nothing can be drawn: then it is Wilson's
+        interval with the number of users as the number of trials.
+
+        Args:
+            verdicts: Whether each row is so.
+            users: Whose row it is.
+            seed: Of the draws.
+
+        Example:
+            >>> Proportion.over_users([True, True, False, False], ["u", "u", "v", "v"])  # two users, not four rows
+            Proportion(hits=2, total=4, ends=(0.0, 1.0))
+        """
+        _check(verdicts, users)
+        hits, total = sum(verdicts), len(verdicts)
+        names, rows = np.unique(np.array(users, dtype=str), return_inverse=True)
+        if hits in (0, total):
+            return cls(hits, total, wilson(hits / total, len(names)) if total else None)
+        counts = np.stack([np.bincount(rows, weights=np.array(verdicts)), np.bincount(rows)], axis=1)
+        rng = np.random.default_rng(seed)
+        drawn = np.array([counts[rng.integers(0, len(names), len(names))].sum(0) for _ in range(RESAMPLES)])
+        low, high = np.quantile(drawn[:, 0] / drawn[:, 1], (0.025, 0.975))
+        return cls(hits, total, (float(low), float(high)))
 
     @property
     def value(self) -> float:
@@ -54,17 +89,29 @@ class Share:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Lower and upper end of the Wilson 95 % interval; (0, 1) when nothing was asked."""
+        """Lower and upper end: ``ends``, or Wilson's interval of independent rows; (0, 1) when nothing was asked."""
         if not self.total:
             return 0.0, 1.0
-        z, n, p = 1.959963984540054, self.total, self.value
-        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-        half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        return max(0.0, centre - half), min(1.0, centre + half)
+        return self.ends or wilson(self.value, self.total)
 
     def __str__(self) -> str:
         low, high = self.interval
         return f"{self.value:.1%} ({self.hits}/{self.total}, 95 % {low:.1%} to {high:.1%})"
+
+
+def wilson(proportion: float, trials: int) -> tuple[float, float]:
+    """The 95 % interval of a proportion of independent trials (Wilson, JASA 1927).
+
+    Example:
+        >>> low, high = wilson(0.8, 10)
+        >>> round(low, 4), round(high, 4)
+        (0.4902, 0.9433)
+    """
+    shrink = 1 + Z * Z / trials
+    centre = (proportion + Z * Z / (2 * trials)) / shrink
+    variance = proportion * (1 - proportion) / trials + Z * Z / (4 * trials * trials)
+    half = Z / shrink * math.sqrt(variance)
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def usr(*, predictions: Sequence[str], first: int | None = None) -> float:
@@ -181,17 +228,21 @@ def statement_precision(*, predictions: Sequence[Reason]) -> float:
     Args:
         predictions: Verified reasons.
     """
-    shares = [
+    supported = [
         sum(e.source != "none" for e in reason.evidence) / len(reason.evidence)
         for reason in predictions
         if reason.evidence
     ]
-    return _ratio(sum(shares), len(shares))
+    return _ratio(sum(supported), len(supported))
 
 
 def attribute_accuracy(
-    *, mentions: Sequence[Sequence[Mention]], items: Sequence[Item], attribute: str
-) -> Share:
+    *,
+    mentions: Sequence[Sequence[Mention]],
+    items: Sequence[Item],
+    attribute: str,
+    users: Sequence[str] | None = None,
+) -> Proportion:
     """Of the reasons that name a value of an attribute, the share whose named values are all true.
 
     Words with several readings are judged by the kindest: "orange" is no claim about colour if it is the
@@ -201,13 +252,14 @@ def attribute_accuracy(
         mentions: ``Vocabulary.find`` of each reason.
         items: The item of each reason.
         attribute: Such as ``color``.
+        users: The user of each reason, for the interval; None takes the reasons as independent.
 
     Returns:
         ``hits`` reasons without a false value among ``total`` that name one.
     """
     _check(mentions, items)
-    verdicts = []
-    for found, item in zip(mentions, items, strict=True):
+    verdicts, whose = [], []
+    for found, item, user in zip(mentions, items, users or [""] * len(items), strict=True):
         claims = []
         for span in {m.span for m in found}:
             readings = [m for m in found if m.span == span]
@@ -216,10 +268,11 @@ def attribute_accuracy(
                 claims.append(any(here))
         if claims:
             verdicts.append(all(claims))
-    return Share(sum(verdicts), len(verdicts))
+            whose.append(user)
+    return _proportion(verdicts, None if users is None else whose)
 
 
-def most_frequent_floor(*, items: Iterable[Item], attribute: str) -> tuple[str, Share]:
+def most_frequent_floor(*, items: Iterable[Item], attribute: str) -> tuple[str, Proportion]:
     """The best that naming one value for every item can do: the floor under :func:`attribute_accuracy`.
 
     Args:
@@ -233,13 +286,25 @@ def most_frequent_floor(*, items: Iterable[Item], attribute: str) -> tuple[str, 
     values = [v for v in values if v]
     counts = Counter(value for found in values for value in found)
     best = min(counts, key=lambda value: (-counts[value], value), default="")
-    return best, Share(counts[best], len(values))
+    return best, Proportion(counts[best], len(values))
 
 
-def changed_rate(a: Sequence[str], b: Sequence[str]) -> Share:
-    """Share of rows whose words differ between two lists of texts, say before and after a user swap."""
+def changed_rate(a: Sequence[str], b: Sequence[str], users: Sequence[str] | None = None) -> Proportion:
+    """The rows whose words differ between two lists of texts, say before and after a user swap.
+
+    Args:
+        a: N texts.
+        b: N texts.
+        users: The user of each row, for the interval; None takes the rows as independent.
+    """
     _check(a, b)
-    return Share(sum(words(x) != words(y) for x, y in zip(a, b, strict=True)), len(a))
+    return _proportion([words(x) != words(y) for x, y in zip(a, b, strict=True)], users)
+
+
+def _proportion(verdicts: Sequence[bool], users: Sequence[str] | None) -> Proportion:
+    if users is None:
+        return Proportion(sum(verdicts), len(verdicts))
+    return Proportion.over_users(verdicts, users)
 
 
 def _ngrams(text: str, n: int) -> list[tuple[str, ...]]:

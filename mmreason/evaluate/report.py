@@ -16,7 +16,7 @@ from typing import Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from mmreason.evaluate.metrics import Share
+from mmreason.evaluate.metrics import Proportion
 from mmreason.evaluate.plots import Curve, draw_curve
 from mmreason.evaluate.thumbnails import Thumbnails, make_thumbnails
 from mmreason.files import whole_file
@@ -84,14 +84,14 @@ class MetricTable:
 
     Attributes:
         columns: The model first, then what it is compared with.
-        rows: (metric, ``higher`` or ``lower`` is better or ``""``, one value per column). A :class:`Share` is
+        rows: (metric, ``higher`` or ``lower`` is better or ``""``, one value per column). A :class:`Proportion` is
             shown in percent with its interval on hover; ``None`` as a dash.
         notes: Lines under the table.
         explain: Hover texts by metric name, before :data:`EXPLANATIONS`.
     """
 
     columns: list[str]
-    rows: Sequence[tuple[str, str, Sequence[float | Share | None]]]
+    rows: Sequence[tuple[str, str, Sequence[float | Proportion | None]]]
     notes: list[str] = field(default_factory=list)
     explain: Mapping[str, str] = field(default_factory=dict)
 
@@ -290,7 +290,7 @@ def _table_view(metrics: MetricTable) -> list[dict]:
     for name, better, values in metrics.rows:
         if len(values) != len(metrics.columns):
             raise ValueError(f"metric {name!r} has {len(values)} values for {len(metrics.columns)} columns")
-        numbers = [v.value if isinstance(v, Share) else v for v in values]
+        numbers = [v.value if isinstance(v, Proportion) else v for v in values]
         finite = [n for n in numbers if n is not None and math.isfinite(n)]
         best = {"higher": max, "lower": min}[better](finite) if finite and better else None
         largest = max(map(abs, finite), default=0)
@@ -303,15 +303,15 @@ def _table_view(metrics: MetricTable) -> list[dict]:
     return view
 
 
-def _cell(value: float | Share | None, decimals: int) -> str:
-    number = value.value if isinstance(value, Share) else value
+def _cell(value: float | Proportion | None, decimals: int) -> str:
+    number = value.value if isinstance(value, Proportion) else value
     if number is None or not math.isfinite(number):
         return "–"
-    return f"{100 * number:.1f} %" if isinstance(value, Share) else f"{number:.{decimals}f}"
+    return f"{100 * number:.1f} %" if isinstance(value, Proportion) else f"{number:.{decimals}f}"
 
 
-def _hover(value: float | Share | None) -> str:
-    return str(value) if isinstance(value, Share) and value.total else ""
+def _hover(value: float | Proportion | None) -> str:
+    return str(value) if isinstance(value, Proportion) and value.total else ""
 
 
 def _explanation(name: str, metrics: MetricTable) -> str:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import permutations
+from typing import Any
 
 import numpy as np
 
-from mmreason.schema import DataError
+from mmreason.embed.model import MODALITIES
+from mmreason.schema import DataError, Item
+from mmreason.store.store import EmbeddingStore
 
+KS = (1, 5, 10)  # sizes of the result list
+COLD, WARM = "cold (unseen in training)", "warm (trained on)"
 BLOCK = 1024  # queries scored at a time, so that memory is BLOCK × M
 
 
@@ -16,7 +22,7 @@ def recall_at_k(
     queries: np.ndarray,
     gallery: np.ndarray,
     truth: Sequence[set[int]],
-    ks: Sequence[int] = (1, 5, 10),
+    ks: Sequence[int] = KS,
 ) -> dict[str, float]:
     """R@k: the share of queries with at least one true item among the k nearest (as CLIP reports it).
 
@@ -45,7 +51,7 @@ def recall_at_k(
 
 
 def retrieval_metrics(
-    queries: np.ndarray, gallery: np.ndarray, truth: Sequence[set[int]], ks: Sequence[int] = (1, 5, 10)
+    queries: np.ndarray, gallery: np.ndarray, truth: Sequence[set[int]], ks: Sequence[int] = KS
 ) -> dict[str, float]:
     """What :func:`recall_at_k` gives, and the rank of the best true item and the order of all true ones.
 
@@ -74,6 +80,45 @@ def retrieval_metrics(
     result["MRR"] = float(np.mean(1 / np.array(ranks)))
     result[f"nDCG@{k}"] = float(np.mean(gains))
     return result
+
+
+def retrieval_by_pair(items: Sequence[Item], store: EmbeddingStore) -> list[dict[str, Any]]:
+    """Both directions of every pair of modalities: cold items, each of their domains, and warm items.
+
+    Cold items are those of the test split, of which no training row held a product; variants of one product
+    count as right for each other. The gallery is what the row is about: cold queries search cold items.
+
+    Returns:
+        Rows of ``pair``, ``items``, ``domain`` and what
+        :func:`retrieval_metrics` gives.
+    """
+    rows = []
+    for a, b in permutations(MODALITIES, 2):
+        for kind, split in ((COLD, "test"), (WARM, "train")):
+            both = [i for i in with_modalities(items, store, a, b) if i.split == split]
+            domains = sorted({item.domain for item in both}) if split == "test" else []
+            for domain in ["all", *(domains if len(domains) > 1 else [])]:
+                chosen = both if domain == "all" else [i for i in both if i.domain == domain]
+                if len({item.group for item in chosen}) < 2:
+                    continue
+                ids = [item.id for item in chosen]
+                metrics = retrieval_metrics(store.get(a, ids), store.get(b, ids), _same_group(chosen))
+                rows.append({"pair": f"{a} → {b}", "items": kind, "domain": domain} | metrics)
+    return rows
+
+
+def with_modalities(items: Sequence[Item], store: EmbeddingStore, *modalities: str) -> list[Item]:
+    """The items that have all of the modalities."""
+    ids = [item.id for item in items]
+    has = np.all([store.mask(m, ids) for m in modalities], axis=0)
+    return [item for item, there in zip(items, has, strict=True) if there]
+
+
+def _same_group(items: Sequence[Item]) -> list[set[int]]:
+    groups: dict[str, set[int]] = {}
+    for row, item in enumerate(items):
+        groups.setdefault(item.group, set()).add(row)
+    return [groups[item.group] for item in items]
 
 
 def _true_ranks(scores: np.ndarray, right: list[int]) -> np.ndarray:

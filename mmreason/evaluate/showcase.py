@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmreason.catalogue.catalogue import Catalogue
 from mmreason.checkpoint import read_json
 from mmreason.config import Config
-from mmreason.evaluate.metrics import Share
+from mmreason.evaluate.metrics import Proportion
 from mmreason.evaluate.plots import Curve
+from mmreason.evaluate.reasons import EvaluatedReason
 from mmreason.evaluate.report import Badge, MetricTable, ReportRow, write_report
+from mmreason.evaluate.retrieval import KS
 from mmreason.evidence.claims import Vocabulary, phrase
 from mmreason.schema import Item
 
-if TYPE_CHECKING:
-    from mmreason.evaluate.evaluate import Row
-
 LOWER = ("DIV",)
+FAILURES = 5  # errors named in the report
 STAGE_NAMES = {
+    "align": "alignment: contrastive loss",
     "warmup": "warm-up: evidence words",
     "projector": "reason: projector",
     "lora": "reason: projector + LoRA",
@@ -27,7 +28,11 @@ STAGE_NAMES = {
 
 
 def write_showcase(
-    config: Config, catalogue: Catalogue, rows: Sequence[Row], result: dict[str, Any], vocabulary: Vocabulary
+    config: Config,
+    catalogue: Catalogue,
+    rows: Sequence[EvaluatedReason],
+    result: dict[str, Any],
+    vocabulary: Vocabulary,
 ) -> list[str]:
     """Write ``report.html``; returns a line for each picture that could not be shown."""
     domains = len({row.item.domain for row in rows})
@@ -35,26 +40,26 @@ def write_showcase(
         config.path("report.html"),
         title="Recommendation reasons",
         subtitle=(
-            f"{config.path().name}: {len(rows):,} reasons for users and items that no training row holds, "
-            f"over {len(catalogue.items):,} items in {domains} domain{'s' if domains > 1 else ''}."
+            f"{config.path().name}: {len(rows):,} reasons, over {len(catalogue.items):,} items"
+            + (f" in {domains} domains." if domains > 1 else ".")
         ),
-        rows=[_report_row(row, catalogue, vocabulary) for row in sample_rows(rows, config.evaluate.sample)],
+        rows=[_report_row(row, catalogue, vocabulary) for row in rows_to_show(rows, config.evaluate.sample)],
         metrics=metric_table(result),
         curves=curves(config),
         facts=facts(result),
     )
 
 
-def sample_rows(rows: Sequence[Row], count: int) -> list[Row]:
+def rows_to_show(rows: Sequence[EvaluatedReason], count: int) -> list[EvaluatedReason]:
     """Rows of every domain in turn, those first that the swap tests also asked; right and wrong as they come."""
-    queues: dict[str, list[Row]] = {}
+    queues: dict[str, list[EvaluatedReason]] = {}
     for row in sorted(rows, key=lambda r: r.other_user is None):
         queues.setdefault(row.item.domain, []).append(row)
     turns = [row for turn in range(count) for queue in queues.values() for row in queue[turn : turn + 1]]
     return turns[:count]
 
 
-def _report_row(row: Row, catalogue: Catalogue, vocabulary: Vocabulary) -> ReportRow:
+def _report_row(row: EvaluatedReason, catalogue: Catalogue, vocabulary: Vocabulary) -> ReportRow:
     history = [
         (step, with_media(catalogue.items[step.item_id], catalogue))
         for step in row.user.history
@@ -72,13 +77,13 @@ def _report_row(row: Row, catalogue: Catalogue, vocabulary: Vocabulary) -> Repor
         item=with_media(row.item, catalogue),
         history=history,
         reason=row.reason,
-        reference=row.reference.text,
+        reference=row.reference.text if row.reference else "",
         facts=list(_badges(row, vocabulary)),
         swapped=swapped,
     )
 
 
-def _badges(row: Row, vocabulary: Vocabulary) -> list[Badge]:
+def _badges(row: EvaluatedReason, vocabulary: Vocabulary) -> list[Badge]:
     """Is each named hidden fact right?"""
     badges = []
     for name, values in row.item.hidden.items():
@@ -101,64 +106,92 @@ def with_media(item: Item, catalogue: Catalogue) -> Item:
 
 
 def metric_table(result: dict[str, Any]) -> MetricTable:
-    """The model beside its floors."""
+    """The model beside its floors, and a note on everything else that was measured or left out."""
     systems = {name: scores for name, scores in result["systems"].items() if scores}
-    names = [name for name in systems["MMReason"] if name != "rows"]
+    names = [name for name in systems.get("MMReason", {}) if name != "rows"]
     rows = [
         (name, "lower" if name in LOWER else "higher", [scores.get(name) for scores in systems.values()])
         for name in names
     ]
-    notes = [
+    return MetricTable(list(systems), rows, _notes(result, systems))
+
+
+def _notes(result: dict[str, Any], systems: dict[str, Any]) -> list[str]:
+    failed = result["failed"]
+    notes = [f"Left out: {cause}." for cause in result["left_out"]]
+    if failed:
+        shown = "; ".join(f"{error} ({count:,})" for error, count in [*failed.items()][:FAILURES])
+        more = f"; {len(failed) - FAILURES:,} other errors" if len(failed) > FAILURES else ""
+        notes.append(f"{sum(failed.values()):,} of {result['requests']:,} requests failed: {shown}{more}.")
+    if result["gone"]:
+        notes.append(f"{result['gone']:,} reasons are for items that the catalogue no longer has.")
+    notes += [
         f"Always naming the most frequent {name} ({floor['value']}) would be right in {floor['share'].value:.1%}."
         for name, floor in result["most_frequent"].items()
+        if floor["share"].total
     ]
-    notes += [f"{name.capitalize()}: {share}." for name, share in result["swaps"].items()]
-    notes += [f"Probe, {name}: {share}." for name, share in result["probe"].items()]
+    measured = result["swaps"] | {f"probe, {name}": found for name, found in result["probe"].items()}
+    notes += [f"{name.capitalize()}: {found}." for name, found in measured.items() if found.total]
     notes += [
         f"{name.capitalize()} over unseen items: "
-        + ", ".join(f"R@{k} {r[f'recall@{k}']:.0%} (chance {r[f'chance@{k}']:.0%})" for k in (1, 5, 10))
+        + ", ".join(f"R@{k} {r[f'recall@{k}']:.0%} (chance {r[f'chance@{k}']:.0%})" for k in KS)
         for name, r in result["retrieval"].items()
     ]
     if "text-only LM" in systems:
-        notes.append(f"The text-only LM answered the first {systems['text-only LM']['rows']} rows.")
-    return MetricTable(list(systems), rows, notes)
+        asked = systems["text-only LM"]["rows"]
+        notes.append(f"The text-only LM was asked for {asked:,} reasons, drawn over the users.")
+    if systems:
+        notes.append(
+            "Intervals (95 %, on hover) are by bootstrap over users: a user's reasons resemble each other."
+        )
+    return notes
+
+
+def training_logs(config: Config) -> dict[str, list[dict[str, Any]]]:
+    """Part of a training → its log, of the trainings that there are."""
+    logs = {}
+    if config.path("align", "log.json").exists():
+        logs["align"] = read_json(config.path("align", "log.json"))
+    if config.path("reason", "log.json").exists():
+        for row in read_json(config.path("reason", "log.json")):
+            logs.setdefault(row["stage"], []).append(row)
+    return {name: log for name, log in logs.items() if log}
 
 
 def curves(config: Config) -> list[Curve]:
     """Losses of both trainings."""
-    align = read_json(config.path("align", "log.json"))
-    found = [_curve("alignment: contrastive loss", align, "valid_loss")]
-    reason = read_json(config.path("reason", "log.json"))
-    for stage in dict.fromkeys(row["stage"] for row in reason):
-        found.append(_curve(STAGE_NAMES[stage], [r for r in reason if r["stage"] == stage], "valid_loss"))
-    return found
+    return [_curve(STAGE_NAMES.get(name, name), log) for name, log in training_logs(config).items()]
 
 
-def _curve(name: str, log: list[dict[str, Any]], valid: str) -> Curve:
-    held = [row for row in log if row.get(valid) is not None]
+def _curve(name: str, log: list[dict[str, Any]]) -> Curve:
+    held = [row for row in log if row.get("valid_loss") is not None]
     return Curve(
         name,
         [row["step"] for row in log],
         [row["loss"] for row in log],
         valid_steps=[row["step"] for row in held],
-        valid_values=[row[valid] for row in held],
+        valid_values=[row["valid_loss"] for row in held],
     )
 
 
 def facts(result: dict[str, Any]) -> list[tuple[str, str]]:
     """Header tiles."""
-    scores, swaps = result["systems"]["MMReason"], result["swaps"]
-    tiles = []
+    scores, tiles = result["systems"].get("MMReason", {}), []
     for name, floor in result["most_frequent"].items():
-        share = scores[f"{name} right"]
-        if share.total:
-            tiles.append((f"{name} right", f"{share.value:.0%} (most frequent: {floor['share'].value:.0%})"))
-    tiles.append(("claims true", _percent(scores["claims true of the item"])))
-    tiles.append(("another user changes it", _percent(swaps["user: text changed"])))
-    tiles.append(("every claim has evidence", _percent(result["verified"])))
+        if scores and scores[f"{name} right"].total:
+            right = scores[f"{name} right"].value
+            tiles.append((f"{name} right", f"{right:.0%} (most frequent: {floor['share'].value:.0%})"))
+    if scores:
+        tiles.append(("claims true", _percent(scores["claims true of the item"])))
+        tiles.append(("another user changes it", _percent(result["swaps"]["user: text changed"])))
+        tiles.append(("every claim has evidence", _percent(result["verified"])))
     tiles.append(("reasons", f"{result['rows']:,}"))
+    if failed := sum(result["failed"].values()):
+        tiles.append(("failed requests", f"{failed:,} (of {result['requests']:,})"))
     return tiles
 
 
-def _percent(share: Share) -> str:
-    return f"{share.value:.0%} ({share.hits}/{share.total})" if share.total else "–"
+def _percent(proportion: Proportion) -> str:
+    if not proportion.total:
+        return "–"
+    return f"{proportion.value:.0%} ({proportion.hits}/{proportion.total})"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmreason.embed.embedder import Embedder
-from mmreason.evaluate.metrics import Share
+from mmreason.evaluate.metrics import Proportion
 from mmreason.schema import DataError, Item
 
 TEMPLATES = ("{name}: {value}", "{title}. {name}: {value}", "{value}", "{value} {title}")
@@ -56,7 +56,7 @@ def classify(pictures: np.ndarray, classes: np.ndarray, truth: Sequence[int]) ->
         truth: N class numbers.
 
     Returns:
-        ``accuracy`` as a :class:`Share`, ``balanced`` (mean over the classes that occur) and ``most frequent``,
+        ``accuracy`` as a :class:`Proportion`, ``balanced`` (mean over the classes that occur) and ``most frequent``,
         what always naming the commonest true class would get.
 
     Raises:
@@ -68,7 +68,7 @@ def classify(pictures: np.ndarray, classes: np.ndarray, truth: Sequence[int]) ->
     right = (pictures @ classes.T).argmax(1) == labels
     per_class = [float(right[labels == c].mean()) for c in np.unique(labels)]
     return {
-        "accuracy": Share(int(right.sum()), len(right)),
+        "accuracy": Proportion(int(right.sum()), len(right)),
         "balanced": float(np.mean(per_class)),
         "most frequent": Counter(labels.tolist()).most_common(1)[0][1] / len(labels),
     }

@@ -9,24 +9,27 @@ from mmreason.config import ReasonConfig
 from mmreason.schema import Interaction, Item
 
 SOFT = "\x00"  # where the soft tokens go; NUL is taken out of catalogue texts, so it is ours alone
-VERBS = {
+VERBS = {  # of every event that a history may hold
     "impression": "saw",
     "click": "clicked",
     "view": "viewed",
+    "watch": "watched",
     "read": "read",
     "cart": "added",
     "purchase": "bought",
     "rating": "rated",
     "review": "reviewed",
 }
-STRENGTH = {
+STRENGTH = {  # how much an event says of what a user wants
     "purchase": 5.0,
     "cart": 4.0,
     "review": 3.0,
     "rating": 3.0,
     "read": 2.0,
+    "watch": 2.0,
     "view": 2.0,
     "click": 1.0,
+    "impression": 0.0,
 }
 
 

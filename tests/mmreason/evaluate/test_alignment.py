@@ -15,10 +15,9 @@ from mmreason.evaluate.alignment import (
     alignment,
     evaluate_alignment,
     leave_last_out,
-    retrieval_by_pair,
     uniformity,
 )
-from mmreason.evaluate.retrieval import recall_at_k, retrieval_metrics
+from mmreason.evaluate.retrieval import recall_at_k, retrieval_by_pair, retrieval_metrics
 from mmreason.schema import DataError, Interaction, Item
 from mmreason.store.store import EmbeddingStore, StoreWriter
 from mmreason.users.train import align_users

@@ -138,20 +138,42 @@ def test_attribute_accuracy():
 
 
 def test_wilson_interval():
-    assert metrics.Share(8, 10).interval == pytest.approx((0.4902, 0.9433), abs=1e-4)  # published example
-    assert metrics.Share(0, 10).interval == pytest.approx((0, 0.2775), abs=1e-4)
-    assert metrics.Share(10, 10).interval == pytest.approx((0.7225, 1), abs=1e-4)
-    assert metrics.Share(0, 0).interval == (0, 1)
-    assert math.isnan(metrics.Share(0, 0).value)
-    assert str(metrics.Share(8, 10)) == "80.0% (8/10, 95 % 49.0% to 94.3%)"
+    assert metrics.Proportion(8, 10).interval == pytest.approx(
+        (0.4902, 0.9433), abs=1e-4
+    )  # published example
+    assert metrics.Proportion(0, 10).interval == pytest.approx((0, 0.2775), abs=1e-4)
+    assert metrics.Proportion(10, 10).interval == pytest.approx((0.7225, 1), abs=1e-4)
+    assert metrics.Proportion(0, 0).interval == (0, 1)
+    assert math.isnan(metrics.Proportion(0, 0).value)
+    assert str(metrics.Proportion(8, 10)) == "80.0% (8/10, 95 % 49.0% to 94.3%)"
+
+
+def test_intervals_count_users_and_not_their_rows():
+    verdicts, users = [True, False, True, True, False, True, True], list("abcdefg")
+    once = metrics.Proportion.over_users(verdicts, users)
+    low, high = once.interval
+    assert 0 < low < 5 / 7 < high <= 1
+    again = metrics.Proportion.over_users(
+        verdicts * 50, users * 50
+    )  # the same users say the same, 50 times over
+    assert (again.hits, again.total) == (250, 350) and again.interval == once.interval
+    alone = metrics.Proportion(250, 350).interval
+    assert alone[1] - alone[0] < 0.3 * (high - low)
+    assert once == metrics.Proportion.over_users(verdicts, users)
+
+
+def test_intervals_of_users_who_all_agree_are_no_points():
+    every = metrics.Proportion.over_users([True] * 20, ["a", "b"] * 10)
+    assert every.interval == metrics.wilson(1.0, 2)
+    assert metrics.Proportion.over_users([], []).interval == (0, 1)
 
 
 def test_most_frequent_floor():
     colours = [["red"], ["Red", "blue"], ["blue"], ["red"], []]
     items = [Item(id=str(i), hidden={"color": c}) for i, c in enumerate(colours)]
-    assert metrics.most_frequent_floor(items=items, attribute="color") == ("red", metrics.Share(3, 4))
-    assert metrics.most_frequent_floor(items=items, attribute="size") == ("", metrics.Share(0, 0))
+    assert metrics.most_frequent_floor(items=items, attribute="color") == ("red", metrics.Proportion(3, 4))
+    assert metrics.most_frequent_floor(items=items, attribute="size") == ("", metrics.Proportion(0, 0))
 
 
 def test_changed_rate_compares_words():
-    assert metrics.changed_rate(["A hat.", "a red hat"], ["a hat", "a blue hat"]) == metrics.Share(1, 2)
+    assert metrics.changed_rate(["A hat.", "a red hat"], ["a hat", "a blue hat"]) == metrics.Proportion(1, 2)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mmreason.evaluate.metrics import Share
+from mmreason.evaluate.metrics import Proportion
 from mmreason.evaluate.plots import Curve
 from mmreason.evaluate.report import (
     Badge,
@@ -263,7 +263,7 @@ def test_metric_table_marks_the_best_and_explains(tmp_path):
         [
             ("USR-12", "higher", [0.5, 0.9, None]),
             ("DIV", "lower", [0.25, 0.5, float("nan")]),
-            ("colour right", "higher", [Share(9, 10), Share(9, 10), Share(1, 10)]),
+            ("colour right", "higher", [Proportion(9, 10), Proportion(9, 10), Proportion(1, 10)]),
             ("length", "", [12.0, 15.0, 1.0]),
         ],
         notes=["a note"],

@@ -17,9 +17,9 @@ from mmreason.reason.evidence import EvidenceWords, shared_prior
 from mmreason.reason.lm import load_tokenizer
 from mmreason.reason.model import ReasonModel
 from mmreason.reason.projector import Projector
-from mmreason.reason.prompt import SOFT, encode_prompt, prompt_text, strongest
+from mmreason.reason.prompt import SOFT, STRENGTH, VERBS, encode_prompt, prompt_text, strongest
 from mmreason.reason.train import train_reasoner
-from mmreason.schema import DataError, Interaction, Item, Reason, User
+from mmreason.schema import EVENTS, DataError, Interaction, Item, Reason, User
 from mmreason.shards.loader import ReasonSample, reason_samples
 from mmreason.store.store import EmbeddingStore
 
@@ -57,6 +57,14 @@ def test_prompt_tells_visible_facts_only() -> None:
     assert text == f"History: bought Hat\nItem: Coat (wool)\nShared: {SOFT}\nReason:"
     assert SOFT not in prompt_text(item, history, {}, ReasonConfig(inputs="text"))
     assert "Coat" not in prompt_text(item, history, {}, ReasonConfig(inputs="soft"))
+
+
+def test_every_event_has_its_verb_and_its_strength() -> None:
+    assert set(VERBS) == set(STRENGTH) == set(EVENTS)
+    film = Item("f", "Film")
+    history = [Interaction("u", "f", "watch", seconds=90)]
+    text = prompt_text(film, history, {"f": film}, ReasonConfig(inputs="text"))
+    assert text.startswith("History: watched Film\n")
 
 
 def test_strongest_prefers_purchases_and_liked_items_and_keeps_time_order() -> None:
