@@ -5,7 +5,7 @@ Importable alone; torch is imported when an encoder is first asked for.
 Example:
     >>> from encoders import create_encoder
     >>> encoder = create_encoder("timm:tf_efficientnet_lite0", "wheel:efficientnet-lite0", feature="multi")
-    >>> encoder.encode(["a.jpg", "b.png"]).shape  # doctest: +SKIP
+    >>> encoder.encode(["a.jpg", "b.png"]).shape
     torch.Size([2, 6704])
 """
 

@@ -38,10 +38,9 @@ class GuardedPool:
     Example:
         >>> from encoders import create_encoder
         >>> encoder = create_encoder("timm:resnet18")
-        >>> with GuardedPool(encoder.preprocessing, workers=2, timeout=20) as pool:  # doctest: +SKIP
-        ...     for path, result in zip(paths, pool.map(paths)):
-        ...         if isinstance(result, MediaError):
-        ...             print(path, result)
+        >>> with GuardedPool(encoder.preprocessing, workers=1, timeout=20) as pool:
+        ...     [isinstance(result, MediaError) for result in pool.map(["a.jpg", "gone.jpg"])]
+        [False, True]
     """
 
     def __init__(

@@ -73,7 +73,7 @@ def list_encoders(pattern: str = "*") -> list[str]:
 
     Example:
         >>> list_encoders("timm:resnet1?")
-        ['timm:resnet10t', 'timm:resnet14t', 'timm:resnet18']
+        ['timm:resnet18']
     """
     pattern = pattern.lower()
     kinds = [

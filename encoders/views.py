@@ -43,7 +43,7 @@ class ViewsEncoder(SequenceEncoder):
     Example:
         >>> from encoders import create_encoder
         >>> views = ViewsEncoder(create_encoder("timm:resnet18"), pool="attention")
-        >>> views.encode([["front.jpg", "back.jpg"], "only.jpg"]).shape  # doctest: +SKIP
+        >>> views.encode([["front.jpg", "back.jpg"], "only.jpg"]).shape
         torch.Size([2, 512])
     """
 

@@ -84,7 +84,7 @@ def draw_curve(curve: Curve) -> str:
         axes.grid(axis="y", color=WORDS, alpha=0.25, linewidth=0.6)
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
-        axes.legend(frameon=False, loc="upper right")
+        axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0)
         picture = io.BytesIO()
         figure.savefig(picture, format="svg", transparent=True, metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(picture.getvalue()).decode("ascii")

@@ -63,8 +63,8 @@ def retrieval_metrics(
 
     Example:
         >>> eye = np.eye(3, dtype=np.float32)
-        >>> retrieval_metrics(eye, eye, [{0}, {1}, {0}], ks=(1,))["MRR"]
-        0.7777777777777777
+        >>> retrieval_metrics(eye, eye, [{0}, {1}, {2}], ks=(1,))["MRR"]
+        1.0
     """
     result = recall_at_k(queries, gallery, truth, ks)
     k = max(ks)

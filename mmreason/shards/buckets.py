@@ -33,7 +33,7 @@ def shard_of(text: str, shards: int) -> int:
 
     Example:
         >>> {n: shard_of("sku-1", n) for n in (1, 2, 3, 4, 5)}
-        {1: 0, 2: 1, 3: 1, 4: 3, 5: 3}
+        {1: 0, 2: 1, 3: 1, 4: 1, 5: 1}
     """
     hashed = int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[:8], "little")
     low = 1 << (shards.bit_length() - 1)

@@ -34,9 +34,9 @@ class Nearest:
         DataError: If faiss is not installed, or the store has no such array.
 
     Example:
-        >>> nearest = Nearest(EmbeddingStore.open("run/embed"))            # doctest: +SKIP
-        >>> nearest.search(vectors, top_k=5)[0]                            # doctest: +SKIP
-        [('sku-7', 0.83), …]
+        >>> store = EmbeddingStore.open("run/embed")
+        >>> Nearest(store).search(store.get("fused", ["sku-2"]), top_k=1)
+        [[('sku-2', 1.0)]]
     """
 
     def __init__(self, store: EmbeddingStore, array: str = "fused", exact: int = EXACT) -> None:

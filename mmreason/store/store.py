@@ -78,9 +78,10 @@ class StoreWriter:
         DataError: If the store has another ``meta`` and ``overwrite`` is off, or an index is corrupt.
 
     Example:
-        >>> writer = StoreWriter("run/embed", {"model": "abc"})                         # doctest: +SKIP
-        >>> todo = [i for i in items if not writer.has(i.id, content_hash(i))]          # doctest: +SKIP
-        >>> writer.write_part(ids, hashes, {"fused": vectors}, {"image": has_image})    # doctest: +SKIP
+        >>> writer = StoreWriter("embed", {"model": "abc"})
+        >>> writer.write_part(["sku-1"], ["hash"], {"fused": np.ones((1, 4), np.float32)}, {"image": np.array([True])})
+        >>> EmbeddingStore.open("embed").ids
+        ['sku-1']
     """
 
     def __init__(
@@ -225,8 +226,8 @@ class EmbeddingStore:
         meta: What the writer was given.
 
     Example:
-        >>> store = EmbeddingStore.open("run/embed")               # doctest: +SKIP
-        >>> store.get("fused", ["sku-2", "sku-1"]).shape           # doctest: +SKIP
+        >>> store = EmbeddingStore.open("run/embed")
+        >>> store.get("fused", ["sku-2", "sku-1"]).shape
         (2, 256)
     """
 
