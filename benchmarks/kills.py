@@ -26,7 +26,7 @@ from jsonargparse import auto_cli
 from PIL import Image
 from tqdm import tqdm
 
-from mmreason.shards.pack import verify_shards
+from mmreason.shards.manifest import verify_shards
 
 FOLDERS = {"ingest": "catalogue", "pack": "shards"}
 

@@ -29,7 +29,8 @@ from encoders.pictures import open_image
 from mmreason.catalogue.catalogue import Catalogue, write_catalogue
 from mmreason.schema import Item
 from mmreason.shards.loader import ShardLoader
-from mmreason.shards.pack import verify_shards, write_shards
+from mmreason.shards.manifest import verify_shards
+from mmreason.shards.pack import write_shards
 
 SIDE, BATCH, WINDOW = 224, 32, 1000
 

@@ -25,7 +25,7 @@ from jsonargparse import auto_cli
 from mmreason.cli import read_config
 from mmreason.config import Config
 from mmreason.generate.job import read_parts
-from mmreason.shards.pack import read_manifest
+from mmreason.shards.manifest import read_manifest
 from mmreason.store.store import EmbeddingStore
 
 # What tells that a stage is in its middle.

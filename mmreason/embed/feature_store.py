@@ -18,7 +18,7 @@ from mmreason.embed.embedder import Embedder
 from mmreason.embed.model import MODALITIES
 from mmreason.schema import DataError, Item
 from mmreason.shards.loader import item_samples
-from mmreason.shards.pack import read_manifest
+from mmreason.shards.manifest import read_manifest
 from mmreason.store.store import EmbeddingStore, StoreWriter, content_hash
 
 

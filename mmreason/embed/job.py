@@ -25,7 +25,7 @@ from mmreason.processes import Share, share_of
 from mmreason.progress import PartProgress, Progress
 from mmreason.schema import DataError, Item
 from mmreason.shards.loader import item_samples
-from mmreason.shards.pack import read_manifest
+from mmreason.shards.manifest import read_manifest
 from mmreason.store.store import EmbeddingStore, StoreWriter, content_hash
 
 PART_BYTES = (

@@ -13,6 +13,7 @@ import numpy as np
 from mmreason.config import BalanceConfig
 from mmreason.files import whole_file
 from mmreason.schema import DataError
+from mmreason.shards.manifest import read_manifest
 
 if TYPE_CHECKING:  # a loader that reads weights does not wait for these
     import pyarrow as pa
@@ -88,8 +89,6 @@ def read_weights(folder: Path) -> np.ndarray:
         DataError: If the file is missing or is not the one that the manifest states.
     """
     import pyarrow.parquet as pq
-
-    from mmreason.shards.pack import read_manifest
 
     path = folder / WEIGHTS
     try:

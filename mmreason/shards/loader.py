@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 
 from mmreason.schema import DataError, Item
+from mmreason.shards.manifest import SAMPLE_KINDS, read_manifest
 from mmreason.shards.order import Drawn, Line, Order, Place, Stretch
-from mmreason.shards.pack import KINDS, read_manifest
 from mmreason.shards.reading import Batch, Reading, Source
 from mmreason.shards.samples import ReasonSample, decode_item, decode_reason
 
@@ -343,8 +343,8 @@ def open_source(folder: str | Path, kind: str, label: str = "") -> Source:
     """
     if re.match(r"pipe:|[a-z0-9+]+://", str(folder), re.IGNORECASE):
         raise DataError(f"{folder}: shards are read from a local folder only; copy them here first")
-    if kind not in KINDS:
-        raise DataError(f"{folder}: no shards of kind {kind!r}; there are {', '.join(KINDS)}")
+    if kind not in SAMPLE_KINDS:
+        raise DataError(f"{folder}: no shards of kind {kind!r}; there are {', '.join(SAMPLE_KINDS)}")
     return Source(Path(folder), kind, tuple(read_manifest(folder).of(kind)), label)
 
 

@@ -1,7 +1,8 @@
 """The ``pack`` stage: a catalogue becomes WebDataset shards and a manifest.
 
     shards/items-000000.tar            <key>.json, <key>.0.jpg, <key>.1.png, <key>.mp4
-    shards/reasons-train-000000.tar    <hash>-1.json: the target, its evidence and the user's history
+    shards/reasons-train-000000.tar    <hash>-1.json: the target and its evidence; with the first target of each user
+                                       <hash>-1.history.json: what the user did
     shards/manifest.json               counts, bytes and sha256 of every shard
     shards/quarantine.jsonl            what could not be packed, if anything
     shards/weights.parquet             how often training draws each target, see mmreason.shards.balance
@@ -18,75 +19,40 @@ import io
 import json
 import multiprocessing
 import os
-import re
-import tarfile
 import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tqdm import tqdm
+import pyarrow as pa
 
 from mmreason.config import BalanceConfig, Config
 from mmreason.files import TEMPORARY, remove, remove_leftovers, whole_file
+from mmreason.progress import Progress
 from mmreason.schema import DataError, Interaction, Item, Reason, from_record
-from mmreason.shards.samples import encode_item, encode_reasons, history_before, to_json
+from mmreason.shards.balance import write_weights
+from mmreason.shards.buckets import CatalogueRows, Group
+from mmreason.shards.manifest import (
+    MANIFEST,
+    SAMPLE_KINDS,
+    SHARD_NAME,
+    SPLITS,
+    VERSION,
+    Manifest,
+    Shard,
+    write_manifest,
+)
+from mmreason.shards.samples import encode_item, encode_reasons, to_json
 from mmreason.shards.tars import Sample, write_tar
-
-if TYPE_CHECKING:  # packing alone needs DuckDB, Arrow and Polars; reading a manifest does not wait
-    import pyarrow as pa
-
-    from mmreason.shards.buckets import CatalogueRows, Group
-
-__all__ = ["Manifest", "Shard", "history_before", "pack", "read_manifest", "verify_shards", "write_shards"]
-
-VERSION = 2
-SPLITS = ("train", "valid", "test")
-KINDS = ("items", *(f"reasons-{split}" for split in SPLITS))
-SHARD_NAME = re.compile(r"(items|reasons-(?:train|valid|test))-\d{6,}\.tar")
 
 PACKED = ".packed.jsonl"
 SHARDS_A_PROCESS = 16
 """Fewer do not repay starting one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """One tar: its file name, what it holds, how many samples and bytes, and its sha256 in hex."""
-
-    name: str
-    kind: str
-    samples: int
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """What a folder of shards holds.
-
-    Attributes:
-        shards: In reading order.
-        skipped: Cause → how many samples, files or rows could not be packed.
-        balance: Powers, range and sha256 of the training reasons' sampling weights.
-    """
-
-    shards: list[Shard]
-    skipped: dict[str, int] = field(default_factory=dict)
-    balance: dict[str, Any] = field(default_factory=dict)
-
-    def of(self, kind: str) -> list[Shard]:
-        """The shards of one of :data:`KINDS`."""
-        return [shard for shard in self.shards if shard.kind == kind]
-
-    def samples(self, kind: str) -> int:
-        """How many samples there are of a kind."""
-        return sum(shard.samples for shard in self.of(kind))
 
 
 def pack(config: Config) -> str:
@@ -129,63 +95,16 @@ def write_shards(
     """
     if shard_size < 1:
         raise DataError(f"pack.shard_size is {shard_size}; it must be at least 1")
-    from mmreason.shards.balance import write_weights
-    from mmreason.shards.buckets import CatalogueRows
-
     folder = Path(folder)
     remove_leftovers(folder)
     with CatalogueRows(Path(catalogue), shard_size, folder / f"{TEMPORARY}sorting") as rows:
-        remove(folder / "manifest.json")  # until the new one is there, the folder is not whole
+        remove(folder / MANIFEST)  # until the new one is there, the folder is not whole
         shards, lost = _write_all(rows, folder, processes or os.cpu_count() or 1)
         weights = write_weights(rows, folder, balance or BalanceConfig())
     _write_quarantine(folder / "quarantine.jsonl", lost)
     skipped = dict(sorted(Counter(row["cause"] for row in lost).items()))
     manifest = Manifest(shards, skipped, weights)
-    _write_manifest(folder / "manifest.json", manifest)
-    return manifest
-
-
-def read_manifest(folder: str | Path) -> Manifest:
-    """Read and check ``manifest.json``.
-
-    Raises:
-        DataError: If it is missing or corrupt, or names a file outside the folder.
-    """
-    path = Path(folder) / "manifest.json"
-    try:
-        record = json.loads(path.read_bytes())
-        if record["version"] != VERSION:
-            raise ValueError(f"version {record['version']} is not {VERSION}")
-        shards = [Shard(**shard) for shard in record["shards"]]
-        manifest = Manifest(shards, dict(record["skipped"]), dict(record["balance"]))
-        for shard in manifest.shards:
-            match = SHARD_NAME.fullmatch(shard.name)
-            if match is None or match[1] != shard.kind or shard.samples < 1:
-                raise ValueError(f"{shard.name!r} is not a shard of kind {shard.kind!r}")
-        if record["totals"] != _totals(manifest):
-            raise ValueError("the totals are not the sum of the shards")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no shards here, or a pack that did not finish; run pack") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path}: not a manifest ({error}); run pack again") from None
-    return manifest
-
-
-def verify_shards(folder: str | Path) -> Manifest:
-    """Read every shard and compare its size, sha256 and number of samples with the manifest.
-
-    Raises:
-        DataError: If the manifest is unreadable or a shard differs; the line names the first and counts all.
-    """
-    manifest = read_manifest(folder)
-    bad = []
-    for shard in tqdm(manifest.shards, desc="verify", unit="shard", disable=None):
-        cause = _difference(Path(folder) / shard.name, shard)
-        if cause:
-            bad.append(f"{shard.name}: {cause}")
-    if bad:
-        count = f"{len(bad)} of {len(manifest.shards)} shards are bad"
-        raise DataError(f"{folder}: {count}, first {bad[0]}; run pack again")
+    write_manifest(folder, manifest)
     return manifest
 
 
@@ -203,7 +122,7 @@ class _Job:
 
 def _write_all(rows: CatalogueRows, folder: Path, processes: int) -> tuple[list[Shard], list[dict[str, str]]]:
     """Write what changed of all kinds; returns all shards and what could not be packed."""
-    shards = {kind: rows.shards(kind) for kind in KINDS}
+    shards = {kind: rows.shards(kind) for kind in SAMPLE_KINDS}
     if not shards["items"]:
         raise DataError(f"{rows.folder}: no items; nothing to pack")
     lost = [{"id": "", "file": "", "cause": "item id is empty"}] * rows.empty_ids
@@ -211,19 +130,21 @@ def _write_all(rows: CatalogueRows, folder: Path, processes: int) -> tuple[list[
     lost += [{"id": item, "file": "", "cause": cause, "user_id": user} for user, item in rows.orphans()]
     known = {record["shard"]["name"]: record for record in _read_packed(folder / PACKED)}
     total = sum(shards.values())
-    jobs = (_job(folder, group, rows.media_root, known) for kind in KINDS for group in rows.groups(kind))
+    jobs = (
+        _job(folder, group, rows.media_root, known) for kind in SAMPLE_KINDS for group in rows.groups(kind)
+    )
     records = []
     folder.mkdir(parents=True, exist_ok=True)
     with (
         (folder / PACKED).open("ab") as journal,
-        tqdm(desc="pack", total=total, unit="shard", disable=None) as bar,
+        Progress(total, "pack", "shard") as progress,
     ):
         journal.write(b"\n")  # a kill may have left half a line
         for record in _run(jobs, min(processes, total // SHARDS_A_PROCESS)):
             journal.write(to_json(record) + b"\n")
             journal.flush()
             records.append(record)
-            bar.update()
+            progress.add()
     kept = {record["shard"]["name"] for record in records}
     for path in folder.glob("*.tar"):
         if SHARD_NAME.fullmatch(path.name) and path.name not in kept:
@@ -323,8 +244,6 @@ def _read_packed(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _to_ipc(table: pa.Table) -> bytes:
-    import pyarrow as pa
-
     sink = io.BytesIO()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
@@ -332,8 +251,6 @@ def _to_ipc(table: pa.Table) -> bytes:
 
 
 def _from_ipc(data: bytes) -> list[dict[str, Any]]:
-    import pyarrow as pa
-
     return pa.ipc.open_stream(data).read_all().to_pylist()
 
 
@@ -345,19 +262,8 @@ def _write_quarantine(path: Path, rows: list[dict[str, str]]) -> None:
         file.writelines(to_json(row) + b"\n" for row in rows)
 
 
-def _write_manifest(path: Path, manifest: Manifest) -> None:
-    record = {"version": VERSION, **asdict(manifest), "totals": _totals(manifest)}
-    with whole_file(path) as file:
-        file.write(json.dumps(record, indent=1).encode())
-
-
-def _totals(manifest: Manifest) -> dict[str, int]:
-    totals = {kind: manifest.samples(kind) for kind in KINDS}
-    return totals | {"shards": len(manifest.shards), "bytes": sum(shard.bytes for shard in manifest.shards)}
-
-
 def _summary(manifest: Manifest) -> str:
-    totals = _totals(manifest)
+    totals = manifest.totals()
     reasons = " + ".join(str(totals[f"reasons-{split}"]) for split in SPLITS)
     skipped = ", ".join(f"{count} {cause}" for cause, count in manifest.skipped.items()) or "nothing"
     packed = (
@@ -368,19 +274,3 @@ def _summary(manifest: Manifest) -> str:
         return packed
     least, most, effective = (manifest.balance[name] for name in ("least", "most", "effective"))
     return f"{packed}; weights {least:.2f} to {most:.2f}, effective sample {effective:.0%}"
-
-
-def _difference(path: Path, shard: Shard) -> str:
-    """How a file differs from its line in the manifest, empty if it does not."""
-    if not path.is_file():
-        return "missing"
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if path.stat().st_size != shard.bytes or digest != shard.sha256:
-            return "its bytes are not the packed ones"
-        with tarfile.open(path, "r:") as tar:
-            samples = len({name.partition(".")[0] for name in tar.getnames()})
-    except (OSError, tarfile.TarError) as error:
-        return f"cannot be read ({error})"
-    return "" if samples == shard.samples else f"{samples} samples, not {shard.samples}"

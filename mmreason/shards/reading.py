@@ -9,9 +9,9 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
+from mmreason.shards.manifest import Shard
 from mmreason.shards.order import Place
-from mmreason.shards.pack import Shard
-from mmreason.shards.samples import SampleError, decode_item, decode_reason
+from mmreason.shards.samples import HISTORY, SampleError, decode_item, decode_reason
 from mmreason.shards.tars import TarReader
 
 OPEN_SHARDS = 64
@@ -84,19 +84,27 @@ class Reading:
     def length(self, place: Place, measure: Callable[[Any], float]) -> float:
         """What ``measure`` says of a sample without its media; of one that cannot be read 0."""
         try:
-            raw = self._shard(place).read(place[2], "json")
-            return measure(self.sources[place[0]].decode(raw, media=False))
+            return measure(self.sources[place[0]].decode(self._raw(place, "json"), media=False))
         except SampleError:
             return 0
 
     def _sample(self, place: Place) -> Any:
-        sample = self.sources[place[0]].decode(self._shard(place).read(place[2]))
+        sample = self.sources[place[0]].decode(self._raw(place))
         if self.decode is None:
             return sample
         try:
             return self.decode(sample)
         except (ValueError, OSError) as error:
             raise SampleError(str(place), f"cannot be decoded ({type(error).__name__})") from error
+
+    def _raw(self, place: Place, only: str = "") -> dict[str, Any]:
+        """A sample's bytes, with the user's history where it is a reason."""
+        reader = self._shard(place)
+        sample: dict[str, Any] = reader.read(place[2], only)
+        if self.sources[place[0]].kind != "items":
+            history = reader.read_latest(place[2], HISTORY)
+            sample |= {} if history is None else {HISTORY: history}
+        return sample
 
     def _spare(self, place: Place) -> list[Any]:
         """A good sample from the shards that follow, for a batch that has none of its own."""

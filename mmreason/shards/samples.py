@@ -7,7 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,10 @@ from mmreason.catalogue.check import inside
 from mmreason.schema import DataError, Interaction, Item, Reason, User, from_record, item_id_of
 from mmreason.shards.tars import Sample, SampleError
 
-_INTERACTION_FIELDS = tuple(f.name for f in fields(Interaction) if f.name != "item")
+HISTORY = "history.json"
+"""Extension of the member that holds what a user did; with the first of the user's targets in a shard."""
+
+_HISTORY_FIELDS = {f.name: f.default for f in fields(Interaction) if f.name not in ("user_id", "item")}
 
 
 @dataclass(slots=True)
@@ -52,24 +55,50 @@ def encode_item(item: Item, media_root: Path, lost: list[dict[str, str]]) -> Sam
 
 
 def encode_reasons(reasons: Iterable[Reason], interactions: Iterable[Interaction]) -> Iterator[Sample]:
-    """Targets with the user's history before each; keys are made of user, item and place among their like.
+    """Targets, with the first of each user all that the user did; :func:`decode_reason` cuts it before a target.
+
+    Keys are made of the user, the item and the place among the targets of this pair.
 
     Args:
-        reasons: In order.
+        reasons: In order, a user's one after another.
         interactions: All that the reasons' users did, oldest first.
     """
     histories: dict[str, list[Interaction]] = {}
     for interaction in interactions:
-        begun = interaction.first or interaction.timestamp  # here once, else once a target
-        histories.setdefault(interaction.user_id, []).append(replace(interaction, first=begun))
+        histories.setdefault(interaction.user_id, []).append(interaction)
     seen: Counter[str] = Counter()
+    user = None
     for reason in reasons:
-        history = history_before(histories.get(reason.user_id, []), reason)
         pair = json.dumps([reason.user_id, reason.item_id])
         key = hashlib.md5(pair.encode(), usedforsecurity=False).hexdigest()
         seen[key] += 1
-        record = asdict(reason) | {"history": [_interaction_record(one) for one in history]}
-        yield f"{key}-{seen[key]}", {"json": to_json(record)}
+        members = {"json": to_json(asdict(reason))}
+        if reason.user_id != user:
+            user = reason.user_id
+            members[HISTORY] = to_json(_columns(user, histories.get(user, [])))
+        yield f"{key}-{seen[key]}", members
+
+
+def _columns(user: str, history: list[Interaction]) -> dict[str, Any]:
+    """A history by column, without the columns that hold nothing but a field's default."""
+    columns: dict[str, Any] = {"user_id": user, "events": len(history)}
+    for name, default in _HISTORY_FIELDS.items():
+        values = [getattr(interaction, name) for interaction in history]
+        if any(value != default for value in values):
+            columns[name] = values
+    return columns
+
+
+def _history(columns: Any, user: str) -> list[Interaction]:
+    """The inverse of :func:`_columns`; raises ValueError if it is another user's or not whole."""
+    values = {name: columns[name] for name in _HISTORY_FIELDS if name in columns}
+    if columns["user_id"] != user or any(len(column) != columns["events"] for column in values.values()):
+        raise ValueError(user)
+    rows = zip(*values.values(), strict=True) if values else ((),) * columns["events"]
+    history = [Interaction(user, **dict(zip(values, row, strict=True))) for row in rows]
+    for interaction in history:  # as `aggregate` would, which then need not copy each
+        interaction.first = interaction.first or interaction.timestamp
+    return history
 
 
 def history_before(interactions: Iterable[Interaction], reason: Reason) -> list[Interaction]:
@@ -129,26 +158,43 @@ def decode_item(sample: dict[str, Any], media: bool = True) -> Item:
 def decode_reason(sample: dict[str, Any]) -> ReasonSample:
     """A target and the user's history before it, oldest first.
 
+    Args:
+        sample: A WebDataset sample: ``__key__``, ``json`` and, its own or from :func:`with_histories`,
+            ``history.json``.
+
     Raises:
-        SampleError: If the JSON is not a reason's.
+        SampleError: If the JSON is not a reason's, or the history is missing or another user's.
     """
     key = sample["__key__"]
-    record = _record(sample)
-    history = record.pop("history", None)
-    reason = _build(Reason, record, key)
-    if not isinstance(history, list):
-        raise SampleError(key, "bad json")
-    return ReasonSample(reason, User(reason.user_id, [_build(Interaction, row, key) for row in history]))
+    reason = _build(Reason, _record(sample), key)
+    try:
+        events = _history(json.loads(sample[HISTORY]), reason.user_id)
+    except KeyError:
+        raise SampleError(key, "no history") from None
+    except (ValueError, TypeError, RecursionError):
+        raise SampleError(key, "bad history") from None
+    return ReasonSample(reason, User(reason.user_id, history_before(events, reason)))
+
+
+def with_histories(samples: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Samples of reasons in packed order, each with its user's history, which the tar holds once a user.
+
+    For programs that read a tar with stock ``webdataset``; use it before any shuffle.
+
+    Example:
+        >>> first, second = {"__key__": "a-1", "json": b"{}", "history.json": b"[]"}, {"__key__": "b-1", "json": b"{}"}
+        >>> [sample["history.json"] for sample in with_histories([first, second])]
+        [b'[]', b'[]']
+    """
+    history = None
+    for sample in samples:
+        history = sample.get(HISTORY, history)
+        yield {**sample, HISTORY: history}
 
 
 def to_json(record: Any) -> bytes:
     """UTF-8 JSON on one line."""
     return json.dumps(record, ensure_ascii=False).encode("utf-8", "replace")
-
-
-def _interaction_record(interaction: Interaction) -> dict[str, Any]:
-    # As `to_record`, without its deep copy: a history is written for every target.
-    return {name: getattr(interaction, name) for name in _INTERACTION_FIELDS}
 
 
 def _read_media(root: Path, item: Item, name: str, lost: list[dict[str, str]]) -> bytes:

@@ -122,26 +122,47 @@ class TarReader:
         Raises:
             SampleError: With the cause.
         """
-        if number >= len(self._samples):
-            place = number - len(self._samples)
-            cause = self._bad[place] if place < len(self._bad) else self._cause
-            raise SampleError(f"{self._name} number {number}", cause)
-        key, members = self._samples[number]
-        assert self._file is not None
+        key, members = self._sample(number)
         sample: dict[str, bytes | str] = {"__key__": key}
-        for extension, (offset, size, crc32) in members.items():
-            if only and extension != only:
-                continue
-            try:
-                data = os.pread(self._file.fileno(), size, offset)
-            except (OSError, OverflowError):
-                raise SampleError(key, "shard unreadable") from None
-            if len(data) != size:
-                raise SampleError(key, "broken tar")
-            if crc32 >= 0 and zlib.crc32(data) != crc32:
-                raise SampleError(key, "bytes differ from the packed ones")
-            sample[extension] = data
+        for extension, member in members.items():
+            if not only or extension == only:
+                sample[extension] = self._bytes(key, member)
         return sample
+
+    def read_latest(self, number: int, extension: str) -> bytes | None:
+        """A member of a sample, or of the nearest sample before it that has one; None if there is none.
+
+        Args:
+            number: Of the sample.
+            extension: Of the member.
+
+        Raises:
+            SampleError: If the member is broken.
+        """
+        for before in range(min(number, len(self._samples) - 1), -1, -1):
+            key, members = self._samples[before]
+            if extension in members:
+                return self._bytes(key, members[extension])
+        return None
+
+    def _sample(self, number: int) -> tuple[str, dict[str, Member]]:
+        if number < len(self._samples):
+            return self._samples[number]
+        place = number - len(self._samples)
+        cause = self._bad[place] if place < len(self._bad) else self._cause
+        raise SampleError(f"{self._name} number {number}", cause)
+
+    def _bytes(self, key: str, member: Member) -> bytes:
+        assert self._file is not None
+        try:
+            data = os.pread(self._file.fileno(), member.size, member.offset)
+        except (OSError, OverflowError):
+            raise SampleError(key, "shard unreadable") from None
+        if len(data) != member.size:
+            raise SampleError(key, "broken tar")
+        if member.crc32 >= 0 and zlib.crc32(data) != member.crc32:
+            raise SampleError(key, "bytes differ from the packed ones")
+        return data
 
     def close(self) -> None:
         """Close the file."""

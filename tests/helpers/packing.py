@@ -20,7 +20,8 @@ import numpy as np
 from mmreason.catalogue.catalogue import Catalogue, write_catalogue
 from mmreason.files import remove
 from mmreason.schema import DataError, Evidence, Interaction, Item, Reason
-from mmreason.shards.pack import Manifest, read_manifest, write_shards
+from mmreason.shards.manifest import Manifest, read_manifest
+from mmreason.shards.pack import write_shards
 from mmreason.store.store import EmbeddingStore, StoreWriter
 
 

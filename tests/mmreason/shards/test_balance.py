@@ -13,7 +13,8 @@ from mmreason.config import BalanceConfig
 from mmreason.schema import DataError, Interaction, Item, Reason
 from mmreason.shards.balance import read_weights
 from mmreason.shards.loader import ReasonSample, ShardLoader, reason_samples
-from mmreason.shards.pack import read_manifest, write_shards
+from mmreason.shards.manifest import read_manifest
+from mmreason.shards.pack import write_shards
 
 ITEMS = {name: Item(name, domain="shop" if name < "c" else "news") for name in "abcd"}
 POPULAR = [Reason(f"u{n}", "abcd"[min(n % 7, 3)], "") for n in range(40)]

@@ -32,6 +32,7 @@ from mmreason.shards.loader import (
     reason_samples,
 )
 from mmreason.shards.mixing import MixedLoader, Part
+from mmreason.shards.samples import with_histories
 from mmreason.store.store import EmbeddingStore, StoreWriter, content_hash
 
 Members = list[tuple[tarfile.TarInfo, bytes]]
@@ -493,8 +494,25 @@ def test_reasons_with_bad_fields_are_skipped(tmp_path: Path) -> None:
 
     rewrite(tmp_path / "reasons-train-000000.tar", edit)
     loader = ShardLoader(tmp_path, "reasons-train", batch_size=4, collate=list)
-    assert [one for batch in loader for one in batch] == whole[:3] + whole[4:]
+    assert [one for batch in loader for one in batch] == whole[:2] + whole[3:]
     assert loader.skipped == {("bad json", "reasons-train-000000.tar"): 1}
+
+
+def test_a_history_is_stored_once_a_user_and_never_read_as_another_users(tmp_path: Path) -> None:
+    packing.pack(packing.make_catalogue(tmp_path / "media", users=11), tmp_path, 99)
+    whole = list(reason_samples(tmp_path, "train"))
+    with tarfile.open(tmp_path / "reasons-train-000000.tar") as tar:
+        names = tar.getnames()
+    assert len(whole) == 22 and sum(name.endswith(".history.json") for name in names) == 11
+
+    def lose(members: Members) -> Members:
+        return [member for member in members if member[0].name != names[4]]  # of the second user
+
+    assert names[4].endswith(".history.json")
+    rewrite(tmp_path / "reasons-train-000000.tar", lose)
+    loader = ShardLoader(tmp_path, "reasons-train", batch_size=4, collate=list, max_skip_fraction=0.5)
+    assert [one for batch in loader for one in batch] == whole[:2] + whole[4:]
+    assert loader.skipped == {("bad history", "reasons-train-000000.tar"): 2}
 
 
 def test_decoding_stock_samples(packed: tuple[Path, list[str]]) -> None:
@@ -502,7 +520,9 @@ def test_decoding_stock_samples(packed: tuple[Path, list[str]]) -> None:
     samples = [decode_item(sample) for sample in stock]
     assert samples and samples == list(item_samples(packed[0]))[: len(samples)]
     stock = webdataset.WebDataset(str(packed[0] / "reasons-test-000000.tar"), shardshuffle=False)
-    assert [decode_reason(sample) for sample in stock] == list(reason_samples(packed[0], "test"))
+    assert [decode_reason(sample) for sample in with_histories(stock)] == list(
+        reason_samples(packed[0], "test")
+    )
 
 
 def test_wrong_arguments(packed: tuple[Path, list[str]], tmp_path: Path) -> None:

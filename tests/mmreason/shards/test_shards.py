@@ -21,14 +21,13 @@ from mmreason.config import Config
 from mmreason.schema import DataError, Interaction, Item, Reason
 from mmreason.shards.buckets import shard_of
 from mmreason.shards.loader import item_samples, reason_samples
+from mmreason.shards.manifest import read_manifest, verify_shards
 from mmreason.shards.pack import (
     SHARDS_A_PROCESS,
-    history_before,
     pack,
-    read_manifest,
-    verify_shards,
     write_shards,
 )
+from mmreason.shards.samples import history_before
 
 
 def script(*arguments: str) -> str:
