@@ -1,10 +1,12 @@
-# Two commands: `make quickstart` (the whole pipeline) and `make test`.
+# Two commands: `make quickstart` (the whole pipeline) and `make test`. `make test-oldest` runs the tests with the oldest
+# versions that pyproject.toml allows; both venvs may lie elsewhere (VENV=…, OLDEST=…).
 PYTHON ?= python3
 VENV ?= .venv
+OLDEST ?= .venv-oldest
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install quickstart test lint clean
+.PHONY: install quickstart test test-oldest lint architecture clean
 
 install: $(STAMP)
 
@@ -19,10 +21,19 @@ quickstart: install
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
+test-oldest:
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python .ci/oldest_versions.py > $(OLDEST)/oldest.txt
+	$(OLDEST)/bin/python -m pip install --disable-pip-version-check -c $(OLDEST)/oldest.txt -e ".[dev]"
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not e2e"
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+architecture: install
+	$(BIN)/python docs/draw_architecture.py
 
 clean:
 	rm -rf runs
