@@ -24,7 +24,7 @@ from jsonargparse import auto_cli
 
 from mmreason.cli import read_config
 from mmreason.config import Config
-from mmreason.generate.job import read_parts
+from mmreason.generate.job import read_job
 from mmreason.shards.manifest import read_manifest
 from mmreason.store.store import EmbeddingStore
 
@@ -32,7 +32,7 @@ from mmreason.store.store import EmbeddingStore
 MIDDLE = {
     "embed": "embed/part-000001",
     "train": "reason/checkpoints/2-lora/checkpoint-*",
-    "generate": "generate/part-000000.parquet",
+    "generate": "generate/test/part-000000.parquet",
 }
 
 
@@ -117,7 +117,7 @@ def check(bars: Bars, config: Config, color: float, changed: float, minutes: flo
     for name, (first, last) in result["training"].items():
         bars.check(f"loss of {name}, last / first", last / first, 1, at_most=True, form=".2f")
     rows, requests = (
-        len(read_parts(config.path("generate"))),
+        len(read_job(config)),
         read_manifest(config.path("shards")).samples("reasons-test"),
     )
     bars.check("rows per request", rows / requests, 1, form=".3f")

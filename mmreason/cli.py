@@ -15,8 +15,10 @@ from mmreason.config import Config
 from mmreason.pipeline import run, run_verb
 from mmreason.records import STAGES
 from mmreason.schema import DataError, printable
+from mmreason.settings import NAME as SAVED
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "status": ("mmreason.pipeline:status", "what of a run is done, stale and missing, and why"),
     "search": ("mmreason.embed.search:search", "items nearest to a text, a picture or a video"),
     "export-embeddings": (
         "mmreason.store.export:export_embeddings",
@@ -79,72 +81,85 @@ def _add_config(verb: ArgumentParser) -> None:
     verb.add_class_arguments(Config)
 
 
-def parser(verb_asked: str = "") -> ArgumentParser:
-    """The parser of every verb: a YAML file and dotted overrides, typed by :class:`Config`.
+def parser(verb_asked: str = "run") -> ArgumentParser:
+    """The parser of all verbs: a YAML file and dotted overrides, typed by :class:`Config`.
 
     Args:
-        verb_asked: Of the :data:`COMMANDS`, only this one gets its arguments, so that the others are not imported.
+        verb_asked: Only this verb gets its arguments, so that nothing is imported for the others.
     """
     top = ArgumentParser(
         prog="mmreason", exit_on_error=False, description="Recommendation reasons, true and personal."
     )
     verbs = top.add_subcommands(dest="verb", required=True)
-    help_texts = {"run": "all stages in order; only what is missing is done"}
+    help_texts = {"run": "all stages in order; only what is missing or stale is done"}
     help_texts |= {stage.name: f"the {stage.name} stage alone" for stage in STAGES}
+    help_texts |= {name: text for name, (_, text) in COMMANDS.items()}
     for name, text in help_texts.items():
         verb = ArgumentParser(exit_on_error=False, description=text)
-        _add_config(verb)
-        if name == "ingest":
-            verb.add_argument(
-                "reader", nargs="?", help="catalogue.source, as in `ingest amazon --root folder`"
-            )
-            verb.add_argument("--root", type=str, help="catalogue.root")
-            verb.add_argument("--allow-download", action="store_true", help="catalogue.allow_download")
-        if name == "run":
-            verb.add_argument("--force", type=bool, default=False, help="do finished stages again")
-        verbs.add_subcommand(name, verb, help=text)
-    for name, (_, text) in COMMANDS.items():
-        verb = ArgumentParser(exit_on_error=False, description=text)
-        if name == verb_asked:
-            if _takes_config(name):
-                _add_config(verb)
-            else:
-                verb.add_function_arguments(_function(name))
+        if name == verb_asked and name in COMMANDS and not _takes_config(name):
+            verb.add_function_arguments(_function(name))
+        elif name == verb_asked:
+            _add_config(verb)
+            _add_flags(verb, name)
         verbs.add_subcommand(name, verb, help=text)
     return top
 
 
+def _add_flags(verb: ArgumentParser, name: str) -> None:
+    """What a call is told beside the configuration."""
+    if name == "ingest":
+        verb.add_argument("reader", nargs="?", help="catalogue.source, as in `ingest amazon --root folder`")
+        verb.add_argument("--root", type=str, help="catalogue.root")
+        verb.add_argument("--allow-download", action="store_true", help="catalogue.allow_download")
+    if name == "run":
+        verb.add_argument("--force", type=bool, default=False, help="do finished stages again")
+    if name not in COMMANDS:
+        verb.add_argument(
+            "--change-source", type=bool, default=False, help="make it the run of another catalogue"
+        )
+
+
 def _dispatch(arguments: list[str]) -> None:
+    arguments = _spelled_out(arguments)
     verb = arguments[0] if arguments else ""
-    if (
-        arguments[1:]
-        and arguments[1].endswith((".yaml", ".yml"))
-        and (verb not in COMMANDS or _takes_config(verb))
-    ):
-        arguments = [verb, "--config", *arguments[1:]]  # mmreason run configs/quickstart.yaml
-    if verb == "search" and arguments[1:] and not arguments[1].startswith("-"):
-        arguments = ["search", "--query", *arguments[1:]]  # mmreason search "red hoodie"
     top = parser(verb)
-    try:
-        parsed = top.parse_args(arguments)
-    except ArgumentError as error:
-        raise DataError(_plain(str(error))) from None
-    values: Namespace = parsed[parsed.verb]
-    if parsed.verb in COMMANDS and _takes_config(parsed.verb):
-        print(_function(parsed.verb)(to_config(values)))
+    values = _parse(top, arguments)[verb]
+    if verb in COMMANDS and not _takes_config(verb):
+        print(_function(verb)(**vars(top.instantiate_classes(Namespace({verb: values}))[verb])))
         return
-    if parsed.verb in COMMANDS:
-        print(_function(parsed.verb)(**vars(top.instantiate_classes(parsed)[parsed.verb])))
-        return
+    saved = Path(values.run_dir, SAVED)
+    if saved.is_file():  # what this call is not told is as it was in this run
+        values = _parse(top, [verb, "--config", str(saved), *arguments[1:]])[verb]
     config = to_config(values)
-    if parsed.verb == "ingest":
+    if verb in COMMANDS:
+        print(_function(verb)(config))
+        return
+    if verb == "ingest":
         config.catalogue.source = values.reader or config.catalogue.source
         config.catalogue.root = values.root or config.catalogue.root
         config.catalogue.allow_download |= values.allow_download
-    if parsed.verb == "run":
-        run(config, values.force)
+    if verb == "run":
+        run(config, values.force, values.change_source)
     else:
-        run_verb(parsed.verb, config)
+        run_verb(verb, config, values.change_source)
+
+
+def _spelled_out(arguments: list[str]) -> list[str]:
+    """Short forms in full: ``run some.yaml``, ``search "red hoodie"`` and ``--continue-training``."""
+    arguments = [{"--continue-training": "--continue_training=true"}.get(a, a) for a in arguments]
+    verb, first = [*arguments, "", ""][:2]
+    if first.endswith((".yaml", ".yml")) and (verb not in COMMANDS or _takes_config(verb)):
+        return [verb, "--config", *arguments[1:]]
+    if verb == "search" and first and not first.startswith("-"):
+        return [verb, "--query", *arguments[1:]]
+    return arguments
+
+
+def _parse(top: ArgumentParser, arguments: list[str]) -> Namespace:
+    try:
+        return top.parse_args(arguments)
+    except ArgumentError as error:
+        raise DataError(" ".join(str(error).split())) from None
 
 
 def to_config(values: Namespace) -> Config:
@@ -174,19 +189,10 @@ def read_config(path: str | Path, **overrides: object) -> Config:
     Raises:
         DataError: On an unknown key or a wrong type; the message names it.
     """
-    try:
-        values = parser().parse_args(["run", "--config", str(path)])["run"]
-    except ArgumentError as error:
-        raise DataError(_plain(str(error))) from None
-    config = to_config(values)
+    config = to_config(_parse(parser(), ["run", "--config", str(path)])["run"])
     for name, value in overrides.items():
         setattr(config, name, value)
     return config
-
-
-def _plain(message: str) -> str:
-    """jsonargparse's message in one line."""
-    return " ".join(message.split())
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from mmreason.schema import DataError
+
 
 @dataclass
 class CatalogueConfig:
@@ -354,6 +356,8 @@ class GenerateConfig:
     """Bulk generation.
 
     Args:
+        name: Of the job, which has a folder of its own, ``generate/<name>``; empty takes the name of the requests file
+            without its ending, or ``test``.
         requests: Parquet or JSONL file of (user_id, item_id); empty takes the test split.
         batch_size: Rows decoded together.
         part_size: Rows per output part; a killed run loses at most one part.
@@ -361,11 +365,24 @@ class GenerateConfig:
         limit: Stop after this many requests; 0 for all.
     """
 
+    name: str = ""
     requests: str = ""
     batch_size: int = 32
     part_size: int = 64
     max_new_tokens: int = 48
     limit: int = 0
+
+    @property
+    def job(self) -> str:
+        """The name of the job.
+
+        Raises:
+            DataError: If it is no name of a folder.
+        """
+        name = self.name or (Path(self.requests).stem if self.requests else "test")
+        if Path(name).name != name or name.startswith("."):
+            raise DataError(f"generate.name {name!r} is no name of a folder; use letters, digits, - and _")
+        return name
 
 
 @dataclass
@@ -373,11 +390,13 @@ class EvaluateConfig:
     """Metrics and the report.
 
     Args:
+        job: Name of the generate job that is measured; empty takes that of ``generate``.
         sample: Rows shown in the report.
         rows: Rows of the swap tests and the text-only floor; 0 for all.
         baseline: Train and measure the text-only LM beside the model.
     """
 
+    job: str = ""
     sample: int = 24
     rows: int = 96
     baseline: bool = True

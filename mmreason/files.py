@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +14,18 @@ from typing import BinaryIO
 from mmreason.schema import DataError
 
 TEMPORARY = ".tmp-"
+"""Begins the names of what is half written; then the writer's process id, unless it holds its folder alone."""
+
+_OWNED = re.compile(re.escape(TEMPORARY) + r"(\d+)-")
+_WHAT_TO_DO = {
+    errno.ENOSPC: "free space",
+    errno.EDQUOT: "free space, or ask for more",
+    errno.EFBIG: "allow larger files (ulimit -f)",
+    errno.EACCES: "let this user write to the folder",
+    errno.EPERM: "let this user write to the folder",
+    errno.EROFS: "name a folder that can be written to",
+    errno.ENOENT: "it was removed meanwhile: run again",
+}
 
 
 @contextmanager
@@ -25,7 +39,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         >>> with whole_file(Path("index.json")) as file:
         ...     _ = file.write(b"{}")
     """
-    temporary = path.with_name(TEMPORARY + path.name)
+    temporary = _temporary(path)
     with _mended(path, temporary):
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
@@ -43,8 +57,9 @@ def whole_folder(path: Path) -> Iterator[Path]:
     Raises:
         DataError: If it cannot be written; nothing is left behind.
     """
-    temporary = path.with_name(TEMPORARY + path.name)
+    temporary = _temporary(path)
     with _mended(path, temporary):
+        remove(temporary)
         temporary.mkdir(parents=True)
         yield temporary
         for name in temporary.iterdir():
@@ -65,9 +80,33 @@ def remove(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed writer left half written in a folder."""
+    """Remove what killed writers left half written in a folder; what a living one may still write stays."""
     for path in folder.glob(TEMPORARY + "*"):
-        remove(path)
+        if not has_writer(path):
+            remove(path)
+
+
+def has_writer(path: Path) -> bool:
+    """Whether another living process of this machine may be writing a file or folder of a temporary name."""
+    owner = _OWNED.match(path.name)
+    if owner is None or int(owner[1]) == os.getpid():
+        return False
+    try:
+        os.kill(int(owner[1]), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # of another user
+    return True
+
+
+def finished_name(path: Path) -> str:
+    """The name that a temporary file gets when it is whole; of other files their own."""
+    return _OWNED.sub("", path.name).removeprefix(TEMPORARY)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
 
 
 @contextmanager
@@ -77,8 +116,8 @@ def _mended(path: Path, temporary: Path) -> Iterator[None]:
     except BaseException as error:
         remove(temporary)
         if isinstance(error, OSError):
-            cause = error.strerror or error
-            raise DataError(f"{path}: cannot be written ({cause}); free space or mend the folder") from error
+            what = f"; {_WHAT_TO_DO[error.errno]}" if error.errno in _WHAT_TO_DO else ""
+            raise DataError(f"{path}: cannot be written ({error.strerror or error}){what}") from error
         raise
 
 

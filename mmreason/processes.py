@@ -101,6 +101,23 @@ def on_main_process(work: Callable[[], T]) -> T:
     return result
 
 
+def wait_for_others() -> None:
+    """Go on when every process got here; alone, at once.
+
+    Raises:
+        DataError: If another process died.
+    """
+    if share_of()[1] == 1:
+        return
+    join_processes()
+    import torch.distributed as dist
+
+    try:
+        dist.barrier(group=_waiting_group())
+    except RuntimeError as error:
+        raise DataError(f"another process died ({str(error).splitlines()[0][:120]}); run again") from error
+
+
 def _to_others(group: Any, failure: str, result: Any) -> None:
     import torch.distributed as dist
 

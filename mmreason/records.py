@@ -1,14 +1,19 @@
-"""The stages of a run, and the fingerprint of what each depends on."""
+"""The stages of a run, what each depends on, and the record of what was done: which of it is stale, and why."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 from importlib import import_module
+from pathlib import Path
+from typing import Any
 
+from encoders.errors import WeightsError
 from mmreason.config import Config
+from mmreason.files import whole_file
+from mmreason.products import Parts, combined, fingerprint
 from mmreason.schema import DataError
 
 
@@ -19,14 +24,25 @@ class Stage:
     Attributes:
         name: The verb.
         function: Where its function is, ``module:name``; imported when it runs.
-        settings: Sections of the configuration that its result depends on.
-        folders: What it writes; removed when its settings changed. Stages that tell changes themselves list none.
+        reads: Products that its result depends on, see :data:`mmreason.products.PRODUCTS`.
+        writes: Products that it makes.
+        settings: Sections and keys of the configuration that its result depends on.
+        except_for: Keys of these that make no difference to the result.
+        beside: Keys that say where things are or what is made beside: the stage runs again when they change, and what
+            it trained stays good.
+        version: Raised when the same inputs give another result.
+        by_all: Under several processes each does its share; else one works and the others wait.
     """
 
     name: str
     function: str
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
     settings: tuple[str, ...]
-    folders: tuple[str, ...] = ()
+    except_for: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    version: int = 1
+    by_all: bool = False
 
     def run(self, config: Config) -> str:
         """Run the stage's function; returns its one-line summary."""
@@ -36,15 +52,114 @@ class Stage:
 
 
 STAGES = (
-    Stage("ingest", "mmreason.catalogue.ingest:ingest", ("catalogue", "split"), ("catalogue",)),
-    Stage("simulate", "mmreason.targets.simulate:simulate_shoppers", ("simulate",)),
-    Stage("pack", "mmreason.shards.pack:pack", ("pack", "balance"), ("shards",)),
-    Stage("align", "mmreason.align.train:align", ("align",), ("align",)),
-    Stage("embed", "mmreason.embed.job:embed", ("embed",)),
-    Stage("train", "mmreason.reason.train:train", ("reason",), ("reason", "baseline")),
-    Stage("generate", "mmreason.generate.job:generate", ("generate",)),
-    Stage("evaluate", "mmreason.evaluate.evaluate:evaluate", ("evaluate",), ("evaluate",)),
+    Stage(
+        "ingest",
+        "mmreason.catalogue.ingest:ingest",
+        reads=("source",),
+        writes=("items", "own behaviours"),
+        settings=("catalogue", "split", "seed"),
+        except_for=("catalogue.max_quarantined",),
+    ),
+    Stage(
+        "simulate",
+        "mmreason.targets.simulate:simulate_shoppers",
+        reads=("items", "own behaviours"),
+        writes=("behaviours",),
+        settings=("simulate", "seed"),
+    ),
+    Stage(
+        "pack",
+        "mmreason.shards.pack:pack",
+        reads=("items", "media", "behaviours"),
+        writes=("item shards", "reason shards"),
+        settings=("pack", "balance"),
+    ),
+    Stage(
+        "align",
+        "mmreason.align.train:align",
+        reads=("item shards", "encoder weights"),
+        writes=("shared space",),
+        settings=("align", "seed", "dtype"),
+        except_for=(
+            *("align.trackers", "align.save_every", "align.features"),
+            *("align.micro_batch", "align.loss_chunk", "align.local_loss"),
+        ),
+        beside=("align.image_weights", "align.text_weights"),
+        by_all=True,
+    ),
+    Stage(
+        "embed",
+        "mmreason.embed.job:embed",
+        reads=("embedded items", "shared space", "encoder weights"),
+        writes=("vectors",),
+        settings=("embed.int8", "embed.source", "dtype"),
+        by_all=True,
+    ),
+    Stage(
+        "train",
+        "mmreason.reason.train:train",
+        reads=("items", "vectors", "reason shards", "shared space", "language model"),
+        writes=("models",),
+        settings=("reason", "seed", "dtype", "evaluate.baseline"),
+        except_for=("reason.save_every", "reason.log_every"),
+        beside=("reason.lm", "evaluate.baseline"),
+        by_all=True,
+    ),
+    Stage(
+        "generate",
+        "mmreason.generate.job:generate",
+        reads=("requests", "items", "vectors", "reason model", "language model"),
+        writes=("reasons",),
+        settings=("generate", "dtype"),
+        except_for=("generate.batch_size", "generate.part_size"),
+        by_all=True,
+    ),
+    Stage(
+        "evaluate",
+        "mmreason.evaluate.evaluate:evaluate",
+        reads=("items", "media", "vectors", "reason shards", "judged reasons", "models"),
+        writes=("report",),
+        settings=("evaluate", "generate.max_new_tokens", "seed", "dtype"),
+    ),
 )
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a stage was done with, as ``done/<stage>.json`` keeps it.
+
+    Attributes:
+        version: Of the stage.
+        settings: Dotted key → value.
+        reads: Product → its parts when the stage began.
+        writes: Product → its parts when the stage was done.
+        summary: The stage's line.
+        seconds: That it took.
+    """
+
+    version: int
+    settings: dict[str, Any]
+    reads: dict[str, Parts]
+    writes: dict[str, Parts] = field(default_factory=dict)
+    summary: str = ""
+    seconds: float = 0.0
+
+    def write(self, path: Path) -> None:
+        """Write it, whole or not at all."""
+        with whole_file(path) as file:
+            file.write(json.dumps(asdict(self), ensure_ascii=False).encode())
+
+
+def find_stage(name: str) -> Stage:
+    """The stage of a name.
+
+    Raises:
+        DataError: If there is none.
+    """
+    for stage in STAGES:
+        if stage.name == name:
+            return stage
+    raise DataError(f"no stage is called {name!r}; there are {', '.join(stage.name for stage in STAGES)}")
 
 
 def stage_identity(config: Config, name: str) -> str:
@@ -53,20 +168,108 @@ def stage_identity(config: Config, name: str) -> str:
     Raises:
         DataError: If there is no stage of that name.
     """
-    chain = ""
-    for stage in STAGES:
-        chain = chain_on(chain, stage, config)
-        if stage.name == name:
-            return chain
-    raise DataError(f"no stage is called {name!r}; there are {', '.join(stage.name for stage in STAGES)}")
+    stage = find_stage(name)
+    now = inputs(stage, config)
+    settings = {key: value for key, value in now.settings.items() if key not in stage.beside}
+    digests = {product: combined(parts) for product, parts in now.reads.items()}
+    content = json.dumps([stage.name, stage.version, settings, digests], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
-def chain_on(before: str, stage: Stage, config: Config) -> str:
-    """Fingerprint of the settings of a stage and of all before it."""
-    settings = asdict(config)
-    own = {name: settings[name] for name in (*stage.settings, "seed")}
-    if stage.name == "embed":
-        own["embed"] = own["embed"] | {"shard": ""}  # who does it makes no difference to what is there
-    if stage.name == "train":
-        own["baseline"] = config.evaluate.baseline
-    return hashlib.sha256((before + json.dumps(own, sort_keys=True)).encode()).hexdigest()
+def inputs(stage: Stage, config: Config) -> Record:
+    """A record of what a stage would read now."""
+    reads = {product: fingerprint(product, config) for product in stage.reads}
+    return Record(stage.version, settings_of(stage, config), reads)
+
+
+def outputs(stage: Stage, config: Config) -> dict[str, Parts]:
+    """What a stage has written, as it is on disk now."""
+    return {product: fingerprint(product, config) for product in stage.writes}
+
+
+def settings_of(stage: Stage, config: Config) -> dict[str, Any]:
+    """The settings that a stage's result depends on, by dotted key."""
+    chosen = {}
+    for key, value in flat(asdict(config)):
+        named = key in stage.settings or key.partition(".")[0] in stage.settings
+        if named and key not in stage.except_for:
+            chosen[key] = value
+    return json.loads(json.dumps(chosen))
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of nested settings.
+
+    Example:
+        >>> dict(flat({"seed": 0, "align": {"steps": 3}}))
+        {'seed': 0, 'align.steps': 3}
+    """
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def record_path(stage: Stage, config: Config) -> Path:
+    """Where a stage's record is; every generate job has its own."""
+    job = f"-{config.generate.job}" if stage.name == "generate" else ""
+    return config.path("done", f"{stage.name}{job}.json")
+
+
+def read_record(stage: Stage, config: Config) -> Record | None:
+    """The record of a stage; None if it is not done, or the record is none."""
+    try:
+        return Record(**json.loads(record_path(stage, config).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def causes(stage: Stage, config: Config) -> list[str]:
+    """Why a stage must be done, a phrase each; empty if nothing changed since it was done.
+
+    Raises:
+        DataError: If what it reads is gone.
+    """
+    try:
+        now = inputs(stage, config)
+    except WeightsError as error:
+        raise DataError(str(error)) from None
+    done = read_record(stage, config)
+    if done is None:
+        return ["not done yet"]
+    found = []
+    if done.version != now.version:
+        found.append(f"format version {done.version} → {now.version}")
+    found += changed_settings(done.settings, now.settings)
+    for product, parts in now.reads.items():
+        found += _changed_parts(product, done.reads.get(product, {}), parts)
+    for product, parts in outputs(stage, config).items():
+        gone = [name for name in done.writes.get(product, {}) if name not in parts]
+        found += [f"{_named(product, gone, len(gone))} gone"] if gone else []
+    return found
+
+
+def changed_settings(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """``setting align.steps 300 → 400``, one each."""
+    keys = dict.fromkeys([*before, *after])
+    changed = [key for key in keys if before.get(key) != after.get(key)]
+    return [f"setting {key} {_short(before.get(key))} → {_short(after.get(key))}" for key in changed]
+
+
+def _changed_parts(product: str, before: Parts, after: Parts) -> Iterable[str]:
+    changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return [f"{_named(product, changed, len(after))} changed"] if changed else []
+
+
+def _named(product: str, names: list[str], of: int) -> str:
+    """``source (items.csv)``, ``3 of 23 item shards``."""
+    if product.endswith("shards") and of:
+        return f"{len(names)} of {of} {product}"
+    shown = ", ".join(names[:2]) + (f" and {len(names) - 2:,} more" if len(names) > 2 else "")
+    return product if names == [product] else f"{product} ({shown})"
+
+
+def _short(value: Any) -> str:
+    text = "none" if value is None else str(value) or "empty"
+    return text if len(text) <= 60 else text[:57] + "…"

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from mmreason.catalogue.catalogue import Catalogue
 from mmreason.config import Config
 from mmreason.generate.job import read_parts
-from mmreason.schema import Interaction, Item, Reason, User, from_record
+from mmreason.schema import Item, Reason, User, from_record
 from mmreason.shards.loader import ReasonSample, reason_samples
-from mmreason.shards.samples import history_before
+from mmreason.shards.samples import by_user, history_before
 
 
 @dataclass
@@ -62,14 +62,14 @@ class GeneratedReasons:
 
 
 def read_reasons(config: Config, catalogue: Catalogue) -> GeneratedReasons:
-    """The reasons of the run's generate job, each with its user's history and the test split's reference.
+    """The reasons of a generate job, each with its user's history and the test split's reference.
 
     Nothing is left out in silence: what failed and what is gone is counted. Without a job there are no rows.
 
     Raises:
         DataError: If the job is not finished.
     """
-    folder = config.path("generate")
+    folder = config.path("generate", config.evaluate.job or config.generate.job)
     found = GeneratedReasons()
     if not (folder / "progress.json").exists():
         return found
@@ -77,9 +77,7 @@ def read_reasons(config: Config, catalogue: Catalogue) -> GeneratedReasons:
     if config.path("shards", "manifest.json").exists():
         samples = reason_samples(config.path("shards"), "test")
         references = {(s.reason.user_id, s.reason.item_id): s for s in samples}
-    behaviours: dict[str, list[Interaction]] = {}
-    for step in catalogue.interactions:
-        behaviours.setdefault(step.user_id, []).append(step)
+    histories = by_user(catalogue.interactions)
     for record in read_parts(folder).to_pylist():
         if record["error"] is not None:
             found.failures[record["error"]] += 1
@@ -90,9 +88,7 @@ def read_reasons(config: Config, catalogue: Catalogue) -> GeneratedReasons:
             if sample := references.get((reason.user_id, reason.item_id)):
                 found.rows.append(EvaluatedReason(sample.user, item, reason, sample.reason))
             else:
-                steps = behaviours.get(reason.user_id, [])
-                steps = [replace(step, first=step.first or step.timestamp) for step in steps]
-                user = User(reason.user_id, history_before(steps, reason))
+                user = User(reason.user_id, history_before(histories.get(reason.user_id, []), reason))
                 found.rows.append(EvaluatedReason(user, item, reason))
     return found
 

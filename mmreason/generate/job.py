@@ -1,29 +1,30 @@
-"""The bulk job: one row a request, whatever kills it."""
+"""The bulk job: one row a request, whatever kills it; what is there already is not written again."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
 from encoders.errors import MediaError
 from mmreason.catalogue.catalogue import Catalogue, read_catalogue
 from mmreason.checkpoint import read_json, write_json
 from mmreason.config import Config
-from mmreason.embed.job import fingerprint
 from mmreason.files import remove, remove_leftovers, whole_file
 from mmreason.generate.reasoner import Reasoner
-from mmreason.schema import DataError, Item, Reason, User, to_record
-from mmreason.shards.loader import reason_samples
+from mmreason.generate.requests import Request, read_requests, request_keys
+from mmreason.processes import on_main_process, share_of, wait_for_others
+from mmreason.products import combined, fingerprint
+from mmreason.progress import Progress
+from mmreason.schema import DataError, Reason, to_record
 from mmreason.store.store import EmbeddingStore
 
-Request = tuple[User, Item]
 Write = Callable[[list[Request]], list[Reason]]
+Row = dict[str, Any]
 
 SCHEMA = pa.schema(
     [
@@ -35,23 +36,29 @@ SCHEMA = pa.schema(
         ("score", pa.float64()),
         ("verified", pa.bool_()),
         ("error", pa.string()),
+        ("key", pa.string()),
     ]
 )
+"""``request`` is the number of the request, ``key`` a digest of all that the row depends on."""
+
+NO_MODEL = "no reason model, as train had nothing to learn from; no reasons written"
 
 
 def generate(config: Config) -> str:
-    """The ``generate`` stage: reasons for the requests, in ``generate/part-*.parquet``."""
+    """The ``generate`` stage: reasons for the requests, in ``generate/<job>/part-*.parquet``.
+
+    Only requests that are new, or whose user, items, model or settings changed, are written again. Under several
+    processes each writes its share of the parts.
+    """
+    checkpoint = config.path("reason")
+    if not (checkpoint / "config.json").is_file():
+        return NO_MODEL
     catalogue = read_catalogue(config.path("catalogue"))
     requests = list(read_requests(config, catalogue))
-    folder = config.path("generate")
-    checkpoint = config.path("reason")
-    identity = {
-        "model": fingerprint(checkpoint),
-        "requests": _digest(requests),
-        "max_new_tokens": config.generate.max_new_tokens,
-        "batch_size": config.generate.batch_size,
-        "part_size": config.generate.part_size,
-    }
+    model = combined(fingerprint("reason model", config) | fingerprint("language model", config))
+    made_by = f"{model} {config.generate.max_new_tokens} {config.dtype}"
+    store = EmbeddingStore.open(config.path("embed"))
+    keys = request_keys(requests, catalogue.items, store, made_by)
     reasoner: list[Reasoner] = []
 
     def write(part: list[Request]) -> list[Reason]:
@@ -59,7 +66,8 @@ def generate(config: Config) -> str:
             reasoner.append(load_reasoner(config, catalogue, checkpoint))
         return list(reasoner[0].explain_many(part, config.generate.batch_size))
 
-    done_before = run_job(requests, write, folder, config.generate.part_size, identity)
+    folder = config.path("generate", config.generate.job)
+    done_before = run_job(requests, keys, write, folder, config.generate.part_size)
     table = read_parts(folder)
     verified = sum(bool(v) for v in table["verified"].to_pylist())
     failed = len(table) - table["error"].null_count
@@ -81,107 +89,58 @@ def load_reasoner(config: Config, catalogue: Catalogue, checkpoint: Path) -> Rea
     )
 
 
-def read_requests(config: Config, catalogue: Catalogue) -> Iterator[Request]:
-    """(user, item) pairs: of the requests file if one is configured, else of the test split.
+def run_job(
+    requests: Sequence[Request], keys: Sequence[str], write: Write, folder: Path, part_size: int
+) -> int:
+    """Write one row per request, part by part; rows whose keys are there already are taken over.
 
-    Raises:
-        DataError: If the file is missing, has no ``user_id`` and ``item_id``, or names an unknown item.
-    """
-    limit = config.generate.limit or None
-    if not config.generate.requests:
-        samples = list(reason_samples(config.path("shards"), "test"))[:limit]
-        yield from ((s.user, catalogue.items[s.reason.item_id]) for s in samples)
-        return
-    histories: dict[str, User] = {}
-    for interaction in catalogue.interactions:
-        histories.setdefault(interaction.user_id, User(interaction.user_id)).history.append(interaction)
-    path = Path(config.generate.requests)
-    for number, row in enumerate(_request_rows(path)[:limit], start=1):
-        user_id, item_id = str(row.get("user_id") or ""), str(row.get("item_id") or "")
-        if item_id not in catalogue.items:
-            raise DataError(
-                f"{path}: row {number}: item {item_id!r} is not in the catalogue; add it or drop the row"
-            )
-        yield histories.get(user_id, User(user_id)), catalogue.items[item_id]
-
-
-def _request_rows(path: Path) -> list[dict]:
-    if not path.is_file():
-        raise DataError(
-            f"{path}: no such file; generate.requests is a .parquet or .jsonl of user_id and item_id"
-        )
-    try:
-        if path.suffix == ".parquet":
-            return pq.read_table(path, columns=["user_id", "item_id"]).to_pylist()
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-        return [json.loads(line) for line in lines if line.strip()]
-    except (pa.ArrowInvalid, json.JSONDecodeError, KeyError) as error:
-        raise DataError(
-            f"{path}: cannot be read as requests: {error}; give columns user_id and item_id"
-        ) from None
-
-
-def run_job(requests: list[Request], write: Write, folder: Path, part_size: int, identity: dict) -> int:
-    """Write one row per request, part by part; parts that are there already are kept.
-
-    A part is written to a temporary name and renamed, so a kill loses at most the part at work. With
-    another ``identity`` (model, requests, settings) the parts are another job's and are removed.
+    A part is written to a temporary name and renamed, so a kill loses at most the part at work. Parts of other
+    requests, or of another size, are set aside first, and go when all rows are there.
 
     Args:
         requests: In a fixed order; row ``request`` is the index in it.
-        write: Reasons for one part's requests, in order.
+        keys: Of each request, what its row depends on.
+        write: Reasons for some requests, in order.
         folder: Where the parts go.
         part_size: Requests per part.
-        identity: JSON values that the output depends on.
 
     Returns:
         How many rows were there already.
     """
-    progress = folder / "progress.json"
-    if not progress.exists() or read_json(progress).get("identity") != identity:
-        for stale in folder.glob("part-*.parquet"):
-            remove(stale)
-        write_json(progress, {"identity": identity, "requests": len(requests)})
-    remove_leftovers(folder)
-    done = 0
-    with tqdm(total=len(requests), desc="generate", unit="reason", disable=None) as bar:
-        for index, start in enumerate(range(0, len(requests), part_size)):
-            part = requests[start : start + part_size]
-            path = folder / f"part-{index:06d}.parquet"
-            if path.exists():
-                done += len(part)
-            else:
-                rows = _rows(part, start, write)
+    done = on_main_process(lambda: _set_aside(folder, keys, part_size))
+    known = _KnownRows(folder)
+    number, of = share_of()
+    starts = range(0, len(requests), part_size)[number - 1 :: of]
+    with Progress(
+        sum(len(keys[s : s + part_size]) for s in starts), "generate", "reason", shown=number == 1
+    ) as bar:
+        for start in starts:
+            path = _part(folder, start // part_size)
+            wanted = keys[start : start + part_size]
+            if not path.exists():
+                rows = _rows(requests[start : start + part_size], wanted, known, write)
+                table = pa.Table.from_pylist(
+                    [row | {"request": start + n} for n, row in enumerate(rows)], SCHEMA
+                )
                 with whole_file(path) as file:
-                    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), file)
-            bar.update(len(part))
+                    pq.write_table(table, file)
+            bar.add(len(wanted))
+    wait_for_others()
+    on_main_process(lambda: remove(_aside(folder)))
     return done
 
 
-def _rows(part: list[Request], start: int, write: Write) -> list[dict]:
-    """Output rows of a part; where it fails as a whole, each request alone, so that one bad item costs one row."""
-    try:
-        reasons: list[Reason | str] = [*write(part)]
-    except (DataError, MediaError):
-        reasons = [_alone(request, write) for request in part]
-    rows = []
-    for offset, ((user, item), reason) in enumerate(zip(part, reasons, strict=True)):
-        failed = isinstance(reason, str)
-        record = to_record(Reason(user.id, item.id, "") if isinstance(reason, str) else reason)
-        row = {name: record[name] for name in SCHEMA.names if name in record}
-        rows.append(row | {"request": start + offset, "error": reason if failed else None})
-    return rows
+def read_job(config: Config, name: str = "") -> pa.Table:
+    """All rows of a job of a run, in the order of the requests; of no name, that of ``generate``.
 
-
-def _alone(request: Request, write: Write) -> Reason | str:
-    try:
-        return write([request])[0]
-    except (DataError, MediaError) as error:
-        return str(error)
+    Raises:
+        DataError: If there is no such job, or rows are missing or there twice.
+    """
+    return read_parts(config.path("generate", name or config.generate.job))
 
 
 def read_parts(folder: Path) -> pa.Table:
-    """All rows of a job, in the order of the requests.
+    """All rows of a job's folder, in the order of the requests.
 
     Raises:
         DataError: If rows are missing or there twice.
@@ -196,9 +155,84 @@ def read_parts(folder: Path) -> pa.Table:
     return table
 
 
-def _digest(requests: list[Request]) -> str:
-    digest = hashlib.sha256()
-    for user, item in requests:
-        steps = [(i.item_id, i.event, i.count, i.seconds, i.rating, i.timestamp) for i in user.history]
-        digest.update(json.dumps([user.id, item.id, steps]).encode())
-    return digest.hexdigest()
+def _part(folder: Path, index: int) -> Path:
+    return folder / f"part-{index:06d}.parquet"
+
+
+def _aside(folder: Path) -> Path:
+    return folder / "before"
+
+
+def _set_aside(folder: Path, keys: Sequence[str], part_size: int) -> int:
+    """Move the parts that are not just what is wanted out of the way; returns how many wanted rows are there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)
+    write_json(folder / "progress.json", {"requests": len(keys)})
+    wanted = {
+        _part(folder, n // part_size): [*keys[n : n + part_size]] for n in range(0, len(keys), part_size)
+    }
+    for path in sorted(folder.glob("part-*.parquet")):
+        if _keys_of(path) != wanted.get(path):
+            _aside(folder).mkdir(exist_ok=True)
+            number = len(list(_aside(folder).iterdir()))
+            path.replace(_aside(folder) / f"{number:06d}-{path.name}")
+    known = _KnownRows(folder)
+    return sum(key in known for key in keys)
+
+
+def _keys_of(path: Path) -> list[str]:
+    try:
+        return pq.read_table(path, columns=["key"])["key"].to_pylist()
+    except (OSError, pa.ArrowException):
+        return []  # of an older version, or damaged: its rows are written again
+
+
+class _KnownRows:
+    """Rows by key of all parts in a job's folder, those set aside too; read when they are asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._places: dict[str, tuple[Path, int]] = {}
+        for path in (*_aside(folder).glob("*.parquet"), *folder.glob("part-*.parquet")):
+            self._places |= {key: (path, row) for row, key in enumerate(_keys_of(path))}
+        self._read = lru_cache(maxsize=4)(lambda path: pq.read_table(path, schema=SCHEMA).to_pylist())
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._places
+
+    def get(self, key: str) -> Row | None:
+        """The row of a key, if there is one."""
+        if key not in self._places:
+            return None
+        path, row = self._places[key]
+        return dict(self._read(path)[row])
+
+
+def _rows(part: Sequence[Request], keys: Sequence[str], known: _KnownRows, write: Write) -> list[Row]:
+    """The rows of a part: those known, and the others written."""
+    rows = [known.get(key) for key in keys]
+    missing = [place for place, row in enumerate(rows) if row is None]
+    for place, row in zip(missing, _written([part[p] for p in missing], write), strict=True):
+        rows[place] = row | {"key": keys[place]}
+    return [row for row in rows if row is not None]
+
+
+def _written(part: list[Request], write: Write) -> list[Row]:
+    """New rows; where they fail together, each request alone, so that one bad item costs one row."""
+    try:
+        reasons: list[Reason | str] = [*write(part)] if part else []
+    except (DataError, MediaError):
+        reasons = [_alone(request, write) for request in part]
+    rows = []
+    for (user, item), reason in zip(part, reasons, strict=True):
+        failed = isinstance(reason, str)
+        record = to_record(Reason(user.id, item.id, "") if isinstance(reason, str) else reason)
+        row = {name: record[name] for name in SCHEMA.names if name in record}
+        rows.append(row | {"error": reason if failed else None})
+    return rows
+
+
+def _alone(request: Request, write: Write) -> Reason | str:
+    try:
+        return write([request])[0]
+    except (DataError, MediaError) as error:
+        return str(error)

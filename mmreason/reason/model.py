@@ -137,6 +137,8 @@ class ReasonModel(nn.Module):
             for name, tensor in getattr(self, part).state_dict().items()
         }
         save_tensors(folder / "model.safetensors", soft)
+        for adapter in self.lm.peft_config.values():
+            adapter.target_modules = sorted(adapter.target_modules)  # a set's order differs from run to run
         self.lm.save_pretrained(folder / "adapter", safe_serialization=True)
         write_json(
             folder / "config.json",

@@ -7,7 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,15 @@ def _history(columns: Any, user: str) -> list[Interaction]:
     for interaction in history:  # as `aggregate` would, which then need not copy each
         interaction.first = interaction.first or interaction.timestamp
     return history
+
+
+def by_user(interactions: Iterable[Interaction]) -> dict[str, list[Interaction]]:
+    """Each user's interactions, with the time at which each began, for :func:`history_before`."""
+    users: dict[str, list[Interaction]] = {}
+    for interaction in interactions:
+        begun = interaction.first or interaction.timestamp  # here once, else once a target
+        users.setdefault(interaction.user_id, []).append(replace(interaction, first=begun))
+    return users
 
 
 def history_before(interactions: Iterable[Interaction], reason: Reason) -> list[Interaction]:

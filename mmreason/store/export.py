@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from mmreason.files import TEMPORARY, remove, whole_file, whole_folder
+from mmreason.files import TEMPORARY, has_writer, remove, whole_file, whole_folder
 from mmreason.schema import DataError
 from mmreason.store.store import EmbeddingStore
 
@@ -66,7 +66,9 @@ def _write_folder(store: EmbeddingStore, array: str, path: Path) -> None:
         names = {child.name for child in path.iterdir()} if path.is_dir() else {path}
         if names - {"embeddings.npy", "ids.jsonl"}:
             raise DataError(f"{path}: holds other files; name a new folder")
-    remove(path.with_name(TEMPORARY + path.name))  # what a kill left
+    for left in path.parent.glob(f"{TEMPORARY}*-{path.name}"):  # by a kill
+        if not has_writer(left):
+            remove(left)
     with whole_folder(path) as folder:
         shape = (len(store), store.dims[array])
         vectors = np.lib.format.open_memmap(folder / "embeddings.npy", "w+", np.float32, shape)

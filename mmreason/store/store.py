@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmreason.files import remove, whole_file, whole_folder
+from mmreason.files import finished_name, has_writer, remove, whole_file, whole_folder
 from mmreason.schema import DataError, Item, item_text
 from mmreason.store.index import (
     GONE,
@@ -153,9 +153,11 @@ class StoreWriter:
     def _remove_leftovers(self, indexes: Mapping[str, Index]) -> None:
         """What a kill left of this writer, or of any if it writes alone; other writers may be at work."""
         listed = {part["name"] for index in indexes.values() for part in index["parts"]}
-        mine = re.compile(rf"(\.tmp-)?(part-\d+{self.suffix or '.*'}|index{self.suffix or '.*'}\.json)")
+        mine = re.compile(rf"part-\d+{self.suffix or '.*'}|index{self.suffix or '.*'}\.json")
         for path in self.folder.glob("*") if self.folder.is_dir() else ():
-            if mine.fullmatch(path.name) and path.name not in listed | indexes.keys():
+            name = finished_name(path)
+            kept = path.name in listed | indexes.keys() or has_writer(path)
+            if mine.fullmatch(name) and not kept:
                 remove(path)
 
     def write_part(
@@ -333,6 +335,19 @@ class EmbeddingStore:
         if name not in self._masks:
             raise DataError(f"{self.folder}: no mask {name!r}; there are {', '.join(self._masks) or 'none'}")
         return self._masks[name][self._rows(which)]
+
+    @cached_property
+    def _hashes(self) -> pa.ChunkedArray:
+        tables = [read_rows(self.folder / part["name"], part["rows"]) for part in self._parts]
+        return pa.chunked_array([c for t in tables for c in t["hash"].chunks], pa.string())
+
+    def content(self, item_id: str) -> str:
+        """The content hash of what an item was embedded from.
+
+        Raises:
+            DataError: If the id has no row.
+        """
+        return str(self._hashes[int(self._ids.places[self.index(item_id)])])
 
     def _rows(self, which: Sequence[str] | Sequence[int] | np.ndarray | None) -> np.ndarray:
         if which is None:

@@ -20,7 +20,7 @@ from mmreason.config import (
     ReasonConfig,
     SimulateConfig,
 )
-from mmreason.generate.job import read_parts
+from mmreason.generate.job import read_job
 from mmreason.pipeline import run
 
 pytestmark = pytest.mark.e2e
@@ -57,7 +57,7 @@ def test_both_trainings_learn(real_run: Config) -> None:
 
 
 def test_reasons_are_sentences_about_the_catalogue(real_run: Config) -> None:
-    table = read_parts(real_run.path("generate"))
+    table = read_job(real_run)
     texts = table["text"].to_pylist()
     assert len(texts) == 12 and all(len(text.split()) >= 4 for text in texts)
     claims = [json.loads(evidence) for evidence in table["evidence"].to_pylist()]

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
-from mmreason.config import Config
-from mmreason.generate.job import read_parts
-from mmreason.pipeline import run
-from mmreason.records import STAGES
+from mmreason.config import CatalogueConfig, Config, SimulateConfig
+from mmreason.generate.job import read_job
+from mmreason.pipeline import run, run_verb, status
+from mmreason.records import STAGES, find_stage, record_path
 from mmreason.schema import DataError
 from mmreason.store.store import EmbeddingStore
 
@@ -30,19 +34,20 @@ def test_run_leaves_every_product_of_the_design(tiny_run: Config) -> None:
         "reason/model.safetensors",
         "reason/adapter/adapter_model.safetensors",
         "baseline/model.safetensors",
-        "generate/part-000000.parquet",
+        "generate/test/part-000000.parquet",
         "evaluate/metrics.json",
         "report.html",
     ):
         assert tiny_run.path(name).exists(), name
-    table = read_parts(tiny_run.path("generate"))
+    table = read_job(tiny_run)
     metrics = json.loads(tiny_run.path("evaluate", "metrics.json").read_text())
     assert metrics["rows"] == len(table) > 0
     assert metrics["systems"]["text-only LM"]["rows"] == min(6, len(table))
 
 
 def test_a_second_run_does_nothing(tiny_run: Config, capsys: pytest.CaptureFixture[str]) -> None:
-    before = {path: path.stat().st_mtime_ns for path in Path(tiny_run.run_dir).rglob("*") if path.is_file()}
+    files = [path for path in Path(tiny_run.run_dir).rglob("*") if path.is_file() and path.suffix != ".lock"]
+    before = {path: path.stat().st_mtime_ns for path in files}
     started = time.monotonic()
     run(tiny_run)
     assert time.monotonic() - started < 2
@@ -53,14 +58,94 @@ def test_a_second_run_does_nothing(tiny_run: Config, capsys: pytest.CaptureFixtu
 def test_only_what_depends_on_a_changed_setting_is_redone(
     tiny_run: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import shutil
-
     copy = replace(tiny_run, run_dir=str(tmp_path / "run"))
     shutil.copytree(tiny_run.run_dir, copy.run_dir)
     changed = replace(copy, evaluate=replace(copy.evaluate, sample=2))
     run(changed)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[")]
-    assert [("done before" in line) for line in lines] == [True] * 7 + [False]
+    assert ["done before" in line for line in lines] == [True] * 7 + [False] * 2
+    assert lines[7] == "[8/8] evaluate … (setting evaluate.sample 4 → 2)"
+
+
+@pytest.fixture
+def copied(tiny_run: Config, tmp_path: Path) -> Config:
+    """A finished run of its own, that a test may change."""
+    shutil.copytree(tiny_run.run_dir, tmp_path / "run")
+    return replace(tiny_run, run_dir=str(tmp_path / "run"))
+
+
+def test_status_tells_what_is_done_stale_and_missing(copied: Config) -> None:
+    assert {line.split()[1] for line in status(copied).splitlines()} == {"done"}
+    shutil.rmtree(copied.path("embed"))
+    changed = replace(copied, align=replace(copied.align, steps=21))
+    copied.path("done", "evaluate.json").unlink()
+    lines = {line.split()[0]: line.split(maxsplit=1)[1] for line in status(changed).splitlines()}
+    assert lines["pack"].startswith("done ")
+    assert lines["align"].split(maxsplit=1) == ["stale", "setting align.steps 20 → 21"]
+    assert lines["embed"].startswith("stale ") and "vectors gone" in lines["embed"]
+    assert lines["generate"].startswith("stale ") and "vectors" in lines["generate"]
+    assert lines["evaluate"].split(maxsplit=1) == ["missing", "not done yet"]
+
+
+def test_status_is_quick_and_imports_no_torch(tiny_run: Config, tmp_path: Path) -> None:
+    _command(tiny_run, tmp_path / "config.yaml")
+    code = (
+        "import sys, time; from mmreason.cli import main; "
+        "main(['status', sys.argv[1]]); assert time.process_time() < 1; "
+        "assert 'torch' not in sys.modules and 'pyarrow' not in sys.modules"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "config.yaml")], capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert len(ran.stdout.splitlines()) == len(STAGES)
+
+
+def test_a_removed_folder_is_made_again_and_nothing_else(
+    copied: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = EmbeddingStore.open(copied.path("embed"))
+    vectors = before.get("fused", before.ids)
+    shutil.rmtree(copied.path("embed"))
+    run(copied)
+    done = [line for line in capsys.readouterr().out.splitlines() if " … " in line]
+    assert done == ["[5/8] embed … (vectors gone)"]
+    again = EmbeddingStore.open(copied.path("embed"))
+    assert (again.get("fused", before.ids) == vectors).all()
+
+
+def test_what_replaces_a_model_is_made_first(copied: Config) -> None:
+    """Without shoppers there is nothing to learn from: the model that is there stays."""
+    model = copied.path("reason", "model.safetensors")
+    before = model.read_bytes()
+    with suppress(DataError):
+        run(replace(copied, simulate=replace(copied.simulate, users=0)))
+    assert model.read_bytes() == before
+
+
+def test_a_folder_that_is_gone_is_an_error_before_anything_is_touched(
+    make_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    Image.new("RGB", (8, 8)).save(shop / "a.png")
+    (shop / "items.csv").write_text("id,title,images\na,Coat,a.png\nb,Hat,\n")
+    catalogue, nobody = CatalogueConfig("tables", str(shop)), SimulateConfig(users=0)
+    config = make_config(tmp_path / "run", catalogue=catalogue, simulate=nobody)
+    for stage in ("ingest", "simulate", "pack"):
+        run_verb(stage, config)
+    before = {path: path.read_bytes() for path in Path(config.run_dir).rglob("*.*") if path.is_file()}
+    shop.rename(tmp_path / "elsewhere")
+    for attempt in (
+        lambda: run(config),
+        lambda: run_verb("ingest", config),
+        lambda: run_verb("pack", config),
+    ):
+        with pytest.raises(DataError, match="shop"):
+            attempt()
+    assert {path: path.read_bytes() for path in before if path.suffix != ".lock"} == {
+        path: data for path, data in before.items() if path.suffix != ".lock"
+    }
 
 
 def _command(config: Config, path: Path) -> list[str]:
@@ -72,21 +157,18 @@ def _command(config: Config, path: Path) -> list[str]:
 MIDDLE = {
     "embed": "embed/part-000001",
     "train": "reason/checkpoints/2-lora/checkpoint-00000002",
-    "generate": "generate/part-000001.parquet",
+    "generate": "generate/test/part-000001.parquet",
 }
 
 
 @pytest.mark.parametrize("stage", MIDDLE)
 def test_sigkill_in_the_middle_then_again_ends_the_same(stage: str, tiny_run: Config, tmp_path: Path) -> None:
     """Stages before the killed one are copied from the finished run; the rest is compared with it."""
-    import shutil
-
     config = replace(tiny_run, run_dir=str(tmp_path / "run"))
     shutil.copytree(tiny_run.run_dir, config.run_dir)
     names = [s.name for s in STAGES]
     for name in names[names.index(stage) :]:
-        config.path("done", f"{name}.json").unlink()
-        config.path("done", f"{name}.started").unlink()
+        record_path(find_stage(name), config).unlink()
     for folder in {"embed": ["embed"], "train": [], "generate": []}[stage] + [
         "reason",
         "baseline",
@@ -101,10 +183,10 @@ def test_sigkill_in_the_middle_then_again_ends_the_same(stage: str, tiny_run: Co
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not config.path("done", f"{stage}.json").exists(), "killed too late to test anything"
+    assert not record_path(find_stage(stage), config).exists(), "killed too late to test anything"
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert EmbeddingStore.open(config.path("embed")).ids == EmbeddingStore.open(tiny_run.path("embed")).ids
-    again, once = read_parts(config.path("generate")), read_parts(tiny_run.path("generate"))
+    again, once = read_job(config), read_job(tiny_run)
     assert again.equals(once)
     for name in ("reason", "baseline"):
         assert (
@@ -115,8 +197,6 @@ def test_sigkill_in_the_middle_then_again_ends_the_same(stage: str, tiny_run: Co
 
 def test_a_full_disk_is_one_line_and_loses_nothing(tiny_run: Config, tmp_path: Path) -> None:
     """A file-size limit stands in for the full disk: the kernel refuses the write in the same way."""
-    import shutil
-
     config = replace(tiny_run, run_dir=str(tmp_path / "run"))
     shutil.copytree(tiny_run.run_dir, config.run_dir)
     shutil.rmtree(config.path("embed"))
@@ -132,7 +212,5 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tiny_run: Config, tmp_path: P
 
 
 def test_a_missing_stage_is_named(tmp_path: Path) -> None:
-    from mmreason.pipeline import run_verb
-
     with pytest.raises(DataError, match=r"catalogue"):
         run_verb("pack", Config(run_dir=str(tmp_path)))

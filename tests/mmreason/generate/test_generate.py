@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +18,8 @@ from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.config import Config
 from mmreason.evidence.claims import Vocabulary
 from mmreason.generate.decode import greedy
-from mmreason.generate.job import generate, read_parts, read_requests, run_job
+from mmreason.generate.job import NO_MODEL, generate, read_job, read_parts, run_job
+from mmreason.generate.requests import read_requests, request_keys
 from mmreason.generate.verify import verify
 from mmreason.shards.loader import reason_samples
 from mmreason.store.store import EmbeddingStore
@@ -133,14 +136,35 @@ def test_a_false_claim_or_no_claim_is_not_verified() -> None:
     assert not verify("You will love it.", ITEM, [], WORDS, shown)[1]
 
 
-def _job(requests: list[tuple[User, Item]], folder: Path, write=None, identity=None) -> int:  # type: ignore[no-untyped-def]
-    def default(part: list[tuple[User, Item]]) -> list[Reason]:
+Pairs = list[tuple[User, Item]]
+REQUESTS = [(User(f"u{n}"), Item(f"i{n}", title=f"T{n}")) for n in range(10)]
+
+
+class Writer:
+    """Writes a row for each request, and remembers which it was asked for."""
+
+    def __init__(self, dies_after: int = 1_000_000) -> None:
+        self.asked: list[str] = []
+        self.dies_after = dies_after
+
+    def __call__(self, part: Pairs) -> list[Reason]:
+        if len(self.asked) + len(part) > self.dies_after:
+            raise KeyboardInterrupt
+        self.asked += [item.id for _, item in part]
         return [Reason(u.id, i.id, f"{i.title} for {u.id}", score=0.5, verified=True) for u, i in part]
 
-    return run_job(requests, write or default, folder, 4, identity or {"model": "a"})
+
+def _job(
+    requests: Pairs, folder: Path, write: Callable | None = None, model: str = "a", size: int = 4
+) -> int:
+    keys = [f"{model}-{user.id}-{item.id}-{item.title}" for user, item in requests]
+    return run_job(requests, keys, write or Writer(), folder, size)
 
 
-REQUESTS = [(User(f"u{n}"), Item(f"i{n}", title=f"T{n}")) for n in range(10)]
+def _texts(folder: Path) -> list[str]:
+    table = read_parts(folder)
+    assert table["request"].to_pylist() == list(range(len(table)))
+    return table["text"].to_pylist()
 
 
 def test_a_job_writes_one_row_per_request_and_only_what_is_missing(tmp_path: Path) -> None:
@@ -154,10 +178,66 @@ def test_a_job_writes_one_row_per_request_and_only_what_is_missing(tmp_path: Pat
     assert read_parts(tmp_path).equals(first)
 
 
-def test_another_models_parts_are_not_mixed_in(tmp_path: Path) -> None:
+def test_another_models_rows_are_not_mixed_in(tmp_path: Path) -> None:
     _job(REQUESTS, tmp_path)
-    assert _job(REQUESTS[:5], tmp_path, identity={"model": "b"}) == 0
+    assert _job(REQUESTS[:5], tmp_path, model="b") == 0
     assert len(read_parts(tmp_path)) == 5
+
+
+NEW = (User("new"), Item("new", title="New"))
+CHANGED = (REQUESTS[6][0], Item("i6", title="Better"))
+
+
+@pytest.mark.parametrize(
+    ("requests", "size", "asked"),
+    [
+        ([NEW, *REQUESTS], 4, ["new"]),
+        ([*REQUESTS, NEW], 4, ["new"]),
+        ([*REQUESTS[:6], CHANGED, *REQUESTS[7:]], 4, ["i6"]),
+        (REQUESTS[1:], 4, []),
+        (REQUESTS, 3, []),
+        ([*REQUESTS[::-1], NEW], 5, ["new"]),
+        ([*REQUESTS, REQUESTS[0]], 4, []),
+    ],
+    ids=["first", "last", "changed", "removed", "other part size", "other order", "twice"],
+)
+def test_only_changed_requests_are_written_again(
+    requests: Pairs, size: int, asked: list[str], tmp_path: Path
+) -> None:
+    _job(REQUESTS, tmp_path / "again")
+    writer = Writer()
+    done = _job(requests, tmp_path / "again", writer, size=size)
+    assert writer.asked == asked and done == len(requests) - len(asked)
+    _job(requests, tmp_path / "fresh", size=size)
+    again, fresh = (
+        {path.name: pq.read_table(path) for path in (tmp_path / name).glob("*.parquet")}
+        for name in ("again", "fresh")
+    )
+    assert again.keys() == fresh.keys() and all(again[name].equals(fresh[name]) for name in fresh)
+    assert not (tmp_path / "again" / "before").exists()
+
+
+@pytest.mark.parametrize("dies_after", range(0, 11, 2))
+def test_a_job_killed_anywhere_keeps_the_rows_it_can(dies_after: int, tmp_path: Path) -> None:
+    """The requests change, the job dies, and they change again: rows are written once, and none is lost."""
+    _job(REQUESTS[:6], tmp_path, size=3)
+    writer, more = Writer(dies_after), [NEW, *REQUESTS]
+    try:
+        _job(more, tmp_path, writer, size=2)
+    except KeyboardInterrupt:
+        assert (tmp_path / "before").exists()
+    second = Writer()
+    _job([CHANGED, *more], tmp_path, second, size=4)
+    assert len(_texts(tmp_path)) == len(more) + 1
+    written = [*writer.asked, *second.asked]
+    assert sorted(written) == sorted(["i6", "new", *(f"i{n}" for n in range(6, 10))])
+
+
+def test_a_damaged_part_is_written_again(tmp_path: Path) -> None:
+    _job(REQUESTS, tmp_path)
+    (tmp_path / "part-000000.parquet").write_bytes(b"PAR1 and no more")
+    assert _job(REQUESTS, tmp_path) == 6
+    assert _texts(tmp_path) == [f"T{n} for u{n}" for n in range(10)]
 
 
 def test_one_bad_request_costs_one_row(tmp_path: Path) -> None:
@@ -174,12 +254,15 @@ def test_one_bad_request_costs_one_row(tmp_path: Path) -> None:
     assert sum(row["text"] == "fine" for row in table) == 9
 
 
+def _asking(config: Config, path: Path, *rows: tuple[str, str]) -> Config:
+    pq.write_table(pa.table({"user_id": [u for u, _ in rows], "item_id": [i for _, i in rows]}), path)
+    return replace(config, generate=replace(config.generate, requests=str(path)))
+
+
 def test_requests_from_a_file(tiny_run: Config, tmp_path: Path) -> None:
     catalogue = read_catalogue(tiny_run.path("catalogue"))
     item, user = next(iter(catalogue.items)), catalogue.interactions[0].user_id
-    path = tmp_path / "requests.parquet"
-    pq.write_table(pa.table({"user_id": [user, "stranger"], "item_id": [item, item]}), path)
-    config = replace(tiny_run, generate=replace(tiny_run.generate, requests=str(path)))
+    config = _asking(tiny_run, tmp_path / "requests.parquet", (user, item), ("stranger", item))
     (known, _), (stranger, _) = read_requests(config, catalogue)
     assert known.history and not stranger.history
     path = tmp_path / "requests.jsonl"
@@ -192,6 +275,65 @@ def test_requests_from_a_file(tiny_run: Config, tmp_path: Path) -> None:
         list(read_requests(config, catalogue))
 
 
+def test_a_requests_file_gives_the_histories_that_training_sees(tiny_run: Config, tmp_path: Path) -> None:
+    """The pairs of the test split, asked for by a file, are the same requests."""
+    catalogue = read_catalogue(tiny_run.path("catalogue"))
+    of_split = list(read_requests(tiny_run, catalogue))
+    rows = [(user.id, item.id) for user, item in of_split]
+    assert list(read_requests(_asking(tiny_run, tmp_path / "r.parquet", *rows), catalogue)) == of_split
+
+
+def test_a_target_that_was_clicked_is_not_its_own_evidence(tiny_run: Config, tmp_path: Path) -> None:
+    catalogue = read_catalogue(tiny_run.path("catalogue"))
+    user = catalogue.interactions[0].user_id
+    steps = [step for step in catalogue.interactions if step.user_id == user]
+    target = steps[1].item_id
+    ((asked, _),) = read_requests(_asking(tiny_run, tmp_path / "r.parquet", (user, target)), catalogue)
+    assert [step.item_id for step in asked.history] == [steps[0].item_id]
+
+
+def test_a_key_holds_what_a_reason_depends_on(tiny_run: Config) -> None:
+    items = read_catalogue(tiny_run.path("catalogue")).items
+    store = EmbeddingStore.open(tiny_run.path("embed"))
+    first, second, third = list(items.values())[:3]
+
+    def key(item: Item = first, count: int = 1, others: dict[str, Item] = items, model: str = "m") -> str:
+        user = User("u", [Interaction(item_id=second.id, count=count)])
+        return request_keys([(user, item)], others, store, model)[0]
+
+    changed = replace(second, attributes={"material": ["felt"]})
+    keys = [
+        key(),
+        key(third),
+        key(replace(first, title="Other")),
+        key(count=2),
+        key(others={second.id: changed}),
+        key(model="other"),
+    ]
+    assert len(set(keys)) == len(keys) and key() == keys[0]
+    assert key(replace(first, hidden={"color": ["mauve"]})) == keys[0], "hidden facts are never looked at"
+
+
+def test_jobs_have_folders_of_their_own(tiny_run: Config, tmp_path: Path) -> None:
+    config = replace(tiny_run, run_dir=str(tmp_path / "run"))
+    shutil.copytree(tiny_run.run_dir, config.run_dir)
+    catalogue = read_catalogue(config.path("catalogue"))
+    (user, item), (other, another) = list(read_requests(config, catalogue))[:2]
+    one = _asking(config, tmp_path / "one.parquet", (user.id, item.id))
+    two = _asking(config, tmp_path / "two.parquet", (other.id, another.id), (user.id, item.id))
+    generate(one)
+    generate(two)
+    assert [len(read_job(each)) for each in (one, two, config)] == [1, 2, len(read_job(tiny_run))]
+    assert read_job(two, "one").equals(read_job(one))
+    assert read_job(two)["text"][1] == read_job(one)["text"][0]
+    with pytest.raises(DataError, match="no name of a folder"):
+        generate(replace(config, generate=replace(config.generate, name="../elsewhere")))
+
+
+def test_without_a_model_generate_says_so(make_config: Callable[..., Config], tmp_path: Path) -> None:
+    assert generate(make_config(tmp_path)) == NO_MODEL
+
+
 def test_generate_reports_what_was_there(tiny_run: Config) -> None:
-    total = len(read_parts(tiny_run.path("generate")))
+    total = len(read_job(tiny_run))
     assert f"{total} reasons for {total} requests ({total} were there already)" in generate(tiny_run)
