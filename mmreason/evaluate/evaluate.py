@@ -34,7 +34,7 @@ def evaluate(config: Config) -> str:
         The figures that matter, in one line.
 
     Raises:
-        DataError: If the generate job is not finished.
+        DataError: If the generate job is not finished, or not there though it is asked for by name.
     """
     catalogue = read_catalogue(config.path("catalogue"))
     reasons = read_reasons(config, catalogue)
@@ -49,6 +49,7 @@ def evaluate(config: Config) -> str:
     if not retrieval:
         left_out.append("no two unseen items share two embedded modalities, so nothing is retrieved")
     result: dict[str, Any] = {
+        "job": config.evaluate.job or config.generate.job,
         "rows": len(rows),
         "requests": reasons.requests,
         "failed": dict(reasons.failures.most_common()),

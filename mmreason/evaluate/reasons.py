@@ -11,7 +11,7 @@ import numpy as np
 from mmreason.catalogue.catalogue import Catalogue
 from mmreason.config import Config
 from mmreason.generate.job import read_parts
-from mmreason.schema import Item, Reason, User, from_record
+from mmreason.schema import DataError, Item, Reason, User, from_record
 from mmreason.shards.loader import ReasonSample, reason_samples
 from mmreason.shards.samples import by_user, history_before
 
@@ -67,11 +67,18 @@ def read_reasons(config: Config, catalogue: Catalogue) -> GeneratedReasons:
     Nothing is left out in silence: what failed and what is gone is counted. Without a job there are no rows.
 
     Raises:
-        DataError: If the job is not finished.
+        DataError: If the job is not finished, or ``evaluate.job`` names one that is not there.
     """
-    folder = config.path("generate", config.evaluate.job or config.generate.job)
+    job = config.evaluate.job or config.generate.job
+    folder = config.path("generate", job)
     found = GeneratedReasons()
     if not (folder / "progress.json").exists():
+        if config.evaluate.job:
+            jobs = sorted(path.parent.name for path in config.path("generate").glob("*/progress.json"))
+            raise DataError(
+                f"evaluate.job: there is no generate job {job!r} in {config.path()}; "
+                f"there is {', '.join(jobs) or 'none'}"
+            )
         return found
     references: dict[tuple[str, str], ReasonSample] = {}
     if config.path("shards", "manifest.json").exists():

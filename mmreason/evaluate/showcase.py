@@ -40,7 +40,7 @@ def write_showcase(
         config.path("report.html"),
         title="Recommendation reasons",
         subtitle=(
-            f"{config.path().name}: {len(rows):,} reasons, over {len(catalogue.items):,} items"
+            f"{config.path().name}: {len(rows):,} reasons of job {result['job']}, over {len(catalogue.items):,} items"
             + (f" in {domains} domains." if domains > 1 else ".")
         ),
         rows=[_report_row(row, catalogue, vocabulary) for row in rows_to_show(rows, config.evaluate.sample)],

@@ -16,7 +16,7 @@ import pytest
 from mmreason.config import Config
 from mmreason.evaluate.evaluate import evaluate
 from mmreason.evaluate.reasons import EvaluatedReason, draw_over_users
-from mmreason.schema import Item, Reason, User
+from mmreason.schema import DataError, Item, Reason, User
 
 
 @pytest.fixture
@@ -45,6 +45,15 @@ def test_failed_requests_are_counted_and_shown(copied: Config) -> None:
     assert figures["rows"] + 1 == figures["requests"]
     assert f"1 of {figures['requests']} requests failed" in said
     assert "the picture &lt;is&gt; gone (1)" in page and "failed requests" in page
+
+
+def test_the_job_that_is_asked_for_is_measured(copied: Config) -> None:
+    copied.path("generate", "test").rename(copied.path("generate", "spring"))
+    spring = replace(copied, evaluate=replace(copied.evaluate, job="spring"))
+    _, figures, page = measured(spring)
+    assert figures["job"] == "spring" and figures["rows"] > 0 and "reasons of job spring" in page
+    with pytest.raises(DataError, match=r"no generate job 'sprong' in .*; there is spring"):
+        evaluate(replace(copied, evaluate=replace(copied.evaluate, job="sprong")))
 
 
 def test_without_reasons_the_report_has_the_rest(copied: Config) -> None:
