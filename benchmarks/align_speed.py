@@ -33,11 +33,11 @@ from bars import Bars
 from jsonargparse import auto_cli
 
 from mmreason.align.train import align
-from mmreason.align.trainer import Trainer
 from mmreason.catalogue.ingest import ingest
 from mmreason.config import AlignConfig, AlignStage, CatalogueConfig, Config, SimulateConfig
 from mmreason.device import pick_device, pick_dtype
 from mmreason.shards.pack import pack
+from mmreason.training.loop import TrainingLoop
 
 CLIP = AlignConfig(
     image="openclip:ViT-B-32",
@@ -193,7 +193,7 @@ def seconds_a_step(config: Config, few: int, many: int) -> float:
     """The mean time of ``many`` steps without the first ``few``, from when the one before has ended."""
     _clear(config)
     times: list[float] = []
-    step = Trainer._step
+    step = TrainingLoop._step
 
     def timed(*arguments: Any) -> Any:
         if not times:
@@ -203,7 +203,7 @@ def seconds_a_step(config: Config, few: int, many: int) -> float:
         return loss
 
     settings = replace(config.align, steps=many, stages=[replace(s, steps=many) for s in config.align.stages])
-    with patch.object(Trainer, "_step", timed):
+    with patch.object(TrainingLoop, "_step", timed):
         align(replace(config, align=settings))
     return (times[-1] - times[few]) / (many - few)
 
@@ -266,7 +266,8 @@ def open_clip_seconds(table: Path, precision: str, batch: int, steps: int) -> fl
 
 
 def _clear(config: Config) -> None:
-    shutil.rmtree(config.path("align"), ignore_errors=True)
+    for name in ("align", "checkpoints"):
+        shutil.rmtree(config.path(name), ignore_errors=True)
 
 
 def _write(path: Path, separator: str, rows: list) -> None:

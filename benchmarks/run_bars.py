@@ -31,7 +31,7 @@ from mmreason.store.store import EmbeddingStore
 # What tells that a stage is in its middle.
 MIDDLE = {
     "embed": "embed/part-000001",
-    "train": "reason/checkpoints/2-lora/checkpoint-*",
+    "train": "checkpoints/reason/checkpoint-0000012*",
     "generate": "generate/test/part-000000.parquet",
 }
 

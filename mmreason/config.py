@@ -174,7 +174,7 @@ class AlignConfig:
             taken; 0 never stops.
         save_every: Steps between checkpoints.
         shuffle: Items in the shuffle window of ``pixels``.
-        trackers: ``tensorboard`` and ``wandb`` (offline unless WANDB_MODE says otherwise); into ``align/logs``.
+        trackers: ``tensorboard`` and ``wandb`` (offline unless WANDB_MODE says otherwise); into ``logs/align``.
     """
 
     image: str = "timm:tf_efficientnet_lite0"
@@ -394,12 +394,14 @@ class EvaluateConfig:
         sample: Rows shown in the report.
         rows: Rows of the swap tests and the text-only floor; 0 for all.
         baseline: Train and measure the text-only LM beside the model.
+        baseline_steps: Its LoRA steps; 0 for as many as the model has.
     """
 
     job: str = ""
     sample: int = 24
     rows: int = 96
     baseline: bool = True
+    baseline_steps: int = 0
 
 
 @dataclass

@@ -70,6 +70,34 @@ def whole_folder(path: Path) -> Iterator[Path]:
         _sync_folder(path.parent)
 
 
+@contextmanager
+def replaced_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder to fill; when the block ends well, it takes the place of ``path``, which goes last.
+
+    Until then the old folder stays as it was, and may be read. Unlike :func:`whole_folder` this one may hold folders.
+
+    Raises:
+        DataError: If it cannot be written; the old folder is untouched then.
+    """
+    temporary, old = _temporary(path), path.with_name(f"{TEMPORARY}{path.name}-old")
+    if old.exists() and not path.exists():  # killed between the two renames below
+        old.replace(path)
+    with _mended(path, temporary):
+        remove(temporary)
+        temporary.mkdir(parents=True)
+        yield temporary
+        for name in temporary.rglob("*"):
+            if name.is_file():
+                with name.open("rb") as file:
+                    os.fsync(file.fileno())
+        remove(old)
+        if path.exists():
+            path.replace(old)
+        temporary.replace(path)
+        _sync_folder(path.parent)
+        remove(old)
+
+
 def remove(path: Path) -> None:
     """Remove a file or a folder, if it is there."""
     if path.is_dir() and not path.is_symlink():

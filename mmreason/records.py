@@ -100,9 +100,9 @@ STAGES = (
         "mmreason.reason.train:train",
         reads=("items", "vectors", "reason shards", "shared space", "language model"),
         writes=("models",),
-        settings=("reason", "seed", "dtype", "evaluate.baseline"),
+        settings=("reason", "seed", "dtype", "evaluate.baseline", "evaluate.baseline_steps"),
         except_for=("reason.save_every", "reason.log_every"),
-        beside=("reason.lm", "evaluate.baseline"),
+        beside=("reason.lm", "evaluate.baseline", "evaluate.baseline_steps"),
         by_all=True,
     ),
     Stage(

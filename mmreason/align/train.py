@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, DistributedType, InitProcessGroupKwargs, set_seed
+from accelerate.utils import set_seed
 from torch import Tensor
 from tqdm import tqdm
 
@@ -16,26 +16,24 @@ from mmreason.align.batch import Batch
 from mmreason.align.losses.mining import mine_hard_negatives
 from mmreason.align.sources import FeatureSource, PixelCollator, PixelSource
 from mmreason.align.stages import stages_of, trained_towers
+from mmreason.align.task import AlignTask
 from mmreason.align.towers import Towers, save_towers
-from mmreason.align.trainer import Trainer, tracking
 from mmreason.checkpoint import write_json
 from mmreason.config import Config
 from mmreason.device import pick_device, pick_dtype
 from mmreason.embed.embedder import Embedder
 from mmreason.embed.feature_store import keep_features, read_features
 from mmreason.embed.model import MODALITIES
-from mmreason.files import whole_file
+from mmreason.files import replaced_folder, whole_file
+from mmreason.records import stage_identity
 from mmreason.schema import DataError
 from mmreason.shards.loader import item_samples
 from mmreason.store.store import EmbeddingStore
-from mmreason.training.schedule import cosine
-
-__all__ = ["align", "cosine"]
+from mmreason.training.accelerator import make_accelerator
+from mmreason.training.loop import TrainingLoop
 
 VALID_ROWS = 512
 FIT_ROWS = 1024  # items whose features tell the heads' mean and spread, when training from pixels
-SUPPORTED = (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
-GIVE_UP = timedelta(hours=2)  # how long a process waits for the others
 
 
 def align(config: Config) -> str:
@@ -44,43 +42,60 @@ def align(config: Config) -> str:
     Test items take no part: neither in training nor in the features' mean and spread.
 
     Raises:
-        DataError: If fewer than two training items have two modalities; see also :meth:`Trainer.run`.
+        DataError: If fewer than two training items have two modalities; see also :meth:`TrainingLoop.run`.
     """
-    settings, device = config.align, pick_device(config.device)
-    accelerator = Accelerator(
-        cpu=device.type == "cpu",
-        kwargs_handlers=[
-            InitProcessGroupKwargs(timeout=GIVE_UP),
-            DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False),
-        ],
-        **tracking(settings, config.path("align")),
+    settings = config.align
+    accelerator = make_accelerator(
+        pick_device(config.device),
+        "align",
+        shardable=True,
+        trackers=settings.trackers,
+        logs=config.path("logs", "align"),
     )
-    if accelerator.distributed_type not in SUPPORTED and not accelerator.is_fsdp2:
-        raise DataError(
-            f"align: {accelerator.distributed_type.value} is not supported (of FSDP only version 2 is); use "
-            "configs/accelerate/ddp.yaml or fsdp.yaml"
-        )
     set_seed(config.seed)
     if settings.trackers:
         flat = {name: value for name, value in vars(settings).items() if isinstance(value, int | float | str)}
         accelerator.init_trackers("mmreason", config=flat)
     prepare = _from_features if settings.source == "features" else _from_pixels
-    embedder, towers, trainer, about = prepare(config, accelerator)
-    log = trainer.run()
+    embedder, task, about = prepare(config, accelerator)
+    loop = TrainingLoop(
+        task,
+        task.stages(),
+        name="align",
+        folder=config.path("checkpoints", "align"),
+        identity=stage_identity(config, "align"),
+        accelerator=accelerator,
+        seed=config.seed,
+        continue_training=config.continue_training,
+    )
+    log = loop.run()
+    errors = task.gather_errors()
     if accelerator.is_main_process:
-        trained = trained_towers(towers, stages_of(settings))
-        save_towers(towers, sorted(trained & {"image", "text"}), config.path("align"))
-        embedder.save_pretrained(config.path("align"))
-        write_json(config.path("align", "log.json"), log)
-        _quarantine(config, list(trainer.errors))
+        _save(config, embedder, task, log, errors)
     for tracker in accelerator.trackers:
         tracker.finish()
     accelerator.wait_for_everyone()
-    lost = f", {len(trainer.errors)} media unreadable" if trainer.errors else ""
+    lost = f", {len(errors)} media unreadable" if errors else ""
     return f"{about}{lost}; {_summary(log)}"
 
 
-def _from_features(config: Config, accelerator: Accelerator) -> tuple[Embedder, Towers, Trainer, str]:
+def _save(
+    config: Config,
+    embedder: Embedder,
+    task: AlignTask,
+    log: list[dict[str, Any]],
+    errors: list[tuple[str, str, str]],
+) -> None:
+    """Put the new model in the old one's place, once it is complete."""
+    with replaced_folder(config.path("align")) as folder:
+        trained = trained_towers(task.towers, stages_of(config.align))
+        save_towers(task.towers, sorted(trained & {"image", "text"}), folder)
+        embedder.save_pretrained(folder)
+        write_json(folder / "log.json", log)
+        _quarantine(folder, errors)
+
+
+def _from_features(config: Config, accelerator: Accelerator) -> tuple[Embedder, AlignTask, str]:
     """Heads over the features of frozen towers."""
     settings, device = config.align, accelerator.device
     embedder = Embedder.create(settings, config.device, config.dtype)
@@ -114,8 +129,8 @@ def _from_features(config: Config, accelerator: Accelerator) -> tuple[Embedder, 
         )
     towers = Towers({}, model)
     valid = [everything.batch(held)] if len(held) > 1 else []
-    trainer = Trainer(settings, towers, source, valid, accelerator, config.path("align"), config.seed)
-    return embedder, towers, trainer, f"{len(train):,} items" + (f", {lost} media unreadable" if lost else "")
+    task = AlignTask(settings, towers, source, valid, accelerator, config.seed)
+    return embedder, task, f"{len(train):,} items" + (f", {lost} media unreadable" if lost else "")
 
 
 def _hard_negatives(config: Config, ids: list[str], codes: Tensor) -> Tensor | None:
@@ -130,7 +145,7 @@ def _hard_negatives(config: Config, ids: list[str], codes: Tensor) -> Tensor | N
     return mine_hard_negatives(vectors["image"], vectors["text"], codes.cpu(), settings.hard_negatives)
 
 
-def _from_pixels(config: Config, accelerator: Accelerator) -> tuple[Embedder, Towers, Trainer, str]:
+def _from_pixels(config: Config, accelerator: Accelerator) -> tuple[Embedder, AlignTask, str]:
     """Towers and heads end to end."""
     settings, device = config.align, accelerator.device
     if settings.hard_negatives:
@@ -159,8 +174,8 @@ def _from_pixels(config: Config, accelerator: Accelerator) -> tuple[Embedder, To
             embedder.model.head(name).fit(torch.cat(parts).to(device))
     source = PixelSource(config, embedder.encoders, accelerator.process_index, accelerator.num_processes)
     held = valid if sum(map(len, valid)) > 1 else []
-    trainer = Trainer(settings, towers, source, held, accelerator, config.path("align"), config.seed)
-    return embedder, towers, trainer, "from pixels"
+    task = AlignTask(settings, towers, source, held, accelerator, config.seed)
+    return embedder, task, "from pixels"
 
 
 @torch.no_grad()
@@ -179,13 +194,13 @@ def _check_pairs(there: Tensor, config: Config) -> None:
         )
 
 
-def _quarantine(config: Config, errors: list[tuple[str, str, str]]) -> None:
-    """List unreadable media in ``align/quarantine.jsonl``."""
+def _quarantine(folder: Path, errors: list[tuple[str, str, str]]) -> None:
+    """List unreadable media in ``quarantine.jsonl``."""
     if errors:
         rows = [
             json.dumps({"item_id": i, "modality": m, "reason": e}, ensure_ascii=False) for i, m, e in errors
         ]
-        with whole_file(config.path("align", "quarantine.jsonl")) as file:
+        with whole_file(folder / "quarantine.jsonl") as file:
             file.write("".join(row + "\n" for row in sorted(rows)).encode())
 
 
@@ -194,4 +209,4 @@ def _summary(log: list[dict[str, Any]]) -> str:
         return "no steps: the heads are as they were made"
     first, last = log[0], log[-1]
     found = f"contrastive loss {first['loss']:.2f} → {last['loss']:.2f} in {last['step']} steps"
-    return f"{found} (valid {last['valid_loss']:.2f})"
+    return f"{found} (valid {last.get('valid_loss', last['loss']):.2f})"

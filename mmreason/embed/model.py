@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mmreason.checkpoint import load_into, load_tensors, read_json, save_tensors, write_json
 from mmreason.config import AlignConfig, AlignStage
 from mmreason.schema import DataError
-from mmreason.training.sharding import whole
+from mmreason.training.sharding import full_tensor
 
 MODALITIES = ("image", "text", "video")
 
@@ -84,7 +84,7 @@ class AlignModel(nn.Module):
     @property
     def logit_scale(self) -> Tensor:
         """Inverse temperature; the temperature is held between its floor and 1."""
-        log_scale = whole(self.log_scale).squeeze(0)
+        log_scale = full_tensor(self.log_scale).squeeze(0)
         held = log_scale.detach().clamp(0.0, -math.log(self.config.min_temperature))
         # A clamp has no gradient at its bounds, and a temperature that came there would stay there.
         return held.exp() * (1 + log_scale - log_scale.detach())

@@ -70,12 +70,20 @@ class Embeddings:
         Raises:
             KeyError: If one of the two is not embedded.
         """
-        source = {m: texts_of if m == "text" else pictures_of for m in MODALITIES}
+        modalities = [m for m in MODALITIES if f"{m}_features" in self.dims]
+        source = {m: texts_of if m == "text" else pictures_of for m in modalities}
         self._masks[item_id] = {m: bool(self.mask(m, [i])[0]) for m, i in source.items()}
         arrays = {m: self.get(m, [i])[0] for m, i in source.items()}
         total = np.sum([v for m, v in arrays.items() if self._masks[item_id][m]], axis=0)
         arrays |= {f"{m}_features": self.get(f"{m}_features", [i])[0] for m, i in source.items()}
         self._arrays[item_id] = arrays | {"fused": total / max(float(np.linalg.norm(total)), 1e-12)}
+
+    @property
+    def dims(self) -> dict[str, int]:
+        """Lengths of the arrays that there are, by name."""
+        if self.store is not None:
+            return self.store.dims
+        return {name: len(a) for name, a in next(iter(self._arrays.values()), {}).items()}
 
     def __contains__(self, item_id: object) -> bool:
         return item_id in self._arrays or (self.store is not None and item_id in self.store)

@@ -206,10 +206,11 @@ def fusion_batch(
             events[b, h] = EVENTS.index(step.event)
             numbers[b, h] = torch.tensor(numbers_of(step, steps[-1].timestamp, (h + 1) / len(steps)))
         mask[b, : len(steps)] = True
+    there = [m for m in MODALITIES if f"{m}_features" in store.dims]
     return FusionBatch(
-        vectors={m: _tensor(store.get(m, ids)) for m in MODALITIES},
-        features={m: _tensor(store.get(f"{m}_features", ids)) for m in MODALITIES},
-        masks={m: torch.as_tensor(np.array(store.mask(m, ids))) for m in MODALITIES},
+        vectors={m: _tensor(store.get(m, ids)) for m in there},
+        features={m: _tensor(store.get(f"{m}_features", ids)) for m in there},
+        masks={m: torch.as_tensor(np.array(store.mask(m, ids))) for m in there},
         item=torch.tensor([row[item_id] for item_id, _ in pairs]),
         history=history,
         history_mask=mask,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmreason.evidence.probe import PictureProbe, picture_features
+from mmreason.evidence.probe import PictureProbe, has_picture, picture_features
 from mmreason.schema import Item
 
 FLOOR = 0.02  # of a word's probability: the prior leans, the learned fusion may overrule it
@@ -44,7 +44,7 @@ class EvidenceWords:
 
         Args:
             items: In ``store``.
-            store: An embedding store, or anything with its ``get`` and ``mask``.
+            store: An embedding store, or anything with its ``dims``, ``get`` and ``mask``.
         """
         words = torch.zeros(len(items), len(self._column))
         for row, item in enumerate(items):
@@ -54,7 +54,7 @@ class EvidenceWords:
         if self.probe is None or not self.probe.values or not items:
             return words
         ids = [item.id for item in items]
-        shown = torch.as_tensor(store.mask("image", ids) | store.mask("video", ids))
+        shown = has_picture(store, ids)
         for name, probabilities in self.probe.predict(picture_features(store, ids)).items():
             untold = shown & torch.tensor([name not in item.attributes for item in items])
             for index, value in enumerate(self.probe.values[name]):

@@ -22,7 +22,7 @@ class FusionBatch:
     Attributes:
         vectors: Modality → (U, D) shared-space vectors.
         features: Modality → (U, F) standardised encoder features.
-        masks: Modality → (U,) bool, is it there.
+        masks: Modality → (U,) bool, is it there; one that the whole store lacks is in none of the three.
         item: (B,) long, row of the recommended item.
         history: (B, H) long, rows of the history items, oldest first.
         history_mask: (B, H) bool, false where padded.
@@ -55,7 +55,7 @@ class Fusion(nn.Module):
     with a text teaches a vector to forget what no text says. A missing modality is a learned mask token.
 
     Args:
-        dims: Feature length per modality.
+        dims: Feature length per modality; one that no item has may be left out.
         shared_dim: Length D of the shared-space vectors.
         config: Width, layers, heads, queries, dropout.
     """
@@ -64,8 +64,8 @@ class Fusion(nn.Module):
         super().__init__()
         width = config.hidden_size
         self.drop_modality = config.drop_modality
-        self.feature = nn.ModuleDict({m: nn.Linear(dims[m], width) for m in MODALITIES})
-        self.shared = nn.ModuleDict({m: nn.Linear(shared_dim, width, bias=False) for m in MODALITIES})
+        self.feature = nn.ModuleDict({m: nn.Linear(size, width) for m, size in dims.items()})
+        self.shared = nn.ModuleDict({m: nn.Linear(shared_dim, width, bias=False) for m in dims})
         self.missing = nn.Parameter(torch.randn(len(MODALITIES), width) * 0.02)
         self.kind = nn.Parameter(torch.randn(len(MODALITIES) + 1, width) * 0.02)
         self.event = nn.Embedding(len(EVENTS), width)
@@ -82,8 +82,11 @@ class Fusion(nn.Module):
 
     def item_tokens(self, batch: FusionBatch) -> Tensor:
         """(U, 3, width): one token per modality, the mask token where it is missing."""
-        tokens = []
+        tokens, count = [], len(next(iter(batch.masks.values())))
         for index, m in enumerate(MODALITIES):
+            if m not in self.feature or m not in batch.masks:
+                tokens.append(self.missing[index].expand(count, -1))
+                continue
             present = batch.masks[m]
             if self.training and self.drop_modality:
                 present = present & (torch.rand(present.shape, device=present.device) >= self.drop_modality)

@@ -12,7 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmreason.checkpoint import load_into, load_tensors, read_json, save_tensors, write_json
+from mmreason.checkpoint import (
+    load_into,
+    load_tensors,
+    read_json,
+    save_tensors,
+    weights_for,
+    weights_named_in,
+    write_json,
+)
 from mmreason.config import PromptConfig, ReasonConfig
 from mmreason.embed.model import MODALITIES
 from mmreason.reason.batch import ReasonBatch
@@ -20,8 +28,15 @@ from mmreason.reason.fusion import Fusion
 from mmreason.reason.lm import add_lora, load_lm
 from mmreason.reason.projector import Projector
 from mmreason.schema import DataError
+from mmreason.store.store import EmbeddingStore
 
 WORD_TEMPERATURE = 0.05
+
+
+def feature_sizes(store: EmbeddingStore) -> dict[str, int]:
+    """Feature length per modality that a store has, and ``shared``, the length of a shared-space vector."""
+    sizes = {m: store.dims[f"{m}_features"] for m in MODALITIES if f"{m}_features" in store.dims}
+    return sizes | {"shared": store.dims["fused"]}
 
 
 class ReasonModel(nn.Module):
@@ -29,7 +44,7 @@ class ReasonModel(nn.Module):
 
     Args:
         lm: Decoder LM with LoRA.
-        dims: Feature length per modality, and ``shared``, the length of a shared-space vector.
+        dims: As :func:`feature_sizes` gives them.
         config: Sizes and inputs.
         candidates: Token ids that soft tokens are made of, see :meth:`soft_tokens`.
     """
@@ -45,7 +60,7 @@ class ReasonModel(nn.Module):
         self.config = config
         self.register_buffer("candidates", torch.tensor(candidates, dtype=torch.long), persistent=False)
         embeddings = lm.get_input_embeddings().weight
-        self.fusion = Fusion({m: dims[m] for m in MODALITIES}, dims["shared"], config)
+        self.fusion = Fusion({m: dims[m] for m in MODALITIES if m in dims}, dims["shared"], config)
         rms = embeddings.float().pow(2).mean().sqrt().item()
         self.projector = Projector(config.hidden_size, embeddings.shape[1], rms, config.dropout)
 
@@ -145,7 +160,7 @@ class ReasonModel(nn.Module):
             {
                 "type": "reason",
                 "dims": self.dims,
-                "config": asdict(self.config),
+                "config": {**asdict(self.config), "lm": weights_for(folder, self.config.lm)},
                 "candidates": self.candidates.tolist(),
             },
         )
@@ -167,6 +182,7 @@ class ReasonModel(nn.Module):
         folder = Path(folder)
         saved = read_json(folder / "config.json")
         config = ReasonConfig(**{**saved["config"], "prompt": PromptConfig(**saved["config"]["prompt"])})
+        config.lm = weights_named_in(folder, config.lm)
         if not (folder / "adapter" / "adapter_model.safetensors").is_file():
             raise DataError(
                 f"{folder}/adapter/adapter_model.safetensors: no such file; pickled adapters are not loaded"

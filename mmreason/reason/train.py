@@ -1,64 +1,48 @@
-"""Training the reason model under Accelerate, from WebDataset shards: warm-up, projector, LoRA."""
+"""The ``train`` stage: the reason model, and the text-only LM beside it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from accelerate import Accelerator
 from accelerate.utils import set_seed
-from tqdm import tqdm
 
 from mmreason.catalogue.catalogue import read_catalogue
-from mmreason.checkpoint import load_training_state, save_training_state, training_tensors, write_json
+from mmreason.checkpoint import write_json
 from mmreason.config import Config, ReasonConfig
 from mmreason.device import pick_device, pick_dtype
+from mmreason.embed.model import AlignModel
 from mmreason.evidence.claims import Vocabulary
 from mmreason.evidence.probe import PictureProbe
-from mmreason.files import whole_file
+from mmreason.files import remove, replaced_folder, whole_file
+from mmreason.processes import on_main_process
 from mmreason.reason.batch import Collator, candidate_tokens
 from mmreason.reason.lm import load_tokenizer
-from mmreason.reason.model import ReasonModel
-from mmreason.schema import DataError
-from mmreason.shards.balance import read_weights
-from mmreason.shards.loader import ShardLoader, reason_samples
+from mmreason.reason.model import ReasonModel, feature_sizes
+from mmreason.reason.task import ReasonTask, has_reasons
+from mmreason.records import stage_identity
+from mmreason.schema import Item
+from mmreason.shards.loader import reason_samples
+from mmreason.shards.manifest import read_manifest
 from mmreason.store.store import EmbeddingStore
-from mmreason.training.schedule import cosine
-
-VALID_ROWS = 32
-SHUFFLE = 4096
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One part of the training: what trains, for how long, how fast."""
-
-    name: str
-    trains: str
-    steps: int
-    lr: float
-    batch_size: int
-
-
-def stages(config: ReasonConfig) -> list[Stage]:
-    """The parts of a training; the text-prompted LM has no soft tokens and so only the last."""
-    lora = Stage("lora", "lora", config.lora_steps, config.lr, config.batch_size)
-    if config.inputs == "text":
-        return [lora]
-    return [
-        Stage("warmup", "projector", config.warmup_steps, config.warmup_lr, config.warmup_batch_size),
-        Stage("projector", "projector", config.projector_steps, config.warmup_lr, config.batch_size),
-        lora,
-    ]
+from mmreason.training.accelerator import make_accelerator
+from mmreason.training.loop import TrainingLoop
 
 
 def train(config: Config) -> str:
-    """The ``train`` stage: the reason model in ``reason/``, and the text-only LM beside it in ``baseline/``."""
+    """The ``train`` stage: the reason model in ``reason/``, and the text-only LM beside it in ``baseline/``.
+
+    Without training reasons nothing is trained, and the summary says so.
+    """
+    if not has_reasons(config.path("shards")):
+        return _nothing_to_learn(config)
     summary = train_reasoner(config, config.reason, config.path("reason"))
     if config.evaluate.baseline and config.reason.inputs != "text":
-        text = replace(config.reason, inputs="text")
+        steps = config.evaluate.baseline_steps or config.reason.lora_steps
+        text = replace(config.reason, inputs="text", lora_steps=steps)
         summary += "; text-only LM: " + train_reasoner(config, text, config.path("baseline"))
     return summary
 
@@ -66,178 +50,99 @@ def train(config: Config) -> str:
 def train_reasoner(config: Config, settings: ReasonConfig, folder: Path) -> str:
     """Train one reason model and save it, with its probe, its alignment heads and its log.
 
-    Resumes from its last checkpoint; a finished stage is not trained again.
+    Goes on from its last checkpoint, if settings and data are the same. The model in ``folder`` is replaced when
+    the new one is complete.
+
+    Args:
+        config: The run.
+        settings: Of this model.
+        folder: Where the model is saved; its checkpoints are in ``checkpoints/`` of the run, under the same name.
 
     Raises:
-        DataError: If there is no training row.
+        DataError: As :meth:`TrainingLoop.run`; or if the processes keep weights in shards (FSDP).
     """
     device = pick_device(config.device)
-    accelerator = Accelerator(cpu=device.type == "cpu")
+    accelerator = make_accelerator(device, "train")
     set_seed(config.seed)
     items = read_catalogue(config.path("catalogue")).items
     store = EmbeddingStore.open(config.path("embed"))
     tokenizer = load_tokenizer(settings.lm)
-    reasons = [sample.reason for sample in reason_samples(config.path("shards"), "train")]
-    if not reasons:
-        raise DataError(
-            f"{config.path('shards')}: no training reasons; set simulate.users, or ingest reasons"
-        )
-    candidates = candidate_tokens(reasons, tokenizer)
-    probe = PictureProbe.fit(items.values(), store, seed=config.seed)
+    reasons = (sample.reason for sample in reason_samples(config.path("shards"), "train"))
+    candidates = on_main_process(lambda: candidate_tokens(reasons, tokenizer))
+    probe = on_main_process(lambda: PictureProbe.fit(items.values(), store))
     collator = Collator(items, store, tokenizer, settings, candidates, probe)
-    dims = {m: store.dims[f"{m}_features"] for m in ("image", "text", "video")} | {
-        "shared": store.dims["fused"]
-    }
     dtype = pick_dtype(config.dtype, device)
-    model = ReasonModel.create(dims, settings, dtype, candidates).to(accelerator.device)
-    trainer = _Trainer(config, settings, folder, model, collator, accelerator)
-    log = trainer.run()
+    model = ReasonModel.create(feature_sizes(store), settings, dtype, candidates).to(accelerator.device)
+    task = ReasonTask(config, settings, model, collator, accelerator)
+    loop = TrainingLoop(
+        task,
+        task.stages(),
+        name=folder.name,
+        folder=config.path("checkpoints", folder.name),
+        identity=_identity(config, settings),
+        accelerator=accelerator,
+        seed=config.seed,
+        continue_training=config.continue_training,
+    )
+    log = loop.run()
     if accelerator.is_main_process:
-        model.save_pretrained(folder)
-        probe.save_pretrained(folder / "probe")
-        with whole_file(folder / "vocabulary.json") as file:
-            file.write(Vocabulary.of(items.values()).to_json().encode())
-        write_json(folder / "log.json", log)
-        _copy_align(config.path("align"), folder / "align")
+        _save(config, model, probe, items, log, folder)
     accelerator.wait_for_everyone()
+    count = read_manifest(config.path("shards")).samples("reasons-train")
+    return f"{count:,} reasons; loss: {_losses(log, task)}"
+
+
+def _save(
+    config: Config,
+    model: ReasonModel,
+    probe: PictureProbe,
+    items: Mapping[str, Item],
+    log: list[dict[str, Any]],
+    folder: Path,
+) -> None:
+    """Put the new model in the old one's place, once it is complete."""
+    with replaced_folder(folder) as temporary:
+        model.save_pretrained(temporary)
+        probe.save_pretrained(temporary / "probe")
+        with whole_file(temporary / "vocabulary.json") as file:
+            file.write(Vocabulary.of(items.values()).to_json().encode())
+        write_json(temporary / "log.json", log)
+        # The heads, so that the folder is enough to explain new items.
+        AlignModel.from_pretrained(config.path("align")).save_pretrained(temporary / "align")
+
+
+def _identity(config: Config, settings: ReasonConfig) -> str:
+    """Fingerprint of all that one of the stage's models depends on."""
+    # The rest of the settings, and the LM by its content, are in the stage's own.
+    own = f"{settings.inputs} {settings.lora_steps}"
+    return hashlib.sha256((stage_identity(config, "train") + own).encode()).hexdigest()
+
+
+def _losses(log: list[dict[str, Any]], task: ReasonTask) -> str:
     spans = []
-    for stage in stages(settings):
-        rows = [r for r in log if r["stage"] == stage.name]
+    for stage in task.stages():
+        rows = [row for row in log if row["stage"] == stage.name]
         if rows:
-            spans.append(
-                f"{stage.name} {rows[0]['loss']:.2f} → {rows[-1]['loss']:.2f} in {stage.steps} steps"
-            )
-    return f"{len(reasons):,} reasons; loss: " + ", ".join(spans)
+            first, last = rows[0]["loss"], rows[-1]["loss"]
+            spans.append(f"{stage.name} {first:.2f} → {last:.2f} in {stage.steps} steps")
+    return ", ".join(spans)
 
 
-def _copy_align(source: Path, target: Path) -> None:
-    """Keep the heads with the model, so that its folder is enough to explain new items."""
-    from mmreason.embed.model import AlignModel
+def _nothing_to_learn(config: Config) -> str:
+    """Say what to do; a model of earlier data is put aside, so that nothing takes it for this data's."""
+    aside = on_main_process(lambda: _put_aside(config))
+    moved = f"; what was trained before is in {', '.join(aside)}" if aside else ""
+    return (
+        "no training reasons, so there is nothing to learn from and nothing was trained: ingest reasons, get some out "
+        f"of reviews with mine-reasons, or set simulate.users{moved}"
+    )
 
-    AlignModel.from_pretrained(source).save_pretrained(target)
 
-
-class _Trainer:
-    """Runs the stages, logs and keeps checkpoints."""
-
-    def __init__(
-        self,
-        config: Config,
-        settings: ReasonConfig,
-        folder: Path,
-        model: ReasonModel,
-        collator: Collator,
-        accelerator: Accelerator,
-    ) -> None:
-        self.config = config
-        self.settings = settings
-        self.folder = folder
-        self.model = model
-        self.collator = collator
-        self.accelerator = accelerator
-        self.valid = self._valid_batches()
-        self.log: list[dict[str, Any]] = []
-
-    def run(self) -> list[dict[str, Any]]:
-        """Train every stage; returns the log."""
-        # The newest checkpoint says which stage it was saved in; earlier stages are then done.
-        all_stages = stages(self.settings)
-        for index, stage in enumerate(all_stages):
-            if stage.steps:
-                self._run_stage(index, stage, sum(s.steps for s in all_stages[:index]))
-        return self.log
-
-    def _run_stage(self, index: int, stage: Stage, offset: int) -> None:
-        self.model.set_stage(stage.trains)
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        optimizer: Any = torch.optim.AdamW(trained, lr=stage.lr, weight_decay=0.01)
-        loader = self._loader(stage)
-        checkpoints = self.folder / "checkpoints" / f"{index}-{stage.name}"
-        saved = load_training_state(checkpoints, self.model, optimizer)
-        start = 0
-        if saved:
-            start, self.log = saved["step"], saved["log"]
-            loader.load_state_dict(saved["loader"][self.accelerator.process_index])
-        if start == stage.steps:
-            return
-        if not saved:
-            set_seed(self.config.seed + index)
-        # Only model and optimiser are prepared: Accelerate would shard our loader a second time.
-        model, optimizer = self.accelerator.prepare(self.model, optimizer)
-        batches = iter(loader)
-        with tqdm(total=stage.steps, initial=start, desc=f"train {stage.name}", disable=None) as bar:
-            for step in range(start, stage.steps):
-                loss = self._step(model, optimizer, stage, step, next(batches))
-                bar.update()
-                if step % self.settings.log_every == 0 or step == stage.steps - 1:
-                    self._note(stage, offset + step + 1, loss, bar)
-                if (step + 1) % self._save_every(stage) == 0 or step == stage.steps - 1:
-                    self._save(checkpoints, step + 1, optimizer, loader)
-        self.accelerator.free_memory()
-
-    def _step(self, model: Any, optimizer: Any, stage: Stage, step: int, batch: Any) -> float:
-        """One optimiser step; returns the loss."""
-        for group in optimizer.param_groups:
-            group["lr"] = stage.lr * cosine(step, stage.steps, max(1, stage.steps // 10))
-        model.train()
-        batch = batch.to(self.accelerator.device)
-        loss = model(batch, warmup=stage.name == "warmup")
-        self.accelerator.backward(loss)
-        self.accelerator.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        if not torch.isfinite(loss):
-            raise DataError(
-                f"{self.folder}: the loss became {loss.item()} at step {step + 1} of {stage.name}; the last "
-                "checkpoint is intact: lower reason.lr or reason.warmup_lr and run again"
-            )
-        return float(loss.item())
-
-    def _note(self, stage: Stage, step: int, loss: float, bar: tqdm) -> None:
-        row = {"stage": stage.name, "step": step, "loss": loss}
-        if len([r for r in self.log if r["stage"] == stage.name]) % 4 == 0:
-            row["valid_loss"] = self._valid_loss(stage)
-        self.log.append(row)
-        bar.set_postfix(loss=f"{loss:.3f}")
-
-    @torch.no_grad()
-    def _valid_loss(self, stage: Stage) -> float | None:
-        self.model.eval()
-        warmup = stage.name == "warmup"
-        losses = [self.model(b.to(self.accelerator.device), warmup=warmup).item() for b in self.valid]
-        return sum(losses) / len(losses) if losses else None
-
-    def _valid_batches(self) -> list[Any]:
-        samples = list(reason_samples(self.config.path("shards"), "valid"))[:VALID_ROWS]
-        size = self.settings.batch_size
-        return [self.collator(samples[i : i + size]) for i in range(0, len(samples), size)]
-
-    def _loader(self, stage: Stage) -> ShardLoader:
-        shards = self.config.path("shards")
-        return ShardLoader(
-            shards,
-            "reasons-train",
-            batch_size=stage.batch_size,
-            collate=self.collator,
-            rank=self.accelerator.process_index,
-            world_size=self.accelerator.num_processes,
-            workers=self.config.workers,
-            shuffle=SHUFFLE,
-            seed=self.config.seed,
-            endless=True,
-            weights=read_weights(shards) if self.settings.balanced else None,
-        )
-
-    def _save_every(self, stage: Stage) -> int:
-        # A warm-up step is some thirty times quicker than one through the LM.
-        return self.settings.save_every * (10 if stage.name == "warmup" else 1)
-
-    def _save(self, checkpoints: Path, step: int, optimizer: Any, loader: ShardLoader) -> None:
-        from accelerate.utils import gather_object
-
-        states = gather_object([loader.state_dict()])
-        if self.accelerator.is_main_process:
-            inner = getattr(optimizer, "optimizer", optimizer)
-            tensors = training_tensors(self.model, inner)
-            save_training_state(checkpoints, step, tensors, {"log": self.log, "loader": states})
-        self.accelerator.wait_for_everyone()
+def _put_aside(config: Config) -> list[str]:
+    moved = []
+    for name in ("reason", "baseline"):
+        if config.path(name).exists():
+            remove(config.path(f"{name}-before"))
+            config.path(name).replace(config.path(f"{name}-before"))
+            moved.append(f"{name}-before")
+    return moved

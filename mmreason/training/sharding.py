@@ -1,4 +1,4 @@
-"""Weights that FSDP keeps in shards, each process a part: whole for saving, in shards again for loading."""
+"""Weights that FSDP keeps in shards, each process a part: in full for saving, in shards again for loading."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def is_sharded(tensor: Tensor) -> bool:
     return hasattr(tensor, "full_tensor")
 
 
-def whole(tensor: Tensor) -> Tensor:
+def full_tensor(tensor: Tensor) -> Tensor:
     """All of a tensor; if it is in shards, every process must ask for it."""
     sharded: DTensor = tensor  # type: ignore[assignment]
     return sharded.full_tensor() if is_sharded(tensor) else tensor
 
 
-def like(tensor: Tensor, target: Tensor) -> Tensor:
-    """A whole tensor, the same in every process, on the device and in the shards of another."""
+def shard_like(tensor: Tensor, target: Tensor) -> Tensor:
+    """A full tensor, the same in every process, on the device and in the shards of another."""
     tensor = tensor.to(target.device)
     if not is_sharded(target):
         return tensor
@@ -35,14 +35,14 @@ def like(tensor: Tensor, target: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def copy(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
-    """Overwrite the tensors of the same names, sharded alike."""
+def overwrite(target: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> None:
+    """Copy tensors into those of the same names; both are in full, or both in the same shards."""
     for name, tensor in source.items():
         target[name].copy_(tensor)
 
 
 def make_shardable(module: nn.Module) -> None:
-    """Lay whole weights out row by row, which channels-last ones are not and FSDP asks for."""
+    """Lay full weights out row by row, which channels-last ones are not and FSDP asks for."""
     for parameter in module.parameters():
         if not is_sharded(parameter):
             parameter.data = parameter.data.contiguous()
@@ -58,10 +58,10 @@ def reshard(module: nn.Module) -> None:
 
 
 @torch.no_grad()
-def gather(module: nn.Module) -> None:
-    """Give every process the whole weights, as they were before sharding; it trains no more after that."""
+def unshard(module: nn.Module) -> None:
+    """Give every process the full weights, as they were before sharding; the module trains no more after that."""
     reshard(module)
     for owner in module.modules():
         for name, parameter in list(owner.named_parameters(recurse=False)):
             if is_sharded(parameter):
-                setattr(owner, name, nn.Parameter(whole(parameter), parameter.requires_grad))
+                setattr(owner, name, nn.Parameter(full_tensor(parameter), parameter.requires_grad))

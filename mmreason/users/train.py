@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-from tqdm import tqdm
+from accelerate import Accelerator
+from torch import Tensor, nn
 
 from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.checkpoint import write_json
 from mmreason.config import Config
 from mmreason.device import pick_device
+from mmreason.files import replaced_folder
+from mmreason.products import combined, fingerprint
 from mmreason.schema import EVENTS, DataError, Interaction
 from mmreason.store.store import EmbeddingStore
-from mmreason.training.schedule import cosine
+from mmreason.training.accelerator import make_accelerator
+from mmreason.training.loop import TrainingLoop
+from mmreason.training.task import Task, TrainingStage
 from mmreason.users.model import NUMBERS, Histories, UserTower, before_last, histories, known_steps
 
 
@@ -38,7 +45,7 @@ def next_item_loss(
         scale: Scalar, the inverse temperature.
 
     Returns:
-        Scalar, mean over the targets.
+        Scalar, mean over the targets; 0 if there is none.
 
     Example:
         >>> x = torch.eye(3)
@@ -47,7 +54,8 @@ def next_item_loss(
         True
     """
     logits = scale * users @ items.T - log_q
-    return F.cross_entropy(logits, torch.searchsorted(candidates, targets))
+    total = F.cross_entropy(logits, torch.searchsorted(candidates, targets), reduction="sum")
+    return total / max(1, len(targets))
 
 
 @dataclass
@@ -100,12 +108,185 @@ class _Sequences:
         )
 
 
+@dataclass
+class UserBatch:
+    """One process's stretches of histories, and the candidates of all processes.
+
+    Attributes:
+        histories: (B, H) stretches without their last step.
+        targets: (B, H + 1) long, rows of the items that came next.
+        valid: (B, H + 1) bool, whether there is a target.
+        candidates: (C,) long, sorted rows of the items that targets are told from.
+        log_q: (C,) float, logarithm of each candidate's expected number of draws.
+        needed: (N,) long, sorted rows of all items that the step embeds.
+        known: (N,) long, their residuals; 0 where there is none or it is dropped.
+    """
+
+    histories: Histories
+    targets: Tensor
+    valid: Tensor
+    candidates: Tensor
+    log_q: Tensor
+    needed: Tensor
+    known: Tensor
+
+    def to(self, device: torch.device) -> UserBatch:
+        """The batch on another device."""
+        return UserBatch(*(value.to(device) for value in vars(self).values()))
+
+
+class NextItem(nn.Module):
+    """The loss of a tower on a :class:`UserBatch`, as one module, so that several processes may train it.
+
+    Args:
+        tower: What trains.
+        content: (I, C) content vectors of the items.
+    """
+
+    content: Tensor
+
+    def __init__(self, tower: UserTower, content: Tensor) -> None:
+        super().__init__()
+        self.tower = tower
+        self.register_buffer("content", content, persistent=False)
+
+    def forward(self, batch: UserBatch) -> Tensor:
+        """The mean loss over the batch's targets."""
+        # Items of histories and candidates are embedded once.
+        vectors = self.tower.item_vectors(self.content[batch.needed], batch.known)
+        items = vectors[torch.searchsorted(batch.needed, batch.candidates)]
+        history = vectors[torch.searchsorted(batch.needed, batch.histories.items)]
+        states = self.tower.states(history, batch.histories)
+        return next_item_loss(
+            states[batch.valid],
+            batch.targets[batch.valid],
+            items,
+            batch.candidates,
+            batch.log_q,
+            self.tower.logit_scale,
+        )
+
+
+class UserTask(Task):
+    """Trains a tower in place on what followed what; each user's last step is held out to choose the best state.
+
+    Args:
+        tower: New or trained, on its device.
+        content: (N, C) content vectors of the items, which stay as they are.
+        ids: Their N ids.
+        users: A history per user; steps with an item that ``ids`` lacks are left out.
+        accelerator: Accelerate's.
+        seed: Of the stretches, the negatives and the residuals that are dropped.
+
+    Raises:
+        DataError: If no user has two steps.
+    """
+
+    bound_to_data: ClassVar[tuple[str, ...]] = ("tower.residual.*",)
+
+    def __init__(
+        self,
+        tower: UserTower,
+        content: np.ndarray | Tensor,
+        ids: Sequence[str],
+        users: Sequence[Sequence[Interaction]],
+        accelerator: Accelerator,
+        seed: int = 0,
+    ) -> None:
+        self.rows = {item: row for row, item in enumerate(ids)}
+        kept = [steps for user in users if len(steps := known_steps(user, self.rows)) >= 2]
+        if not kept:
+            raise DataError("no user has two steps with embedded items: nothing tells what comes next")
+        tower.reference.fill_(max(step.timestamp for steps in kept for step in steps))
+        self.held = [(past, self.rows[s[-1].item_id]) for s in kept if len(past := before_last(s)) >= 2]
+        taught = [past if len(past := before_last(s)) >= 2 else s for s in kept]
+        self.tower, self.ids, self.accelerator, self.seed = tower, ids, accelerator, seed
+        self.device = tower.start.device
+        self.model: NextItem = NextItem(
+            tower, torch.as_tensor(content, dtype=torch.float32, device=self.device)
+        )
+        self.sequences = _Sequences.of(taught, self.rows, float(tower.reference))
+        self.known = tower.rows_of(ids)
+        counts = torch.bincount(self.sequences.steps.items[0], minlength=len(ids)).float()
+        self.popularity = counts / counts.sum()
+
+    def stages(self) -> list[TrainingStage]:
+        """The one stage."""
+        config = self.tower.config
+        return [
+            TrainingStage(
+                "next item",
+                config.steps,
+                warmup=config.steps // 10,
+                log_every=config.check_every,
+                evaluate_every=config.check_every,
+                save_every=config.check_every,
+                best_by="valid_recall@10" if self.held else "",
+            )
+        ]
+
+    def begin(self, stage: TrainingStage) -> list[dict[str, Any]]:
+        """All of the tower trains."""
+        return [{"params": list(self.tower.parameters()), "lr": self.tower.config.lr, "weight_decay": 0.01}]
+
+    def batch(self, stage: TrainingStage, step: int) -> UserBatch:
+        """A function of the seed and the step: all processes draw the same batch and take their share."""
+        config, world = self.tower.config, self.accelerator.num_processes
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        drawn, targets, valid = self.sequences.draw(
+            config.batch_size * world, config.max_history + 1, generator
+        )
+        candidates, log_q = self._candidates(targets[valid], generator)
+        needed = torch.cat([candidates, drawn.items.flatten()]).unique()
+        dropped = torch.rand(len(needed), generator=generator) < config.drop_known
+        own = slice(self.accelerator.process_index, None, world)
+        mine = Histories(*(value[own] for value in vars(drawn).values()))
+        known = self.known[needed].masked_fill(dropped, 0)
+        return UserBatch(mine, targets[own], valid[own], candidates, log_q, needed, known).to(self.device)
+
+    def loss(self, model: Any, batch: UserBatch) -> Tensor:
+        """See :class:`NextItem`."""
+        return model(batch)
+
+    def targets(self, batch: UserBatch) -> int:
+        """Steps that are predicted."""
+        return int(batch.valid.sum())
+
+    @torch.no_grad()
+    def evaluate(self, stage: TrainingStage) -> dict[str, float]:
+        """Recall@10 of the held-out steps over all items that the user has not had."""
+        if not self.held:
+            return {}
+        content = self.model.content
+        users = self.tower.encode([past for past, _ in self.held], content, self.ids)
+        items = self.tower.encode_items(content, self.ids)
+        hits = 0
+        for user, (past, target) in zip(users, self.held, strict=True):
+            scores = items @ user
+            scores[[self.rows[step.item_id] for step in past]] = -np.inf
+            hits += int((scores >= scores[target]).sum()) <= 10
+        return {"valid_recall@10": hits / len(self.held)}
+
+    def _candidates(self, wanted: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Rows to tell targets from, and the logarithm of how often each is expected among them."""
+        negatives, items = self.tower.config.negatives, len(self.ids)
+        if negatives >= items:
+            return torch.arange(items), torch.zeros(items)
+        drawn = torch.randint(items, (negatives,), generator=generator)
+        candidates = torch.cat([wanted, drawn]).unique()
+        expected = len(wanted) * self.popularity + negatives / items
+        return candidates, expected[candidates].log()
+
+
 def align_users(config: Config) -> str:
     """Train the user tower of a run on its catalogue's interactions and its store's vectors; save ``users/``.
 
+    Goes on from its last checkpoint, if settings and data are the same.
+
     Raises:
-        DataError: If nothing is ingested or embedded, or no user has two steps.
+        DataError: If nothing is ingested or embedded, no user has two steps, or as :meth:`TrainingLoop.run`.
     """
+    accelerator = make_accelerator(pick_device(config.device), "align-users")
     store = EmbeddingStore.open(config.path("embed"))
     ids, vectors = store.ids, store.get("fused")
     by_user: dict[str, list[Interaction]] = {}
@@ -118,10 +299,23 @@ def align_users(config: Config) -> str:
     known = sorted({step.item_id for steps in users for step in steps})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        tower = UserTower(vectors.shape[1], config.users, known).to(pick_device(config.device))
-    log = fit_users(tower, vectors, ids, users, config.seed)
-    tower.save_pretrained(config.path("users"))
-    write_json(config.path("users", "log.json"), log)
+        tower = UserTower(vectors.shape[1], config.users, known).to(accelerator.device)
+    log = fit_users(
+        tower,
+        vectors,
+        ids,
+        users,
+        config.seed,
+        accelerator=accelerator,
+        checkpoints=config.path("checkpoints", "users"),
+        identity=_identity(config),
+        continue_training=config.continue_training,
+    )
+    if accelerator.is_main_process:
+        with replaced_folder(config.path("users")) as folder:
+            tower.save_pretrained(folder)
+            write_json(folder / "log.json", log)
+    accelerator.wait_for_everyone()
     recalls = [row["valid_recall@10"] for row in log if "valid_recall@10" in row]
     held = f"; held-out next items R@10 {max(recalls):.1%}" if recalls else ""
     return f"{len(users):,} users, {len(known):,} items known; loss {log[0]['loss']:.2f} → {log[-1]['loss']:.2f}{held}"
@@ -133,120 +327,47 @@ def fit_users(
     ids: Sequence[str],
     users: Sequence[Sequence[Interaction]],
     seed: int = 0,
-) -> list[dict[str, float]]:
-    """Train a tower in place on what followed what; each user's last step is held out to choose the best state.
+    *,
+    accelerator: Accelerator | None = None,
+    checkpoints: Path | None = None,
+    identity: str = "",
+    continue_training: bool = False,
+) -> list[dict[str, Any]]:
+    """Train a tower in place; see :class:`UserTask`.
 
     Args:
         tower: New or trained; moved nowhere, so put it on its device first.
-        content: (N, C) content vectors of the items, which stay as they are.
+        content: (N, C) content vectors of the items.
         ids: Their N ids.
-        users: A history per user; steps with an item that ``ids`` lacks are left out.
-        seed: Of the stretches, the negatives and the dropout.
+        users: A history per user.
+        seed: Of all that is drawn.
+        accelerator: Accelerate's; None for one of the tower's device.
+        checkpoints: Where checkpoints are kept; None for none.
+        identity: See :class:`TrainingLoop`.
+        continue_training: See :class:`TrainingLoop`.
 
     Returns:
         The log: step, loss and, every ``check_every`` steps, recall@10 on the held-out steps.
 
     Raises:
-        DataError: If no user has two steps, or the loss is not finite.
+        DataError: If no user has two steps, or as :meth:`TrainingLoop.run`.
     """
-    config, device = tower.config, tower.start.device
-    rows = {item: row for row, item in enumerate(ids)}
-    kept = [steps for user in users if len(steps := known_steps(user, rows)) >= 2]
-    if not kept:
-        raise DataError("no user has two steps with embedded items: nothing tells what comes next")
-    tower.reference.fill_(max(step.timestamp for steps in kept for step in steps))
-    held = [(past, rows[s[-1].item_id]) for s in kept if len(past := before_last(s)) >= 2]
-    taught = [past if len(past := before_last(s)) >= 2 else s for s in kept]
-    sequences = _Sequences.of(taught, rows, float(tower.reference))
-    content = torch.as_tensor(content, dtype=torch.float32, device=device)
-    known = tower.rows_of(ids).to(device)
-    popularity = torch.bincount(sequences.steps.items[0], minlength=len(ids)).float()
-    popularity = (popularity / popularity.sum()).to(device)
-    optimizer = torch.optim.AdamW(tower.parameters(), lr=config.lr, weight_decay=0.01)
-    log: list[dict[str, float]] = []
-    best: tuple[float, dict[str, Tensor]] = (-1.0, {})
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), tqdm(total=config.steps, desc="users", disable=None) as bar:
-        torch.manual_seed(seed)
-        generator = torch.Generator().manual_seed(seed)
-        for step in range(config.steps):
-            for group in optimizer.param_groups:
-                group["lr"] = config.lr * cosine(step, config.steps, config.steps // 10)
-            tower.train()
-            loss = _batch_loss(tower, sequences, content, known, popularity, generator)
-            if not torch.isfinite(loss):
-                raise DataError(f"the loss of step {step + 1} is not finite; look for items with bad vectors")
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(tower.parameters(), 1.0)
-            optimizer.step()
-            bar.update()
-            if (step + 1) % config.check_every == 0 or step + 1 == config.steps:
-                row = {"step": step + 1, "loss": loss.item()}
-                if held:
-                    row["valid_recall@10"] = _held_out(tower, held, content, ids, known)
-                    if row["valid_recall@10"] >= best[0]:
-                        state = {name: x.detach().clone() for name, x in tower.state_dict().items()}
-                        best = (row["valid_recall@10"], state)
-                log.append(row)
-                bar.set_postfix({name: f"{value:.3f}" for name, value in row.items() if name != "step"})
-    if best[1]:
-        tower.load_state_dict(best[1])
-    tower.eval()
-    return log
-
-
-def _batch_loss(
-    tower: UserTower,
-    sequences: _Sequences,
-    content: Tensor,
-    known: Tensor,
-    popularity: Tensor,
-    generator: torch.Generator,
-) -> Tensor:
-    config, device = tower.config, content.device
-    batch, targets, valid = sequences.draw(config.batch_size, config.max_history + 1, generator)
-    wanted = targets[valid]
-    if config.negatives >= len(content):
-        candidates = torch.arange(len(content))
-        log_q = torch.zeros(len(content), device=device)
-    else:
-        drawn = torch.randint(len(content), (config.negatives,), generator=generator)
-        candidates = torch.cat([wanted, drawn]).unique()
-        expected = len(wanted) * popularity + config.negatives / len(content)
-        log_q = expected[candidates.to(device)].log()
-    # Rows of history items and candidates are embedded once, and each with or without its residual.
-    needed = torch.cat([candidates, batch.items.flatten()]).unique()
-    dropped = torch.rand(len(needed), generator=generator) < config.drop_known
-    place = needed.to(device)
-    vectors = tower.item_vectors(content[place], known[place].masked_fill(dropped.to(device), 0))
-    at = torch.searchsorted(needed, torch.cat([candidates, batch.items.flatten()]))
-    items, history = vectors[at[: len(candidates)].to(device)], vectors[at[len(candidates) :].to(device)]
-    states = tower.states(history.view(*batch.items.shape, -1), batch.to(device))
-    return next_item_loss(
-        states[valid.to(device)],
-        wanted.to(device),
-        items,
-        candidates.to(device),
-        log_q,
-        tower.logit_scale,
+    accelerator = accelerator or make_accelerator(tower.start.device, "align-users")
+    task = UserTask(tower, content, ids, users, accelerator, seed)
+    loop = TrainingLoop(
+        task,
+        task.stages(),
+        name="users",
+        folder=checkpoints,
+        identity=identity,
+        accelerator=accelerator,
+        seed=seed,
+        continue_training=continue_training,
     )
+    return loop.run()
 
 
-@torch.no_grad()
-def _held_out(
-    tower: UserTower,
-    held: list[tuple[list[Interaction], int]],
-    content: Tensor,
-    ids: Sequence[str],
-    known: Tensor,
-) -> float:
-    """Recall@10 of the held-out steps over all items that the user has not had."""
-    users = torch.as_tensor(tower.encode([past for past, _ in held], content, ids), device=content.device)
-    scores = users @ tower.item_vectors(content, known).T
-    rows = {item: row for row, item in enumerate(ids)}
-    hits = 0
-    for row, (past, target) in enumerate(held):
-        scores[row, [rows[step.item_id] for step in past]] = -torch.inf
-        hits += int((scores[row] >= scores[row, target]).sum()) <= 10
-    return hits / len(held)
+def _identity(config: Config) -> str:
+    """Fingerprint of the vectors and histories that are read, and of the tower's settings."""
+    read = [combined(fingerprint(product, config)) for product in ("vectors", "behaviours")]
+    return hashlib.sha256(repr((read, config.users, config.seed)).encode()).hexdigest()

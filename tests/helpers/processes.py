@@ -121,17 +121,10 @@ def losses(rank: int, folder: Path) -> None:
 def train(rank: int, config: Config, die_at: int, sharded: bool = False) -> None:
     """The align stage; rank 1 dies in a step if asked to, and rank 0 says what it was told."""
     from mmreason.align.train import align
-    from mmreason.align.trainer import Trainer
     from mmreason.schema import DataError
 
-    real = Trainer._step
-
-    def step(self: Trainer, *args: Any) -> Tensor:
-        if rank == 1 and args[3] == die_at:
-            os._exit(9)
-        return real(self, *args)
-
-    Trainer._step = step  # type: ignore[method-assign]
+    if rank == 1:
+        _die_at(die_at)
     if sharded:
         _shard_on_cpus()
     try:
@@ -141,12 +134,26 @@ def train(rank: int, config: Config, die_at: int, sharded: bool = False) -> None
         os._exit(1)
 
 
+def _die_at(step: int) -> None:
+    """Leave this process without a word in a step, counted from 0 over all stages."""
+    from mmreason.training.loop import TrainingLoop
+
+    real = TrainingLoop._step
+
+    def dying(self: TrainingLoop, running: Any, number: int, *rest: Any) -> Tensor:
+        if running.offset + number == step:
+            os._exit(9)
+        return real(self, running, number, *rest)
+
+    TrainingLoop._step = dying  # type: ignore[method-assign]
+
+
 def _shard_on_cpus() -> None:
     """FSDP as configs/accelerate/fsdp.yaml has it; Accelerate itself turns it on for GPUs only."""
     import accelerate
     from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 
-    import mmreason.align.train as stage
+    import mmreason.training.accelerator as module
 
     class Sharding(accelerate.Accelerator):
         def __init__(self, **options: Any) -> None:
@@ -156,7 +163,7 @@ def _shard_on_cpus() -> None:
                 fsdp_version=2, auto_wrap_policy="transformer_based_wrap", reshard_after_forward=True
             )
 
-    stage.Accelerator = Sharding  # type: ignore[misc]
+    module.Accelerator = Sharding  # type: ignore[misc]
 
 
 def smaller(config: Config, **changes: Any) -> Config:

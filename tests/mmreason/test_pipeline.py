@@ -156,7 +156,7 @@ def _command(config: Config, path: Path) -> list[str]:
 # What tells that a stage is in its middle: it has written something, and is not marked as done.
 MIDDLE = {
     "embed": "embed/part-000001",
-    "train": "reason/checkpoints/2-lora/checkpoint-00000002",
+    "train": "checkpoints/reason/checkpoint-00000016-*",  # after two of six LoRA steps
     "generate": "generate/test/part-000001.parquet",
 }
 
@@ -172,6 +172,7 @@ def test_sigkill_in_the_middle_then_again_ends_the_same(stage: str, tiny_run: Co
     for folder in {"embed": ["embed"], "train": [], "generate": []}[stage] + [
         "reason",
         "baseline",
+        "checkpoints",
         "generate",
     ]:
         if not (stage == "generate" and folder != "generate"):
@@ -179,7 +180,11 @@ def test_sigkill_in_the_middle_then_again_ends_the_same(stage: str, tiny_run: Co
     command = _command(config, tmp_path / "config.yaml")
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
-    while not config.path(MIDDLE[stage]).exists() and process.poll() is None and time.monotonic() < deadline:
+    while (
+        not any(Path(config.run_dir).glob(MIDDLE[stage]))
+        and process.poll() is None
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()

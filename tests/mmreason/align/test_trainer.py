@@ -14,6 +14,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from processes import smaller
+from stopping import stop_at
 
 from encoders import create_encoder
 from mmreason import DataError, Embedder, Item
@@ -23,16 +24,16 @@ from mmreason.align.padding import take_short_texts, trim_padding
 from mmreason.align.retrieval import mean_reciprocal_rank
 from mmreason.align.sources import FeatureSource, PixelCollator, drop_modalities
 from mmreason.align.stages import describe, parameter_groups, set_trained, stages_of
+from mmreason.align.task import AlignTask
 from mmreason.align.towers import Towers
 from mmreason.align.train import align
-from mmreason.align.trainer import Trainer
 from mmreason.checkpoint import load_tensors
 from mmreason.config import AlignStage, Config
 from mmreason.embed.feature_store import towers_of
 from mmreason.embed.model import AlignModel
 from mmreason.shards.loader import item_samples
 from mmreason.store.store import EmbeddingStore, StoreWriter
-from mmreason.training.ema import MovingAverage
+from mmreason.training.average import MovingAverage
 
 Copy = Callable[..., Config]
 
@@ -54,21 +55,6 @@ def _log(config: Config) -> list[dict[str, Any]]:
     return json.loads(config.path("align", "log.json").read_text())
 
 
-def _stop_at(monkeypatch: pytest.MonkeyPatch, config: Config, step: int) -> None:
-    """Run until just before a step, then be killed."""
-    real = Trainer._step
-
-    def killed(self: Trainer, *args: Any) -> Any:
-        if args[2].offset + args[3] == step:
-            raise KeyboardInterrupt
-        return real(self, *args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_step", killed)
-        with pytest.raises(KeyboardInterrupt):
-            align(config)
-
-
 PIXELS = {
     "source": "pixels",
     "batch_size": 4,
@@ -87,19 +73,19 @@ def test_stopped_and_resumed_is_unstopped(
 ) -> None:
     unstopped, stopped = copy("unstopped", **settings), copy("stopped", **settings)
     align(unstopped)
-    _stop_at(monkeypatch, stopped, stop)
+    stop_at(monkeypatch, stop, lambda: align(stopped))
     align(stopped)
     assert _log(stopped) == _log(unstopped)
     a, b = (load_tensors(c.path("align", "model.safetensors")) for c in (stopped, unstopped))
     assert all(torch.equal(a[name], b[name]) for name in b)
 
 
-def _gradients(trainer: Trainer, parts: list) -> dict[str, torch.Tensor]:
+def _gradients(task: AlignTask, parts: list) -> dict[str, torch.Tensor]:
     torch.manual_seed(3)
-    trainer.towers.train()
-    loss = trainer._backward(trainer.accelerator.prepare(trainer.towers), parts)
-    found = {n: p.grad.clone() for n, p in trainer.towers.named_parameters() if p.grad is not None}
-    trainer.towers.zero_grad(set_to_none=True)
+    task.towers.train()
+    loss = task.backward(task.accelerator.prepare(task.towers), parts, task.accelerator)
+    found = {n: p.grad.clone() for n, p in task.towers.named_parameters() if p.grad is not None}
+    task.towers.zero_grad(set_to_none=True)
     return {"loss": loss, **found}
 
 
@@ -116,9 +102,9 @@ def test_accumulated_is_the_large_batch_end_to_end(copy: Copy, kind: str) -> Non
         for module in encoder.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0
-    trainer = Trainer(config.align, towers, None, [], Accelerator(cpu=True), config.path())  # type: ignore[arg-type]
-    large = _gradients(trainer, [collate(items)])
-    small = _gradients(trainer, [collate(items[i : i + 2]) for i in (0, 2, 4)])
+    task = AlignTask(config.align, towers, None, [], Accelerator(cpu=True))  # type: ignore[arg-type]
+    large = _gradients(task, [collate(items)])
+    small = _gradients(task, [collate(items[i : i + 2]) for i in (0, 2, 4)])
     assert large.keys() == small.keys() and len(large) > 20
     for name, value in large.items():
         assert torch.allclose(value, small[name], rtol=1e-3, atol=1e-5), name
@@ -143,8 +129,8 @@ def test_from_features_is_from_pixels_with_frozen_towers(copy: Copy) -> None:
     set_trained(towers, AlignStage())
     seen = towers.encode_frozen(PixelCollator(embedder.encoders, config.align.mask)(items))
     assert not seen.inputs and torch.equal(seen.codes, kept.codes)
-    trainer = Trainer(config.align, towers, None, [], Accelerator(cpu=True), config.path())  # type: ignore[arg-type]
-    a, b = _gradients(trainer, [kept]), _gradients(trainer, [seen])
+    task = AlignTask(config.align, towers, None, [], Accelerator(cpu=True))  # type: ignore[arg-type]
+    a, b = _gradients(task, [kept]), _gradients(task, [seen])
     for name, value in a.items():
         assert torch.allclose(value, b[name], rtol=1e-3, atol=1e-4), name
 
@@ -223,14 +209,14 @@ def test_batchnorm_and_frozen_towers_stay_in_evaluation(copy: Copy) -> None:
 
 def test_early_stopping_keeps_the_best_weights(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = iter([0.1, 0.9, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0])
-    real = Trainer.evaluate
+    real = AlignTask.evaluate
     seen: list[dict[str, torch.Tensor]] = []
 
-    def scored(self: Trainer) -> dict[str, float]:
+    def scored(self: AlignTask, stage: Any) -> dict[str, float]:
         seen.append({n: p.detach().clone() for n, p in self.towers.model.named_parameters()})
-        return real(self) | {"retrieval": next(scores)}
+        return real(self, stage) | {"retrieval": next(scores)}
 
-    monkeypatch.setattr(Trainer, "evaluate", scored)
+    monkeypatch.setattr(AlignTask, "evaluate", scored)
     config = copy("run", patience=2)
     align(config)
     assert len(_log(config)) == 4
@@ -388,7 +374,7 @@ def test_tensorboard_gets_the_curves(copy: Copy) -> None:
     pytest.importorskip("tensorboard")
     config = copy("run", trackers=["tensorboard"], steps=2)
     align(config)
-    assert list(config.path("align", "logs").rglob("events.out.tfevents*"))
+    assert list(config.path("logs", "align").rglob("events.out.tfevents*"))
     with pytest.raises(DataError, match="no 'paper'"):
         align(smaller(config, trackers=["paper"]))
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from stopping import stop_at
 
 from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.config import Config, PromptConfig, ReasonConfig
@@ -257,29 +259,24 @@ def test_a_config_of_another_size_is_named(model: ReasonModel, tmp_path: Path) -
         ReasonModel.from_pretrained(tmp_path, torch.float32)
 
 
+def _before_train(tiny_run: Config, folder: Path) -> Config:
+    """A copy of a run that has come up to ``train``."""
+    run = replace(tiny_run, run_dir=str(folder / "run"))
+    for name in ("catalogue", "shoppers", "shards", "align", "embed"):
+        shutil.copytree(tiny_run.path(name), run.path(name))
+    return run
+
+
 def test_interrupted_training_ends_as_the_uninterrupted_one(
     tiny_run: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An exception stands in for the kill; real SIGKILLs are in test_pipeline."""
-    from mmreason.reason import train as module
-
-    real = module._Trainer._step
-    calls = 0
-
-    def dies(self: object, *args: object) -> float:
-        nonlocal calls
-        calls += 1
-        if calls == 13:  # in the projector stage, after its checkpoint at step 2
-            raise KeyboardInterrupt
-        return real(self, *args)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(module._Trainer, "_step", dies)
-    with pytest.raises(KeyboardInterrupt):
-        train_reasoner(tiny_run, tiny_run.reason, tmp_path / "reason")
-    monkeypatch.setattr(module._Trainer, "_step", real)
-    train_reasoner(tiny_run, tiny_run.reason, tmp_path / "reason")
+    run = _before_train(tiny_run, tmp_path)
+    stop_at(monkeypatch, 12, lambda: train_reasoner(run, run.reason, run.path("reason")))
+    assert not run.path("reason").exists(), "a model is there when it is complete"
+    train_reasoner(run, run.reason, run.path("reason"))
     for name in ("model.safetensors", "adapter/adapter_model.safetensors", "log.json"):
-        assert (tmp_path / "reason" / name).read_bytes() == tiny_run.path("reason", name).read_bytes(), name
+        assert run.path("reason", name).read_bytes() == tiny_run.path("reason", name).read_bytes(), name
 
 
 def test_text_only_input_has_no_soft_tokens(

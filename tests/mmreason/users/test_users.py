@@ -103,7 +103,7 @@ def test_training_learns_what_comes_next_and_is_seeded(adapt: bool) -> None:
     users, content = [_walk(s, 6) for s in range(12)], _content()
     logs, towers = [], []
     for _ in range(2):
-        tower = _tower(replace(SMALL, adapt_items=adapt, negatives=4), tuple(IDS))
+        tower = _tower(replace(SMALL, adapt_items=adapt, negatives=4, steps=120), tuple(IDS))
         torch.manual_seed(len(logs))  # what was drawn before must not matter
         logs.append(fit_users(tower, content, IDS, users, seed=3))
         towers.append(tower)

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from mmreason.training.sharding import copy
+from mmreason.training.sharding import overwrite
 
 
 class MovingAverage:
-    """Keeps a copy of tensors that follows them slowly.
+    """Keeps an average of tensors that follows them slowly.
 
     The decay rises to its value over the first steps, (1 + n) / (10 + n), so that a short training is not
     averaged with its random start.
@@ -44,8 +44,8 @@ class MovingAverage:
     def swapped_in(self) -> Iterator[None]:
         """Put the average in the parameters' place while the block runs."""
         own = {name: t.detach().clone() for name, t in self._followed.items()}
-        copy(self.tensors, self._followed)
+        overwrite(self._followed, self.tensors)
         try:
             yield
         finally:
-            copy(own, self._followed)
+            overwrite(self._followed, own)
