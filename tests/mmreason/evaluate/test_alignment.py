@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.config import Config, UserConfig
 from mmreason.evaluate.alignment import (
     alignment,
@@ -120,6 +121,22 @@ def test_measured_again_is_the_same(measured: Config) -> None:
     before = measured.path("evaluate", "alignment.json").read_bytes()
     evaluate_alignment(measured)
     assert measured.path("evaluate", "alignment.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("count", [12, 1])
+def test_texts_alone_and_a_single_item_are_measured(measured: Config, tmp_path: Path, count: int) -> None:
+    for name in ("align", "catalogue", "shoppers"):
+        shutil.copytree(measured.path(name), tmp_path / name)
+    config = replace(measured, run_dir=str(tmp_path))
+    ids = [*read_catalogue(config.path("catalogue")).items][:count]
+    texts = np.random.default_rng(0).normal(size=(count, 4)).astype(np.float32)
+    vectors = {"image": 0 * texts, "text": texts, "video": 0 * texts, "fused": texts}
+    masks = {name: np.full(count, name == "text") for name in ("image", "text", "video")}
+    StoreWriter(config.path("embed"), {}).write_part(ids, ids, vectors, masks)
+    said = evaluate_alignment(config)
+    assert "nothing is retrieved" in said and "\n" not in said
+    assert "nothing to retrieve" in config.path("alignment.html").read_text()
+    assert config.path("evaluate", "alignment.png").exists() == (count > 1)
 
 
 def test_what_does_not_fit_is_named(measured: Config, tmp_path: Path) -> None:
