@@ -19,7 +19,7 @@ quickstart: install
 	$(BIN)/mmreason run configs/quickstart.yaml
 
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=15
 
 test-oldest:
 	$(PYTHON) -m venv $(OLDEST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -115,3 +116,22 @@ def test_importing_is_light() -> None:
     code = "import sys, mmreason, mmreason.cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
     assert time.monotonic() - started < 1
+
+
+def test_the_walk_in_the_docs_names_files_and_functions_that_are_there() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    walk = page.partition("## A walk")[2]
+    steps = re.findall(r"`((?:mmreason|encoders)/[\w/]+\.py)`(?:: | \()?((?:`\w+`(?:, )?)*)", walk)
+    assert len(steps) > 30
+    visited = [file for file, _ in steps]
+    assert len(visited) == len(set(visited)), "a step back"
+    for file, names in steps:
+        source = (ROOT / file).read_text(encoding="utf-8")
+        for name in re.findall(r"\w+", names):
+            assert re.search(rf"^(?:def |class )?{name}\b", source, re.MULTILINE), f"{file}: {name}"
+
+
+def test_the_table_of_rooms_in_the_docs_has_the_imports_of_the_code() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| `(\w+)` \|.*\| ([^|]+) \|$", page, re.MULTILINE)
+    assert {room: set(re.findall(r"\w+", below)) for room, below in told} == room_imports()

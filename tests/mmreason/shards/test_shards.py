@@ -218,7 +218,7 @@ def test_a_kill_at_any_sync_of_a_pack(tmp_path: Path) -> None:
 
 
 def test_kills_at_random_moments_of_a_pack(tmp_path: Path) -> None:
-    catalogues.write_catalogue(packing.make_catalogue(tmp_path / "media", items=150), tmp_path / "catalogue")
+    catalogues.write_catalogue(packing.make_catalogue(tmp_path / "media", items=60), tmp_path / "catalogue")
     write_shards(tmp_path / "catalogue", tmp_path / "whole", 2)
     code = (
         "import sys, packing; from pathlib import Path; root = Path(sys.argv[1]); print('ready', flush=True);"
