@@ -91,10 +91,7 @@ def _systems(config: Config, rows: Sequence[EvaluatedReason]) -> dict[str, list[
     known = [row.reference.text for row in rows if row.reference is not None]
     training = _training_texts(config)
     if known and any(training):
-        said: str | None = constant_sentence(
-            references_train=training, references=known[:1], seed=config.seed
-        )[0]
-        systems["constant sentence"] = [said] * len(rows)
+        systems["constant sentence"] = [constant_sentence(training, config.seed)] * len(rows)
     if len(known) > 1:
         moved = iter(shuffled(known, config.seed))
         systems["shuffled references"] = [next(moved) if row.reference is not None else None for row in rows]

@@ -11,22 +11,16 @@ from mmreason.evaluate.metrics import words
 from mmreason.schema import DataError
 
 
-def constant_sentence(
-    *, references_train: Sequence[str], references: Sequence[str], seed: int = 0, sample: int = 1000
-) -> list[str]:
-    """The single training reference with the best mean ROUGE-1, said for every row.
+def constant_sentence(references_train: Sequence[str], seed: int = 0, sample: int = 1000) -> str:
+    """The single training reference with the best mean ROUGE-1, to be said for every row.
 
     The sentence is chosen among, and scored against, a seeded sample of the *training* references (F1 over
-    sets of words, as :func:`mmreason.evaluate.metrics.rouge`); it never sees those it is then measured on.
+    sets of words, as :func:`mmreason.evaluate.metrics.rouge`).
 
     Args:
         references_train: References of the training split.
-        references: References to be measured against; only their number is used.
         seed: Seed of the sample.
         sample: Training references compared with one another; the cost is quadratic in it.
-
-    Returns:
-        The same sentence, once per row of ``references``.
 
     Raises:
         DataError: If there is no training reference.
@@ -42,7 +36,7 @@ def constant_sentence(
         present[row, [column[word] for word in bag]] = 1
     size = present.sum(1)
     f1 = 2 * (present @ present.T) / (size[:, None] + size[None, :])
-    return [pool[int(f1.mean(1).argmax())]] * len(references)
+    return pool[int(f1.mean(1).argmax())]
 
 
 def shuffled(references: Sequence[str], seed: int = 0) -> list[str]:

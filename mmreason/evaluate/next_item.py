@@ -9,7 +9,7 @@ from scipy import sparse
 
 from mmreason.schema import DataError
 
-BLOCK = 256  # users scored at a time, so that memory is BLOCK × items
+USERS_AT_ONCE = 256  # users scored at a time, so that memory is USERS_AT_ONCE × items
 
 Score = Callable[[np.ndarray], np.ndarray]
 """Rows of users (B,) to scores (B, N) of every item; higher is better."""
@@ -42,8 +42,8 @@ def next_item_ranks(
     if len(targets) != len(seen):
         raise DataError(f"{len(targets)} targets for {len(seen)} histories")
     ranks = np.empty(len(targets), np.int64)
-    for start in range(0, len(targets), BLOCK):
-        users = np.arange(start, min(start + BLOCK, len(targets)))
+    for start in range(0, len(targets), USERS_AT_ONCE):
+        users = np.arange(start, min(start + USERS_AT_ONCE, len(targets)))
         scores = np.array(score(users), dtype=np.float64)
         if np.isnan(scores).any():
             raise DataError(f"the score of user {users[np.isnan(scores).any(1)][0]} is not a number")

@@ -45,7 +45,7 @@ EXPLANATIONS = {
 }
 """Hover texts of the metrics, found by the longest key that a row's name starts with."""
 
-PICTURE, SMALL = 220, 128  # longest side of thumbnails in pixels
+PICTURE, PICTURE_IN_HISTORY = 220, 128  # longest side of thumbnails in pixels
 HISTORY = 9  # history items shown a row
 
 
@@ -122,7 +122,7 @@ def write_report(
         One line for each picture or video that could not be read; the report shows a placeholder for it.
     """
     pictures = make_thumbnails((row.item for row in rows), PICTURE, frames=5)
-    small = make_thumbnails((item for row in rows for _, item in row.history), SMALL)
+    small = make_thumbnails((item for row in rows for _, item in row.history), PICTURE_IN_HISTORY)
     unreadable = [*dict.fromkeys(pictures.unreadable + small.unreadable)]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),

@@ -15,7 +15,7 @@ from mmreason.store.store import EmbeddingStore
 
 KS = (1, 5, 10)  # sizes of the result list
 COLD, WARM = "cold (unseen in training)", "warm (trained on)"
-BLOCK = 1024  # queries scored at a time, so that memory is BLOCK × M
+QUERIES_AT_ONCE = 1024  # queries scored at a time, so that memory is QUERIES_AT_ONCE × M
 
 
 def recall_at_k(
@@ -69,9 +69,9 @@ def retrieval_metrics(
     result = recall_at_k(queries, gallery, truth, ks)
     k = max(ks)
     ranks, gains = [], []
-    for start in range(0, len(queries), BLOCK):
-        scores = queries[start : start + BLOCK].astype(np.float32) @ gallery.astype(np.float32).T
-        for row, right in enumerate(truth[start : start + BLOCK]):
+    for start in range(0, len(queries), QUERIES_AT_ONCE):
+        scores = queries[start : start + QUERIES_AT_ONCE].astype(np.float32) @ gallery.astype(np.float32).T
+        for row, right in enumerate(truth[start : start + QUERIES_AT_ONCE]):
             order = _true_ranks(scores[row], sorted(right))
             ranks.append(order[0])
             ideal = (1 / np.log2(np.arange(2, min(k, len(right)) + 2))).sum()
@@ -152,7 +152,10 @@ def _check_and_rank(queries: np.ndarray, gallery: np.ndarray, truth: Sequence[se
                 f"query {i} has true items {sorted(right)[:5]}, not rows of a gallery of {m}: leave it out"
             )
     return np.concatenate(
-        [_above(queries[i : i + BLOCK], gallery, truth[i : i + BLOCK]) for i in range(0, n, BLOCK)]
+        [
+            _above(queries[i : i + QUERIES_AT_ONCE], gallery, truth[i : i + QUERIES_AT_ONCE])
+            for i in range(0, n, QUERIES_AT_ONCE)
+        ]
     )
 
 

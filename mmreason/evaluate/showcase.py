@@ -17,7 +17,7 @@ from mmreason.evaluate.retrieval import KS
 from mmreason.evidence.claims import Vocabulary, phrase
 from mmreason.schema import Item
 
-LOWER = ("DIV",)
+LOWER_IS_BETTER = ("DIV",)
 FAILURES = 5  # errors named in the report
 STAGE_NAMES = {
     "align": "alignment: contrastive loss",
@@ -110,7 +110,11 @@ def metric_table(result: dict[str, Any]) -> MetricTable:
     systems = {name: scores for name, scores in result["systems"].items() if scores}
     names = [name for name in systems.get("MMReason", {}) if name != "rows"]
     rows = [
-        (name, "lower" if name in LOWER else "higher", [scores.get(name) for scores in systems.values()])
+        (
+            name,
+            "lower" if name in LOWER_IS_BETTER else "higher",
+            [scores.get(name) for scores in systems.values()],
+        )
         for name in names
     ]
     return MetricTable(list(systems), rows, _notes(result, systems))

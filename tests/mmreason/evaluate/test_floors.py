@@ -8,31 +8,21 @@ TRAIN = ["a warm red coat", "a warm blue coat for you", "tea", "a warm coat", "g
 
 
 def test_constant_sentence_is_the_training_reference_with_the_best_rouge():
-    said = constant_sentence(references_train=TRAIN, references=["x"] * 3)
     scores = {s: rouge(predictions=[s] * len(TRAIN), references=TRAIN) for s in TRAIN}
-    assert said == [max(scores, key=scores.__getitem__)] * 3
-    assert said[0] == "a warm coat"
-
-
-def test_constant_sentence_never_looks_at_what_it_is_measured_on():
-    a = constant_sentence(references_train=TRAIN, references=["tea"] * 2)
-    assert a == constant_sentence(references_train=TRAIN[::-1], references=["shoes"] * 2)
-    assert "tea" not in a
+    assert constant_sentence(TRAIN) == max(scores, key=scores.__getitem__) == "a warm coat"
+    assert constant_sentence(TRAIN[::-1]) == "a warm coat"
 
 
 def test_constant_sentence_is_seeded_when_sampled():
     train = [f"w{i % 7} w{i % 11} w{i}" for i in range(200)]
-    first, again, other = (
-        constant_sentence(references_train=train, references=["x"], seed=seed, sample=20)
-        for seed in (1, 1, 2)
-    )
+    first, again, other = (constant_sentence(train, seed, sample=20) for seed in (1, 1, 2))
     assert first == again
     assert first != other
 
 
 def test_constant_sentence_needs_a_training_reference():
     with pytest.raises(DataError, match="training"):
-        constant_sentence(references_train=["", "..."], references=["a"])
+        constant_sentence(["", "..."])
 
 
 @pytest.mark.parametrize("n", [2, 3, 50])
