@@ -10,6 +10,25 @@ from mmreason.schema import DataError
 
 
 @dataclass
+class SourceConfig:
+    """One of several sources of a catalogue.
+
+    Args:
+        name: Stands before the ids of its items and users (``news:N1``), so that those of two sources never meet.
+        source: Name of a reader.
+        root: Folder that the reader reads.
+        options: The reader's own options.
+        weight: How often training draws its reasons, beside those of a source of weight 1 (``reason.balanced``).
+    """
+
+    name: str
+    source: str
+    root: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    weight: float = 1.0
+
+
+@dataclass
 class CatalogueConfig:
     """Where items and behaviours come from.
 
@@ -18,6 +37,7 @@ class CatalogueConfig:
             ``movielens``, ``xrec``, or one that an installed package adds.
         root: Folder that the reader reads (``demo`` makes one itself).
         options: The reader's own options, name → value; see the dataclass beside the reader.
+        sources: Several sources in one catalogue, in place of the three above.
         allow_download: Fetch pictures and videos that are given by address, into ``<root>/downloads``.
         hidden: Attributes taken out of every text, so that only the picture can tell them.
         test_items: Share of item groups kept for testing.
@@ -31,6 +51,7 @@ class CatalogueConfig:
     source: str = "demo"
     root: str = ""
     options: dict[str, Any] = field(default_factory=dict)
+    sources: list[SourceConfig] = field(default_factory=list)
     allow_download: bool = False
     hidden: list[str] = field(default_factory=list)
     test_items: float = 0.2

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from tqdm import tqdm
 
 from mmreason.catalogue.behaviours import COLUMNS, check_interactions
 from mmreason.catalogue.catalogue import describe_reasons, hidden_names
@@ -16,7 +15,6 @@ from mmreason.catalogue.check import (
     Media,
     Quarantine,
     Row,
-    Tables,
     batches,
     check_items,
     check_reasons,
@@ -24,16 +22,17 @@ from mmreason.catalogue.check import (
 from mmreason.catalogue.download import Downloads
 from mmreason.catalogue.hide import hidden_words, hide_from
 from mmreason.catalogue.index import new_index
-from mmreason.catalogue.readers import read_source
 from mmreason.catalogue.resplit import resplit
+from mmreason.catalogue.sources import OpenSource, open_sources
 from mmreason.catalogue.split import SplitRule, split_rule, write_split_rule
 from mmreason.catalogue.staging import Staging
 from mmreason.catalogue.tables import SCHEMAS, columns, write_batches
-from mmreason.config import Config
+from mmreason.config import CatalogueConfig, Config
 from mmreason.files import remove, remove_leftovers
+from mmreason.progress import Progress, track
 from mmreason.schema import DataError, Interaction, Item, Reason, from_record
 
-KINDS = ("items", "media", "interactions", "reasons")
+TABLES_AND_MEDIA = ("items", "media", "interactions", "reasons")
 STAGED = {
     "items": SCHEMAS[Item].append(pa.field("media", pa.int64())),
     "interactions": SCHEMAS[Interaction],
@@ -45,63 +44,77 @@ def ingest(config: Config) -> str:
     """The first stage: read, check, hide, split and write ``<run_dir>/catalogue``.
 
     Rows pass through in batches, so that memory does not grow with the source. A ``split`` that the source gives is
-    kept; otherwise items are split by group. Killed at any moment, the next ingest ends with the same bytes.
+    kept; otherwise items are split by group. A catalogue that is there is replaced only when the new one is whole.
+    Killed at any moment, the next ingest ends with the same bytes.
 
     Returns:
         One line: what was read, kept and quarantined.
 
     Raises:
-        DataError: If the source is missing, more of it than ``catalogue.max_quarantined`` is bad, or more rows than
+        DataError: If a source is missing, more of it than ``catalogue.max_quarantined`` is bad, or more rows than
             ``catalogue.max_unknown_items`` name items that it does not have.
     """
     settings = config.catalogue
     folder = config.path("catalogue")
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
-    tables = read_source(config)
-    for name in ("catalogue.json", "quarantine.jsonl"):  # a half-written catalogue must not look whole
-        remove(folder / name)
-    downloads = Downloads(tables.media_root) if settings.allow_download else None
-    media = Media(tables.media_root, downloads)
+    sources, media_root = open_sources(config)
     quarantine = Quarantine(folder / "quarantine.jsonl")
     with Staging(folder, STAGED) as staging:
         with quarantine:
-            _stage(tables, media, quarantine, staging)
+            not_fetched = sum(_stage(source, settings, quarantine, staging) for source in sources)
             staging.seal(settings.test_items, settings.valid_items, config.seed)
-            kept = _write_staged(staging, folder, quarantine, settings.hidden)
+            new = staging.folder / "catalogue"
+            kept = _write_staged(staging, new, quarantine, settings.hidden)
         if not quarantine.read["items"]:
-            raise DataError(
-                f"catalogue.source {settings.source!r} gave no items; look at catalogue.root={settings.root!r}"
-            )
+            roots = {source.source: source.root for source in settings.sources} or {
+                settings.source: settings.root
+            }
+            raise DataError(f"catalogue.source gave no items; look at its root: {roots}")
+        quarantine.enforce(settings.max_quarantined, settings.max_unknown_items)
         kept["media"] = staging.media()
-    parts = [
-        quarantine.balance(kind, kept[kind]) for kind in KINDS if quarantine.read[kind] or kind == "items"
-    ]
-    if media.left:
-        parts.append(f"{media.left:,} addresses not fetched (catalogue.allow_download is off)")
-    quarantine.enforce(settings.max_quarantined, settings.max_unknown_items)
-    parts += _split(config, folder, staging.split_given)
-    new_index(folder, tables.media_root, hidden_names(folder / "items.parquet")).write()
+        parts = [
+            quarantine.balance(kind, kept[kind])
+            for kind in TABLES_AND_MEDIA
+            if quarantine.read[kind] or kind == "items"
+        ]
+        if not_fetched:
+            parts.append(f"{not_fetched:,} addresses not fetched (catalogue.allow_download is off)")
+        parts += _split(config, new, staging.split_given)
+        _put_in_place(new, folder)
+    new_index(folder, media_root, hidden_names(folder / "items.parquet")).write()
     return "; ".join([*parts, *describe_reasons(folder / "reasons.parquet")])
 
 
-def _stage(tables: Tables, media: Media, quarantine: Quarantine, staging: Staging) -> None:
-    """Check all that a reader gives and put the good rows on disk."""
-    rows = tqdm(tables.items, desc="read items", unit="item", disable=None, leave=False)
+def _stage(source: OpenSource, settings: CatalogueConfig, quarantine: Quarantine, staging: Staging) -> int:
+    """Put the good rows of a source on disk; returns how many addresses of media were not fetched."""
+    tables = source.tables
+    media = Media(tables.media_root, Downloads(tables.media_root) if settings.allow_download else None)
+    rows = track(tables.items, "read items")
     for good in batches(check_items(rows, media, quarantine), 2048):
-        staged = _source(row for row, _ in good) | columns(Item, [item for _, item in good])
-        staged["media"] = [len(item.images) + bool(item.video) for _, item in good]
+        items = [source.own_item(item) for _, item in good]
+        staged = _places(row for row, _ in good) | columns(Item, items)
+        staged["media"] = [len(item.images) + bool(item.video) for item in items]
         staging.add("items", staged)
-    with tqdm(desc="read interactions", unit="row", unit_scale=True, disable=None, leave=False) as bar:
+    with Progress(None, "read interactions", "row") as progress:
         for frame in tables.interactions:
-            bar.update(frame.height)
-            staging.add("interactions", check_interactions(frame, quarantine).to_arrow())
+            progress.add(frame.height)
+            checked = source.own_interactions(check_interactions(frame, quarantine))
+            staging.add("interactions", checked.to_arrow())
     for found in batches(check_reasons(tables.reasons, quarantine), 2048):
-        staged = _source(row for row, _ in found) | columns(Reason, [reason for _, reason in found])
-        staging.add("reasons", staged)
+        reasons = [source.own_reason(reason) for _, reason in found]
+        staging.add("reasons", _places(row for row, _ in found) | columns(Reason, reasons))
+    return media.left
 
 
-def _source(rows: Iterable[Row]) -> dict[str, list[Any]]:
+def _put_in_place(new: Path, folder: Path) -> None:
+    """Move the new tables to where those of an earlier ingest are."""
+    remove(folder / "catalogue.json")  # a catalogue that is half old and half new must not look whole
+    for path in sorted(new.iterdir()):
+        path.replace(folder / path.name)
+
+
+def _places(rows: Iterable[Row]) -> dict[str, list[Any]]:
     rows = list(rows)
     return {"file": [row.file for row in rows], "row": [row.number for row in rows]}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,9 @@ ACTIVITY = (1, 4, 16, 64)
 """Users are grouped by their number of interactions: up to 1, up to 4, 16, 64, and more."""
 
 
-def write_weights(rows: CatalogueRows, folder: Path, balance: BalanceConfig) -> dict[str, Any]:
+def write_weights(
+    rows: CatalogueRows, folder: Path, balance: BalanceConfig, sources: Mapping[str, float] | None = None
+) -> dict[str, Any]:
     """Write ``weights.parquet``: user_id, item_id and weight of every training reason, in packed order.
 
     A reason's weight is the product, over its item's group, its user's activity group and its item's domain, of
@@ -37,6 +39,7 @@ def write_weights(rows: CatalogueRows, folder: Path, balance: BalanceConfig) -> 
         rows: The catalogue.
         folder: The shards'.
         balance: The powers.
+        sources: Name of a source, which stands before its ids → a factor on the weights of its reasons.
 
     Returns:
         What the manifest states: the powers, ``sha256`` of the file, ``least`` and ``most`` weight and the
@@ -46,12 +49,12 @@ def write_weights(rows: CatalogueRows, folder: Path, balance: BalanceConfig) -> 
     import pyarrow.parquet as pq
 
     schema = pa.schema([("user_id", pa.string()), ("item_id", pa.string()), ("weight", pa.float64())])
-    parts = [batch["weight"].to_numpy() for batch in _weighted(rows, balance)]
+    parts = [batch["weight"].to_numpy() for batch in _weighted(rows, balance, sources or {})]
     weights = np.concatenate(parts) if parts else np.ones(1)
     scale = len(weights) / weights.sum()
     path = folder / WEIGHTS
     with whole_file(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
-        for batch in _weighted(rows, balance):
+        for batch in _weighted(rows, balance, sources or {}):
             values = pa.array(batch["weight"].to_numpy() * scale)
             writer.write_batch(pa.record_batch([batch["user_id"], batch["item_id"], values], schema=schema))
     weights = weights * scale
@@ -66,13 +69,16 @@ def write_weights(rows: CatalogueRows, folder: Path, balance: BalanceConfig) -> 
     }
 
 
-def _weighted(rows: CatalogueRows, balance: BalanceConfig) -> Iterator[pa.RecordBatch]:
+def _weighted(
+    rows: CatalogueRows, balance: BalanceConfig, sources: Mapping[str, float]
+) -> Iterator[pa.RecordBatch]:
     """Training reasons with their weights, which are not scaled yet."""
     return rows.training_reasons(
         f"""
         count(*) OVER (PARTITION BY item_group) ** {-float(balance.items)}
         * count(*) OVER (PARTITION BY {_activity_group("activity")}) ** {-float(balance.users)}
-        * count(*) OVER (PARTITION BY domain) ** {-float(balance.domains)} AS weight
+        * count(*) OVER (PARTITION BY domain) ** {-float(balance.domains)}
+        * {_factor_of_source("item_id", sources)} AS weight
         """
     )
 
@@ -80,6 +86,11 @@ def _weighted(rows: CatalogueRows, balance: BalanceConfig) -> Iterator[pa.Record
 def _activity_group(column: str) -> str:
     cases = " ".join(f"WHEN {column} <= {most} THEN {most}" for most in ACTIVITY)
     return f"CASE {cases} ELSE -1 END"
+
+
+def _factor_of_source(column: str, sources: Mapping[str, float]) -> str:
+    cases = " ".join(f"WHEN {column} ^@ '{name}:' THEN {float(weight)}" for name, weight in sources.items())
+    return f"CASE {cases} ELSE 1.0 END" if cases else "1.0"
 
 
 def read_weights(folder: Path) -> np.ndarray:

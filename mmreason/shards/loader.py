@@ -26,8 +26,8 @@ import numpy as np
 
 from mmreason.schema import DataError, Item
 from mmreason.shards.manifest import SAMPLE_KINDS, read_manifest
-from mmreason.shards.order import Drawn, Line, Order, Place, Stretch
-from mmreason.shards.reading import Batch, Reading, Source
+from mmreason.shards.order import Line, Place, Stretch
+from mmreason.shards.reading import Batch, Reading, ShardSet
 from mmreason.shards.samples import ReasonSample, decode_item, decode_reason
 
 __all__ = ["ReasonSample", "ShardLoader", "decode_item", "decode_reason", "item_samples", "reason_samples"]
@@ -43,7 +43,7 @@ class _Cursor:
     """Where a rank is: ``of_pool`` batches given of those made of the samples that follow ``drawn``."""
 
     epoch: int = 0
-    drawn: Drawn = ()
+    drawn: int = 0
     of_pool: int = 0
 
 
@@ -63,45 +63,102 @@ class _Tally:
         self.skipped.update(batch.skipped)
 
 
-class BatchLoader:
-    """Batches of an :class:`Order` over some sources; what :class:`ShardLoader` and ``MixedLoader`` share.
+class ShardLoader:
+    """Batches of one kind of sample, split by rank and worker, resumable in the middle of an epoch.
+
+    Two ways to end an epoch:
+
+    - ``even=False`` (one pass): every sample exactly once over all ranks; the last batch may be short, as are those
+      with samples that cannot be read, and ranks may differ by a batch. For embedding, generating and evaluating.
+    - ``even=True`` (training, the default when endless): every rank gives the same number of full batches,
+      ``max(1, samples // (world_size * batch_size))``. The rest of the epoch's line is dropped, and counted in
+      ``left_out``; when shuffling, the line starts at a random place each epoch, so it is another rest each time. If
+      there is not one full batch a rank, the line is gone through again. Where bad samples leave a gap, good ones of
+      the batch are given again, and ``repeated`` counts them.
+
+    Samples that cannot be read are counted by cause and shard and left out; past ``max_skip_fraction`` it stops. At
+    the epoch's end ``kept`` + skipped is checked against the manifest.
+
+    Args:
+        folder: Folder of the shards, local.
+        kind: One of ``items``, ``reasons-train``, ``reasons-valid``, ``reasons-test``.
+        batch_size: Samples a batch, per rank.
+        collate: Makes a batch of a list of :class:`Item` or :class:`ReasonSample`; runs in the worker.
+        decode: Applied to each sample before that, in the worker. A ValueError or OSError that it raises (a picture
+            that is none, say) leaves out and counts the sample.
+        length: Measures a sample (without its media); batches are then made of samples alike in length, sorted
+            within the shuffle window, or within 32 batches where there is none.
+        rank: This process.
+        world_size: How many processes read together.
+        workers: Worker processes of this rank; 0 reads in this one. Does not change the batches.
+        shuffle: Samples in the shuffle window; 0 keeps the packed order.
+        seed: Seed of the order; give all ranks the same.
+        endless: Epoch after epoch, without end.
+        even: See above; None is the value of ``endless``.
+        weights: How often an epoch gives each sample of the kind, on average; (samples,) in packed order, of mean 1,
+            as :func:`mmreason.shards.balance.read_weights` reads them. None gives each once.
+        max_skip_fraction: A larger share of bad samples in this rank's epoch is an error.
 
     Iterating gives one epoch (or endless ones) and goes on where an iteration was left.
 
     Attributes:
-        epoch: The epoch being read, from 0.
         left_out: Samples that all ranks together leave out of an epoch, so that all ranks have as many batches;
             below 0, how many are read twice for it.
+
+    Raises:
+        DataError: If there is no manifest, no such kind or, when endless, no sample; while iterating, past
+            ``max_skip_fraction``.
+
+    Example:
+        >>> loader = ShardLoader("run/shards", "items", batch_size=32, collate=list)     # doctest: +SKIP
+        >>> for items in loader: ...                                                     # doctest: +SKIP
     """
 
     def __init__(
         self,
-        sources: list[Source],
-        order: Order,
-        reading: Reading,
+        folder: str | Path,
+        kind: str,
         *,
-        layout: dict[str, Any],
         batch_size: int,
-        workers: int,
-        shuffle: int,
-        seed: int,
-        endless: bool,
-        length: Callable[[Any], float] | None,
-        max_skip_fraction: float,
+        collate: Callable[[list[Any]], Any],
+        decode: Callable[[Any], Any] | None = None,
+        length: Callable[[Any], float] | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+        workers: int = 0,
+        shuffle: int = 0,
+        seed: int = 0,
+        endless: bool = False,
+        even: bool | None = None,
+        weights: np.ndarray | None = None,
+        max_skip_fraction: float = 0.05,
     ) -> None:
+        if batch_size < 1 or not 0 <= rank < world_size or min(workers, shuffle) < 0:
+            raise ValueError(f"{batch_size=}, {rank=}, {world_size=}, {workers=}, {shuffle=} do not fit")
+        shards = open_shards(folder, kind)
+        line = Line(tuple(shard.samples for shard in shards.shards), shuffle, seed, weights)
+        if weights is not None and len(weights) != line.total:
+            raise ValueError(f"{len(weights)} weights for {line.total} samples of kind {kind}")
+        if endless and not line.total:
+            raise DataError(f"{folder}: no samples of kind {kind}")
         self.workers, self.endless, self.max_skip_fraction = workers, endless, max_skip_fraction
-        self.left_out = order.left_out
-        self._sources, self._order, self._reading = sources, order, reading
+        self.even = endless if even is None else even
+        self._order = Stretch(line, batch_size, rank, world_size, self.even)
+        self.left_out = self._order.left_out
+        self._reading = Reading(shards, decode, collate, fill=self.even)
         self._batch_size, self._shuffle, self._seed, self._length = batch_size, shuffle, seed, length
-        shards = [(source.kind, shard.sha256) for source in sources for shard in source.shards]
-        self._layout = layout | {
+        contents = [shard.sha256 for shard in shards.shards]
+        self._layout = {
+            "world_size": world_size,
+            "even": self.even,
+            "weights": _digest(weights),
             "batch_size": batch_size,
             "shuffle": shuffle,
             "seed": seed,
             "length": length is not None,
-            "shards": hashlib.sha256(json.dumps(shards).encode()).hexdigest(),
+            "shards": hashlib.sha256(json.dumps([kind, contents]).encode()).hexdigest(),
         }
-        self._cursor = _Cursor(0, order.begin(()))
+        self._cursor = _Cursor()
         self._tally = self._shown = _Tally()
 
     @property
@@ -164,7 +221,6 @@ class BatchLoader:
         skipped = [[cause, shard, n] for (cause, shard), n in sorted(self._tally.skipped.items())]
         return {
             **asdict(self._cursor),
-            "drawn": list(self._cursor.drawn),
             **asdict(self._tally),
             "skipped": skipped,
             "layout": dict(self._layout),
@@ -180,10 +236,9 @@ class BatchLoader:
         changed = [name for name, value in self._layout.items() if state["layout"].get(name) != value]
         if changed:
             logger.warning("the loader's %s changed: epoch %d starts anew", ", ".join(changed), epoch)
-            self._cursor, self._tally = _Cursor(epoch, self._order.begin(())), _Tally()
+            self._cursor, self._tally = _Cursor(epoch), _Tally()
             return
-        drawn = tuple(int(n) for n in state["drawn"])
-        self._cursor = _Cursor(epoch, drawn, int(state["of_pool"]))
+        self._cursor = _Cursor(epoch, int(state["drawn"]), int(state["of_pool"]))
         skipped = Counter({(cause, shard): int(n) for cause, shard, n in state["skipped"]})
         samples, kept, repeated = (int(state[name]) for name in ("samples", "kept", "repeated"))
         self._tally = self._shown = _Tally(samples, kept, repeated, skipped)
@@ -195,8 +250,7 @@ class BatchLoader:
         while True:
             places = self._order.places(cursor.epoch, cursor.drawn)
             while pool := list(islice(places, pool_size)):
-                counts = Counter(source for source, _, _ in pool)
-                end = tuple(n + counts[source] for source, n in enumerate(cursor.drawn))
+                end = cursor.drawn + len(pool)
                 batches = self._cut(pool, f"{self._seed} {cursor.epoch} {cursor.drawn}")
                 for given in range(cursor.of_pool + 1, len(batches) + 1):
                     whole = given == len(batches)
@@ -205,7 +259,7 @@ class BatchLoader:
                 cursor = _Cursor(cursor.epoch, end)
             if not self.endless:
                 return
-            cursor = _Cursor(cursor.epoch + 1, self._order.begin(cursor.drawn))
+            cursor = _Cursor(cursor.epoch + 1)
 
     def _cut(self, pool: list[Place], seed: str) -> list[list[Place]]:
         """Batches of a pool, of samples alike in length if there is a measure of it."""
@@ -227,9 +281,8 @@ class BatchLoader:
     def _losses(self) -> str:
         skipped = self._tally.skipped
         (cause, shard), count = skipped.most_common(1)[0]
-        folders = ", ".join(sorted({str(source.folder) for source in self._sources}))
         return (
-            f"{folders}: {skipped.total()} of {self._order.samples} samples skipped, "
+            f"{self._reading.shards.folder}: {skipped.total()} of {self._order.samples} samples skipped, "
             f"most ({count}) in {shard}: {cause}"
         )
 
@@ -239,103 +292,15 @@ class BatchLoader:
         if tally.kept + tally.skipped.total() != planned:
             logger.warning(
                 "%s: kept %d + skipped %d samples of epoch %d, but the manifest says %d; verify the shards",
-                *(self._sources[0].folder, tally.kept, tally.skipped.total(), self.epoch, planned),
+                *(self._reading.shards.folder, tally.kept, tally.skipped.total(), self.epoch, planned),
             )
         if tally.skipped:
             logger.warning(self._losses())
-        self._cursor = _Cursor(following, self._order.begin(self._cursor.drawn))
+        self._cursor = _Cursor(following)
         self._tally = _Tally()
 
 
-class ShardLoader(BatchLoader):
-    """Batches of one kind of sample, split by rank and worker, resumable in the middle of an epoch.
-
-    Two ways to end an epoch:
-
-    - ``even=False`` (one pass): every sample exactly once over all ranks; the last batch may be short, as are those
-      with samples that cannot be read, and ranks may differ by a batch. For embedding, generating and evaluating.
-    - ``even=True`` (training, the default when endless): every rank gives the same number of full batches,
-      ``max(1, samples // (world_size * batch_size))``. The rest of the epoch's line is dropped, and counted in
-      ``left_out``; when shuffling, the line starts at a random place each epoch, so it is another rest each time. If
-      there is not one full batch a rank, the line is gone through again. Where bad samples leave a gap, good ones of
-      the batch are given again, and ``repeated`` counts them.
-
-    Samples that cannot be read are counted by cause and shard and left out; past ``max_skip_fraction`` it stops. At
-    the epoch's end ``kept`` + skipped is checked against the manifest.
-
-    Args:
-        folder: Folder of the shards, local.
-        kind: One of ``items``, ``reasons-train``, ``reasons-valid``, ``reasons-test``.
-        batch_size: Samples a batch, per rank.
-        collate: Makes a batch of a list of :class:`Item` or :class:`ReasonSample`; runs in the worker.
-        decode: Applied to each sample before that, in the worker. A ValueError or OSError that it raises (a picture
-            that is none, say) leaves out and counts the sample.
-        length: Measures a sample (without its media); batches are then made of samples alike in length, sorted
-            within the shuffle window, or within 32 batches where there is none.
-        rank: This process.
-        world_size: How many processes read together.
-        workers: Worker processes of this rank; 0 reads in this one. Does not change the batches.
-        shuffle: Samples in the shuffle window; 0 keeps the packed order.
-        seed: Seed of the order; give all ranks the same.
-        endless: Epoch after epoch, without end.
-        even: See above; None is the value of ``endless``.
-        weights: How often an epoch gives each sample of the kind, on average; (samples,) in packed order, of mean 1,
-            as :func:`mmreason.shards.balance.read_weights` reads them. None gives each once.
-        max_skip_fraction: A larger share of bad samples in this rank's epoch is an error.
-
-    Raises:
-        DataError: If there is no manifest, no such kind or, when endless, no sample; while iterating, past
-            ``max_skip_fraction``.
-
-    Example:
-        >>> loader = ShardLoader("run/shards", "items", batch_size=32, collate=list)     # doctest: +SKIP
-        >>> for items in loader: ...                                                     # doctest: +SKIP
-    """
-
-    def __init__(
-        self,
-        folder: str | Path,
-        kind: str,
-        *,
-        batch_size: int,
-        collate: Callable[[list[Any]], Any],
-        decode: Callable[[Any], Any] | None = None,
-        length: Callable[[Any], float] | None = None,
-        rank: int = 0,
-        world_size: int = 1,
-        workers: int = 0,
-        shuffle: int = 0,
-        seed: int = 0,
-        endless: bool = False,
-        even: bool | None = None,
-        weights: np.ndarray | None = None,
-        max_skip_fraction: float = 0.05,
-    ) -> None:
-        if batch_size < 1 or not 0 <= rank < world_size or min(workers, shuffle) < 0:
-            raise ValueError(f"{batch_size=}, {rank=}, {world_size=}, {workers=}, {shuffle=} do not fit")
-        source = open_source(folder, kind)
-        self.even = endless if even is None else even
-        line = Line(tuple(shard.samples for shard in source.shards), shuffle, seed, weights)
-        if weights is not None and len(weights) != line.total:
-            raise ValueError(f"{len(weights)} weights for {line.total} samples of kind {kind}")
-        if endless and not line.total:
-            raise DataError(f"{folder}: no samples of kind {kind}")
-        super().__init__(
-            [source],
-            Stretch(line, batch_size, rank, world_size, self.even),
-            Reading((source,), decode, collate, fill=self.even),
-            layout={"world_size": world_size, "even": self.even, "weights": _digest(weights)},
-            batch_size=batch_size,
-            workers=workers,
-            shuffle=shuffle,
-            seed=seed,
-            endless=endless,
-            length=length,
-            max_skip_fraction=max_skip_fraction,
-        )
-
-
-def open_source(folder: str | Path, kind: str, label: str = "") -> Source:
+def open_shards(folder: str | Path, kind: str) -> ShardSet:
     """The shards of one kind in a local folder.
 
     Raises:
@@ -345,7 +310,7 @@ def open_source(folder: str | Path, kind: str, label: str = "") -> Source:
         raise DataError(f"{folder}: shards are read from a local folder only; copy them here first")
     if kind not in SAMPLE_KINDS:
         raise DataError(f"{folder}: no shards of kind {kind!r}; there are {', '.join(SAMPLE_KINDS)}")
-    return Source(Path(folder), kind, tuple(read_manifest(folder).of(kind)), label)
+    return ShardSet(Path(folder), kind, tuple(read_manifest(folder).of(kind)))
 
 
 def item_samples(

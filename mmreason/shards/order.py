@@ -1,6 +1,6 @@
 """In which order each rank reads: arithmetic on the manifest's counts, the same for any number of workers.
 
-An epoch is a line of all samples of a source: its shards in an order drawn from (seed, epoch), one after another,
+An epoch is a line of all samples of a kind: their shards in an order drawn from (seed, epoch), one after another,
 begun at a random place. Each rank goes through one stretch of the line, so there may be fewer shards than ranks, and
 shuffles within windows of it, so that shards are still read one after another.
 """
@@ -12,16 +12,12 @@ from bisect import bisect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, count
-from typing import Protocol
+from itertools import accumulate
 
 import numpy as np
 
-Place = tuple[int, int, int]
-"""Source, shard and sample, by number."""
-
-Drawn = tuple[int, ...]
-"""How many samples of each source this rank has drawn."""
+Place = tuple[int, int]
+"""Shard and sample, by number."""
 
 UNSHUFFLED = 1024
 """Places worked out at a time where no window says how many."""
@@ -29,7 +25,7 @@ UNSHUFFLED = 1024
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """The samples of one source.
+    """The samples of one kind.
 
     Attributes:
         sizes: Samples of each shard.
@@ -103,31 +99,9 @@ class Line:
         return find
 
 
-class Order(Protocol):
-    """What a rank reads in an epoch.
-
-    Attributes:
-        samples: How many samples.
-        left_out: How many samples all ranks together leave out of an epoch so that their lengths are even; below 0,
-            how many they read twice.
-    """
-
-    @property
-    def samples(self) -> int: ...
-
-    @property
-    def left_out(self) -> int: ...
-
-    def begin(self, drawn: Drawn) -> Drawn:
-        """What counts as drawn when the next epoch begins."""
-
-    def places(self, epoch: int, drawn: Drawn) -> Iterator[Place]:
-        """The rest of an epoch, after so many samples drawn."""
-
-
 @dataclass(frozen=True)
 class Stretch:
-    """One source, each sample once: a rank's stretch of the line, or, if ``even``, the same full batches a rank."""
+    """What a rank reads in an epoch: its stretch of the line, or, if ``even``, as many full batches as every rank."""
 
     line: Line
     batch_size: int
@@ -137,68 +111,25 @@ class Stretch:
 
     @property
     def samples(self) -> int:
+        """How many samples this rank reads in an epoch."""
         if self.even:
             whole = max(1, self.line.total // (self.world_size * self.batch_size)) if self.line.total else 0
             return whole * self.batch_size
-        return _part(self.line.total, self.world_size, self.rank)[1]
+        return self._whole_part()[1]
 
     @property
     def left_out(self) -> int:
+        """How many samples all ranks leave out of an epoch so that they are even; below 0, how many they read twice."""
         return self.line.total - self.world_size * self.samples if self.even else 0
 
-    def begin(self, drawn: Drawn) -> Drawn:
-        return (0,)
+    def places(self, epoch: int, drawn: int) -> Iterator[Place]:
+        """The rest of an epoch, after so many samples drawn."""
+        start, _ = self._whole_part() if not self.even else (self.rank * self.samples, 0)
+        yield from self.line.places(epoch, start, self.samples, drawn)
 
-    def places(self, epoch: int, drawn: Drawn) -> Iterator[Place]:
-        start = (
-            self.rank * self.samples if self.even else _part(self.line.total, self.world_size, self.rank)[0]
-        )
-        for shard, sample in self.line.places(epoch, start, self.samples, drawn[0]):
-            yield 0, shard, sample
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """Several sources, each gone through again and again, drawn from by weight.
-
-    After ``n`` draws each source has been drawn from ``n * weight`` times, to within a few. An epoch has as many full
-    batches as all sources together would fill; the sources go on from epoch to epoch.
-    """
-
-    lines: tuple[Line, ...]
-    weights: tuple[float, ...]
-    batch_size: int
-    rank: int
-    world_size: int
-
-    @property
-    def samples(self) -> int:
-        return max(1, sum(map(self._share, self.lines)) // self.batch_size) * self.batch_size
-
-    @property
-    def left_out(self) -> int:
-        return sum(line.total - self.world_size * self._share(line) for line in self.lines)
-
-    def begin(self, drawn: Drawn) -> Drawn:
-        return drawn or (0,) * len(self.lines)
-
-    def places(self, epoch: int, drawn: Drawn) -> Iterator[Place]:
-        so_far = list(drawn)
-        streams = [self._stream(*pair) for pair in zip(self.lines, drawn, strict=True)]
-        for number in range(sum(drawn) + 1, (epoch + 1) * self.samples + 1):
-            behind = [weight * number - n for weight, n in zip(self.weights, so_far, strict=True)]
-            source = behind.index(max(behind))
-            so_far[source] += 1
-            yield source, *next(streams[source])
-
-    def _share(self, line: Line) -> int:
-        return max(1, line.total // self.world_size)
-
-    def _stream(self, line: Line, drawn: int) -> Iterator[tuple[int, int]]:
-        share = self._share(line)
-        first, skip = divmod(drawn, share)
-        for epoch in count(first):
-            yield from line.places(epoch, self.rank * share, share, skip if epoch == first else 0)
+    def _whole_part(self) -> tuple[int, int]:
+        """Start and length of this rank's part of the line."""
+        return _part(self.line.total, self.world_size, self.rank)
 
 
 def _part(total: int, parts: int, index: int) -> tuple[int, int]:

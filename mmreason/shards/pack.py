@@ -21,7 +21,7 @@ import multiprocessing
 import os
 import threading
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -31,6 +31,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from mmreason.catalogue.sources import source_weights
 from mmreason.config import BalanceConfig, Config
 from mmreason.files import TEMPORARY, remove, remove_leftovers, whole_file
 from mmreason.progress import Progress
@@ -66,7 +67,8 @@ def pack(config: Config) -> str:
     """
     folders = config.path("catalogue"), config.path("shards")
     size, balance = config.pack.shard_size, config.balance
-    return _summary(write_shards(*folders, size, balance, processes=config.workers))
+    sources = source_weights(config)
+    return _summary(write_shards(*folders, size, balance, processes=config.workers, sources=sources))
 
 
 def write_shards(
@@ -76,6 +78,7 @@ def write_shards(
     balance: BalanceConfig | None = None,
     *,
     processes: int = 0,
+    sources: Mapping[str, float] | None = None,
 ) -> Manifest:
     """Write the shards that a catalogue has changed; the manifest comes last, so a folder with one is whole.
 
@@ -88,6 +91,7 @@ def write_shards(
         balance: Of the training reasons' sampling weights; None for the default.
         processes: That write; 0 for one a core. A small catalogue is always written by this process. Processes are
             spawned, so a script that calls this needs ``if __name__ == "__main__"``.
+        sources: Name of one of several sources → a factor on the sampling weights of its reasons.
 
     Raises:
         DataError: If the catalogue is unreadable or has no items, the disk is full or the folder is not writable;
@@ -100,7 +104,7 @@ def write_shards(
     with CatalogueRows(Path(catalogue), shard_size, folder / f"{TEMPORARY}sorting") as rows:
         remove(folder / MANIFEST)  # until the new one is there, the folder is not whole
         shards, lost = _write_all(rows, folder, processes or os.cpu_count() or 1)
-        weights = write_weights(rows, folder, balance or BalanceConfig())
+        weights = write_weights(rows, folder, balance or BalanceConfig(), sources)
     _write_quarantine(folder / "quarantine.jsonl", lost)
     skipped = dict(sorted(Counter(row["cause"] for row in lost).items()))
     manifest = Manifest(shards, skipped, weights)

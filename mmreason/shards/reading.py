@@ -19,13 +19,12 @@ OPEN_SHARDS = 64
 
 
 @dataclass(frozen=True)
-class Source:
-    """Shards of one kind in one folder; ``label`` + a shard's name is what its losses are counted under."""
+class ShardSet:
+    """The shards of one kind in one folder."""
 
     folder: Path
     kind: str
     shards: tuple[Shard, ...]
-    label: str = ""
 
     def decode(self, sample: dict[str, Any], media: bool = True) -> Any:
         """An :class:`Item` or a :class:`ReasonSample`."""
@@ -48,17 +47,17 @@ class Reading:
     """Reads the batches that a loader plans; a map-style data set whose index is a list of places.
 
     Args:
-        sources: Where the places are.
+        shards: Where the places are.
         decode: Applied to each sample, or None; a ValueError or OSError counts the sample as skipped.
         collate: Makes a batch of a list of samples.
         fill: Give good samples again where bad ones left a gap.
     """
 
-    sources: tuple[Source, ...]
+    shards: ShardSet
     decode: Callable[[Any], Any] | None
     collate: Callable[[list[Any]], Any]
     fill: bool
-    _open: OrderedDict[tuple[int, int], TarReader] = field(default_factory=OrderedDict)
+    _open: OrderedDict[int, TarReader] = field(default_factory=OrderedDict)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_open": OrderedDict()}  # a spawned worker opens its own
@@ -84,12 +83,12 @@ class Reading:
     def length(self, place: Place, measure: Callable[[Any], float]) -> float:
         """What ``measure`` says of a sample without its media; of one that cannot be read 0."""
         try:
-            return measure(self.sources[place[0]].decode(self._raw(place, "json"), media=False))
+            return measure(self.shards.decode(self._raw(place, "json"), media=False))
         except SampleError:
             return 0
 
     def _sample(self, place: Place) -> Any:
-        sample = self.sources[place[0]].decode(self._raw(place))
+        sample = self.shards.decode(self._raw(place))
         if self.decode is None:
             return sample
         try:
@@ -99,45 +98,43 @@ class Reading:
 
     def _raw(self, place: Place, only: str = "") -> dict[str, Any]:
         """A sample's bytes, with the user's history where it is a reason."""
-        reader = self._shard(place)
-        sample: dict[str, Any] = reader.read(place[2], only)
-        if self.sources[place[0]].kind != "items":
-            history = reader.read_latest(place[2], HISTORY)
+        reader = self._reader(place)
+        sample: dict[str, Any] = reader.read(place[1], only)
+        if self.shards.kind != "items":
+            history = reader.read_latest(place[1], HISTORY)
             sample |= {} if history is None else {HISTORY: history}
         return sample
 
     def _spare(self, place: Place) -> list[Any]:
         """A good sample from the shards that follow, for a batch that has none of its own."""
-        source, first, _ = place
-        shards = self.sources[source].shards
+        first = place[0]
+        shards = self.shards.shards
         for step in range(len(shards)):
             shard = (first + step) % len(shards)
             for number in range(shards[shard].samples):
                 try:
-                    return [self._sample((source, shard, number))]
+                    return [self._sample((shard, number))]
                 except SampleError:
                     continue
         return []
 
     def _note_unplanned(self, place: Place, batch: Batch) -> None:
         """Count what a shard holds beyond the manifest, once an epoch: with the last of its samples."""
-        source, shard, number = place
-        if number == self.sources[source].shards[shard].samples - 1:
-            batch.skipped.update((cause, self._name(place)) for cause in self._shard(place).unplanned)
+        shard, number = place
+        if number == self.shards.shards[shard].samples - 1:
+            batch.skipped.update((cause, self._name(place)) for cause in self._reader(place).unplanned)
 
     def _name(self, place: Place) -> str:
-        source = self.sources[place[0]]
-        return source.label + source.shards[place[1]].name
+        return self.shards.shards[place[0]].name
 
-    def _shard(self, place: Place) -> TarReader:
-        at = place[:2]
-        if at in self._open:
-            self._open.move_to_end(at)
-            return self._open[at]
+    def _reader(self, place: Place) -> TarReader:
+        number = place[0]
+        if number in self._open:
+            self._open.move_to_end(number)
+            return self._open[number]
         if len(self._open) >= OPEN_SHARDS:
             self._open.popitem(last=False)[1].close()
-        source = self.sources[at[0]]
-        shard = source.shards[at[1]]
-        reader = TarReader(source.folder / shard.name, shard.samples, 2 * shard.bytes)
-        self._open[at] = reader
+        shard = self.shards.shards[number]
+        reader = TarReader(self.shards.folder / shard.name, shard.samples, 2 * shard.bytes)
+        self._open[number] = reader
         return reader

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmreason.catalogue import ingest as ingest_stage
+from mmreason.catalogue import sources
 from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.catalogue.check import (
     MAX_PIXELS,
@@ -39,7 +39,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             for name, records in (("items", items), ("interactions", interactions), ("reasons", reasons))
         }
         tables = Tables(tmp_path, rows["items"], row_frames(rows["interactions"]), rows["reasons"])
-        monkeypatch.setattr(ingest_stage, "read_source", lambda config: tables)
+        monkeypatch.setattr(sources, "read_source", lambda config: tables)
         config = Config(run_dir=str(tmp_path / "run"), catalogue=CatalogueConfig("given", max_quarantined=1))
         config.simulate.users = 0
         summary = ingest(config)

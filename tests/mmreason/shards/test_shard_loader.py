@@ -24,14 +24,12 @@ from hypothesis import strategies as st
 from mmreason.catalogue.catalogue import Catalogue
 from mmreason.schema import DataError, Interaction, Item, Reason, item_key
 from mmreason.shards.loader import (
-    BatchLoader,
     ShardLoader,
     decode_item,
     decode_reason,
     item_samples,
     reason_samples,
 )
-from mmreason.shards.mixing import MixedLoader, Part
 from mmreason.shards.samples import with_histories
 from mmreason.store.store import EmbeddingStore, StoreWriter, content_hash
 
@@ -162,10 +160,9 @@ class Case:
     shuffle: int
     endless: bool
     bucketed: bool
-    mixed: bool
     seed: int
 
-    def loader(self, folder: Path, rank: int, workers: int) -> BatchLoader:
+    def loader(self, folder: Path, rank: int, workers: int) -> ShardLoader:
         common: dict[str, Any] = {
             "batch_size": self.batch_size,
             "collate": ids_of,
@@ -176,10 +173,6 @@ class Case:
             "seed": self.seed,
             "length": length_of if self.bucketed else None,
         }
-        if self.mixed:
-            return MixedLoader(
-                [Part(folder, "items", 3), Part(folder.parent / "other", "items", 1)], **common
-            )
         return ShardLoader(folder, "items", endless=self.endless, **common)
 
 
@@ -190,20 +183,8 @@ CASES = st.builds(
     shuffle=st.sampled_from([0, 5, 16, 100]),
     endless=st.booleans(),
     bucketed=st.booleans(),
-    mixed=st.booleans(),
     seed=st.integers(0, 3),
 )
-
-
-@pytest.fixture(scope="module")
-def two_folders(packed: tuple[Path, list[str]]) -> Path:
-    """The shards of ``packed``, and beside them ``other`` with some other items."""
-    catalogue = packing.make_catalogue(packed[0].parent / "more", items=7)
-    catalogue.items = {
-        f"other {item}": replace(one, id=f"other {item}") for item, one in catalogue.items.items()
-    }
-    packing.pack(catalogue, packed[0].parent / "other", 3)
-    return packed[0]
 
 
 def goes_on(case: Case, folder: Path, rank: int, stop: int, before: int, after: int) -> None:
@@ -222,31 +203,32 @@ def goes_on(case: Case, folder: Path, rank: int, stop: int, before: int, after: 
 
 @given(case=CASES, stop=st.integers(0, 25), rank=st.integers(0, 1))
 @settings(max_examples=150, deadline=None)
-def test_resuming_gives_the_remaining_batches(two_folders: Path, case: Case, stop: int, rank: int) -> None:
-    goes_on(case, two_folders, min(rank, case.world_size - 1), stop, 0, 0)
+def test_resuming_gives_the_remaining_batches(
+    packed: tuple[Path, list[str]], case: Case, stop: int, rank: int
+) -> None:
+    goes_on(case, packed[0], min(rank, case.world_size - 1), stop, 0, 0)
 
 
 @pytest.mark.parametrize(
     ("before", "after", "case"),
     [
-        (0, 3, Case(3, 1, 7, False, False, False, 5)),
-        (2, 0, Case(3, 2, 7, True, True, False, 5)),
-        (3, 2, Case(4, 2, 16, True, True, True, 0)),
-        (1, 3, Case(2, 1, 0, False, False, False, 0)),
+        (0, 3, Case(3, 1, 7, False, False, 5)),
+        (2, 0, Case(3, 2, 7, True, True, 5)),
+        (3, 2, Case(4, 2, 16, True, True, 0)),
+        (1, 3, Case(2, 1, 0, False, False, 0)),
     ],
 )
-def test_resuming_with_other_workers(two_folders: Path, before: int, after: int, case: Case) -> None:
+def test_resuming_with_other_workers(
+    packed: tuple[Path, list[str]], before: int, after: int, case: Case
+) -> None:
     for rank in range(case.world_size):
-        goes_on(case, two_folders, rank, 8, before, after)
+        goes_on(case, packed[0], rank, 8, before, after)
 
 
 @given(case=CASES)
 @settings(max_examples=100, deadline=None)
-def test_each_sample_once_an_epoch_over_all_ranks(
-    two_folders: Path, packed: tuple[Path, list[str]], case: Case
-) -> None:
-    case = replace(case, mixed=False)
-    loaders = [case.loader(two_folders, rank, 0) for rank in range(case.world_size)]
+def test_each_sample_once_an_epoch_over_all_ranks(packed: tuple[Path, list[str]], case: Case) -> None:
+    loaders = [case.loader(packed[0], rank, 0) for rank in range(case.world_size)]
     ranks = [list(islice(loader, len(loader))) for loader in loaders]
     seen = Counter(one for batches in ranks for batch in batches for one in batch)
     assert max(seen.values()) == 1 and seen.keys() <= set(packed[1])
@@ -255,24 +237,6 @@ def test_each_sample_once_an_epoch_over_all_ranks(
     if case.endless:
         assert len({len(batches) for batches in ranks}) == 1
         assert {len(batch) for batches in ranks for batch in batches} == {case.batch_size}
-
-
-@given(case=CASES, rank=st.integers(0, 1))
-@settings(max_examples=40, deadline=None)
-def test_a_mixture_keeps_its_weights_and_gives_each_sample_once_a_round(
-    two_folders: Path, case: Case, rank: int
-) -> None:
-    case = replace(case, mixed=True, bucketed=False)
-    loaders = [case.loader(two_folders, rank, 0) for rank in range(case.world_size)]
-    steps = -(-60 // case.batch_size)
-    for loader in loaders:
-        seen = [one for batch in islice(loader, steps) for one in batch]
-        others = [one for one in seen if one.startswith("other")]
-        assert abs(len(others) - len(seen) / 4) <= 1
-        share = 7 // case.world_size
-        for low in range(0, len(others) - share, share):
-            assert len(set(others[low : low + share])) == share
-        assert len({one for one in seen if not one.startswith("other")}) >= min(41 // case.world_size, 43)
 
 
 def test_batches_hold_samples_alike_in_length(packed: tuple[Path, list[str]]) -> None:
