@@ -1,21 +1,18 @@
-"""What users did: checked a frame at a time as it comes in, and added up as it is read by a model.
+"""What users did, checked a frame at a time as it comes in.
 
-A catalogue keeps events with their times. They are added up only after a history is cut before its target, so
-that a count holds nothing of the future: :func:`aggregate` of ``[i for i in history if i.timestamp < target]``.
+A catalogue keeps events with their times; :mod:`mmreason.shards.histories` cuts and adds them up for a model.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
 import polars as pl
 
 from mmreason.catalogue.check import Quarantine, Row
-from mmreason.schema import EVENTS, DataError, Interaction
+from mmreason.schema import EVENTS, DataError
 
 COLUMNS: dict[str, pl.DataType] = {
     **dict.fromkeys(("user_id", "item_id", "event"), pl.String()),
@@ -172,49 +169,3 @@ def _set_aside(rows: pl.DataFrame, problem: pl.Series, quarantine: Quarantine) -
         whole = values.pop("record", None)
         record = json.loads(whole) if whole else {k: v for k, v in values.items() if v is not None}
         quarantine.add("interactions", Row(file, number, record), reason)
-
-
-def aggregate(history: Iterable[Interaction]) -> list[Interaction]:
-    """One user's events added up per item and event, ordered by their last time.
-
-    Counts and seconds are summed, the share of the length is the largest, rating and text are the last given,
-    ``first`` and ``timestamp`` are the first and the last time. An impression that was clicked is an impression
-    and a click; one that was not has no click beside it.
-
-    Args:
-        history: Events, oldest first, already cut before the target.
-
-    Example:
-        >>> twice = aggregate([Interaction("u", "a", "watch", seconds=s, timestamp=t) for s, t in ((5, 1), (9, 2))])
-        >>> [(i.count, i.seconds, i.first, i.timestamp) for i in twice]
-        [(2, 14, 1, 2)]
-    """
-    sums: dict[tuple[str, str], Interaction] = {}
-    for event in history:
-        key = (event.item_id, event.event)
-        begun = event.first or event.timestamp
-        if key in sums:
-            sums[key] = _add(sums[key], event, begun)
-        else:
-            sums[key] = event if event.first == begun else replace(event, first=begun)
-    return sorted(sums.values(), key=lambda interaction: interaction.timestamp)
-
-
-def _add(total: Interaction, event: Interaction, begun: float) -> Interaction:
-    firsts = [time for time in (total.first, begun) if time > 0]
-    return replace(
-        total,
-        count=total.count + event.count,
-        seconds=_both(sum, total.seconds, event.seconds),
-        share=_both(max, total.share, event.share),
-        rating=total.rating if event.rating is None else event.rating,
-        text=event.text or total.text,
-        helpful=_both(max, total.helpful, event.helpful),
-        timestamp=max(total.timestamp, event.timestamp),
-        first=min(firsts, default=0.0),
-    )
-
-
-def _both(join: Callable[[list[Any]], Any], *values: Any) -> Any:
-    known = [value for value in values if value is not None]
-    return join(known) if known else None

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from mmreason.catalogue.database import Database
 from mmreason.catalogue.split import Shares, SplitRule, check_shares, side_by_place
 from mmreason.catalogue.tables import ROW_GROUPS, write_batches
+from mmreason.database import Database
 from mmreason.files import TEMPORARY
 from mmreason.schema import DataError, Item, Reason
 

@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mmreason.catalogue.check import UNKNOWN_ITEM, Quarantine, Row
-from mmreason.catalogue.database import Database
 from mmreason.catalogue.split import check_shares, side_by_place
 from mmreason.catalogue.tables import ROW_GROUPS
+from mmreason.database import Database
 from mmreason.files import TEMPORARY, remove
 from mmreason.schema import Attributes, Interaction
 

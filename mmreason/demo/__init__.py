@@ -1,1 +1,1 @@
-"""The quickstart's own catalogue: pictures, clips and texts made on the spot."""
+"""Catalogues to try: one that is made on the spot (pictures, clips and texts), and a published sample shop."""

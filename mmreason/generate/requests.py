@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from mmreason.catalogue.catalogue import Catalogue
 from mmreason.config import Config
 from mmreason.schema import DataError, Item, Reason, User
+from mmreason.shards.histories import by_user, history_before
 from mmreason.shards.loader import reason_samples
-from mmreason.shards.samples import by_user, history_before
 from mmreason.store.store import EmbeddingStore
 
 Request = tuple[User, Item]

@@ -18,8 +18,8 @@ from typing import Self
 
 import pyarrow as pa
 
-from mmreason.catalogue.database import Database
 from mmreason.catalogue.index import read_index
+from mmreason.database import Database
 from mmreason.schema import DataError
 
 MEMORY = "400MB"

@@ -7,19 +7,17 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mmreason.catalogue.behaviours import aggregate
 from mmreason.catalogue.check import inside
 from mmreason.schema import DataError, Interaction, Item, Reason, User, from_record, item_id_of
+from mmreason.shards.histories import history_before, history_columns, read_history
 from mmreason.shards.tars import Sample, SampleError
 
 HISTORY = "history.json"
 """Extension of the member that holds what a user did; with the first of the user's targets in a shard."""
-
-_HISTORY_FIELDS = {f.name: f.default for f in fields(Interaction) if f.name not in ("user_id", "item")}
 
 
 @dataclass(slots=True)
@@ -75,57 +73,8 @@ def encode_reasons(reasons: Iterable[Reason], interactions: Iterable[Interaction
         members = {"json": to_json(asdict(reason))}
         if reason.user_id != user:
             user = reason.user_id
-            members[HISTORY] = to_json(_columns(user, histories.get(user, [])))
+            members[HISTORY] = to_json(history_columns(user, histories.get(user, [])))
         yield f"{key}-{seen[key]}", members
-
-
-def _columns(user: str, history: list[Interaction]) -> dict[str, Any]:
-    """A history by column, without the columns that hold nothing but a field's default."""
-    columns: dict[str, Any] = {"user_id": user, "events": len(history)}
-    for name, default in _HISTORY_FIELDS.items():
-        values = [getattr(interaction, name) for interaction in history]
-        if any(value != default for value in values):
-            columns[name] = values
-    return columns
-
-
-def _history(columns: Any, user: str) -> list[Interaction]:
-    """The inverse of :func:`_columns`; raises ValueError if it is another user's or not whole."""
-    values = {name: columns[name] for name in _HISTORY_FIELDS if name in columns}
-    if columns["user_id"] != user or any(len(column) != columns["events"] for column in values.values()):
-        raise ValueError(user)
-    rows = zip(*values.values(), strict=True) if values else ((),) * columns["events"]
-    history = [Interaction(user, **dict(zip(values, row, strict=True))) for row in rows]
-    for interaction in history:  # as `aggregate` would, which then need not copy each
-        interaction.first = interaction.first or interaction.timestamp
-    return history
-
-
-def by_user(interactions: Iterable[Interaction]) -> dict[str, list[Interaction]]:
-    """Each user's interactions, with the time at which each began, for :func:`history_before`."""
-    users: dict[str, list[Interaction]] = {}
-    for interaction in interactions:
-        begun = interaction.first or interaction.timestamp  # here once, else once a target
-        users.setdefault(interaction.user_id, []).append(replace(interaction, first=begun))
-    return users
-
-
-def history_before(interactions: Iterable[Interaction], reason: Reason) -> list[Interaction]:
-    """What a user did before the target, oldest first, so that the target cannot leak into its own reason.
-
-    The target's time is that of the user's first interaction with the item. Interactions with the item
-    itself are left out, and so is all that happened at that time or later; where a time is unknown (0),
-    only the item itself is left out. What is left is added up per item and event.
-
-    Args:
-        interactions: All of the user's.
-        reason: The target.
-    """
-    interactions = list(interactions)
-    times = [i.first or i.timestamp for i in interactions if i.item_id == reason.item_id and i.timestamp > 0]
-    limit = min(times, default=float("inf"))
-    before = [i for i in interactions if i.item_id != reason.item_id and i.timestamp < limit]
-    return aggregate(sorted(before, key=lambda interaction: interaction.timestamp))
 
 
 def decode_item(sample: dict[str, Any], media: bool = True) -> Item:
@@ -177,7 +126,7 @@ def decode_reason(sample: dict[str, Any]) -> ReasonSample:
     key = sample["__key__"]
     reason = _build(Reason, _record(sample), key)
     try:
-        events = _history(json.loads(sample[HISTORY]), reason.user_id)
+        events = read_history(json.loads(sample[HISTORY]), reason.user_id)
     except KeyError:
         raise SampleError(key, "no history") from None
     except (ValueError, TypeError, RecursionError):

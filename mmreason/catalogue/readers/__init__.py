@@ -29,7 +29,7 @@ ENTRY_POINTS = "mmreason.readers"
 READERS: dict[str, str] = {
     "demo": "mmreason.demo.reader:read",
     "tables": "mmreason.catalogue.readers.tables:read",
-    "magento": "mmreason.catalogue.readers.magento:read",
+    "magento": "mmreason.demo.sample_shop:read",
     "amazon": "mmreason.catalogue.readers.amazon:read",
     "mind": "mmreason.catalogue.readers.mind:read",
     "microlens": "mmreason.catalogue.readers.microlens:read",

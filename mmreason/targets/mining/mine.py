@@ -18,11 +18,11 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from mmreason.catalogue.database import Database
 from mmreason.catalogue.index import read_index, use_tables
 from mmreason.catalogue.resplit import Sides
 from mmreason.catalogue.split import read_split_rule
 from mmreason.catalogue.tables import ROW_GROUPS, stream_table, write_batches, write_table
+from mmreason.database import Database
 from mmreason.files import TEMPORARY, remove
 from mmreason.progress import track
 from mmreason.schema import DataError, Evidence, Interaction, Item, Reason, from_record

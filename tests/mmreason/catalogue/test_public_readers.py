@@ -14,7 +14,7 @@ from mmreason.catalogue.ingest import ingest
 from mmreason.catalogue.readers.movielens import plain_title
 from mmreason.config import CatalogueConfig, Config, SimulateConfig
 from mmreason.schema import DataError, Interaction, Reason
-from mmreason.shards.samples import history_before
+from mmreason.shards.histories import history_before
 
 
 def take(tmp_path: Path, reader: str, root: Path, **settings: Any) -> tuple[str, Catalogue, Counter[str]]:

@@ -8,7 +8,8 @@ from PIL import Image
 from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.catalogue.ingest import ingest
 from mmreason.cli import read_config
-from mmreason.config import CatalogueConfig, Config, SourceConfig
+from mmreason.config import CatalogueConfig, Config
+from mmreason.config_data import SourceConfig
 from mmreason.schema import DataError
 from mmreason.shards.balance import read_weights
 from mmreason.shards.loader import item_samples, reason_samples

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from mmreason.catalogue.catalogue import Catalogue, write_catalogue
 from mmreason.catalogue.check import Quarantine
-from mmreason.catalogue.database import Database
 from mmreason.catalogue.ingest import STAGED
 from mmreason.catalogue.resplit import Sides, resplit
 from mmreason.catalogue.split import (
@@ -23,6 +22,7 @@ from mmreason.catalogue.split import (
 from mmreason.catalogue.staging import Staging
 from mmreason.catalogue.tables import columns, read_table, write_table
 from mmreason.config import Config, SimulateConfig, SplitConfig
+from mmreason.database import Database
 from mmreason.schema import DataError, Interaction, Item, Reason, from_record
 
 groups = st.lists(st.text(max_size=4), max_size=60)

@@ -20,6 +20,7 @@ from mmreason.catalogue import catalogue as catalogues
 from mmreason.config import Config
 from mmreason.schema import DataError, Interaction, Item, Reason
 from mmreason.shards.buckets import shard_of
+from mmreason.shards.histories import history_before
 from mmreason.shards.loader import item_samples, reason_samples
 from mmreason.shards.manifest import read_manifest, verify_shards
 from mmreason.shards.pack import (
@@ -27,7 +28,6 @@ from mmreason.shards.pack import (
     pack,
     write_shards,
 )
-from mmreason.shards.samples import history_before
 
 
 def script(*arguments: str) -> str:

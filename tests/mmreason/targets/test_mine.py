@@ -13,7 +13,7 @@ from mmreason.catalogue.tables import read_table
 from mmreason.cli import main
 from mmreason.config import CatalogueConfig, Config, SimulateConfig
 from mmreason.schema import DataError, Evidence, Interaction, Item, Reason
-from mmreason.shards.samples import history_before
+from mmreason.shards.histories import history_before
 from mmreason.targets.aspects import Aspect, Lexicon
 from mmreason.targets.mining.mine import SOURCE, Counts, Miner, learn_lexicon, mine, mine_reasons
 from mmreason.targets.mining.sentences import is_chinese, sentence_hash, sentences

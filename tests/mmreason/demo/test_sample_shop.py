@@ -9,8 +9,8 @@ import pytest
 from mmreason.catalogue.catalogue import Catalogue, read_catalogue
 from mmreason.catalogue.hide import vocabulary
 from mmreason.catalogue.ingest import ingest
-from mmreason.catalogue.readers.magento import _plain
 from mmreason.config import CatalogueConfig, Config, SimulateConfig
+from mmreason.demo.sample_shop import _plain
 from mmreason.schema import item_text
 
 REPOSITORY = Path(__file__).parents[3]
