@@ -14,7 +14,7 @@ from mmreason.schema import DataError, Item
 from mmreason.store.store import EmbeddingStore
 
 KS = (1, 5, 10)  # sizes of the result list
-COLD, WARM = "cold (unseen in training)", "warm (trained on)"
+COLD, WARM = "cold", "warm"  # items of the test split and of the training split
 QUERIES_AT_ONCE = 1024  # queries scored at a time, so that memory is QUERIES_AT_ONCE × M
 
 
