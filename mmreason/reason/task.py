@@ -115,11 +115,12 @@ class ReasonTask(Task):
 
     def evaluate(self, stage: TrainingStage) -> dict[str, float]:
         """``valid_loss``, where there are validation reasons."""
-        losses = [
-            self.model(batch.to(self.accelerator.device), warmup=self._is_warmup).item()
-            for batch in self._valid_batches()
-        ]
-        return {"valid_loss": sum(losses) / len(losses)} if losses else {}
+        total = count = 0.0
+        for batch in self._valid_batches():
+            targets = self.targets(batch)
+            total += targets * self.model(batch.to(self.accelerator.device), warmup=self._is_warmup).item()
+            count += targets
+        return {"valid_loss": total / count} if count else {}
 
     def state_dict(self) -> dict[str, Any]:
         """The loader's place."""

@@ -155,7 +155,7 @@ class NextItem(nn.Module):
         # Items of histories and candidates are embedded once.
         vectors = self.tower.item_vectors(self.content[batch.needed], batch.known)
         items = vectors[torch.searchsorted(batch.needed, batch.candidates)]
-        history = vectors[torch.searchsorted(batch.needed, batch.histories.items)]
+        history = vectors[torch.searchsorted(batch.needed, batch.histories.items.contiguous())]
         states = self.tower.states(history, batch.histories)
         return next_item_loss(
             states[batch.valid],

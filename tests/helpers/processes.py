@@ -121,20 +121,48 @@ def losses(rank: int, folder: Path) -> None:
 def train(rank: int, config: Config, die_at: int, sharded: bool = False) -> None:
     """The align stage; rank 1 dies in a step if asked to, and rank 0 says what it was told."""
     from mmreason.align.train import align
+
+    if sharded:
+        _shard_on_cpus()
+    _run_stage(rank, lambda: align(config), config, die_at)
+
+
+def train_reasons(rank: int, config: Config, die_at: int) -> None:
+    """The train stage; rank 1 dies in a step if asked to, and rank 0 says what it was told."""
+    from mmreason.reason.train import train as stage
+
+    _run_stage(rank, lambda: stage(config), config, die_at)
+
+
+def train_users(rank: int, config: Config, die_at: int) -> None:
+    """Like :func:`train_reasons`, of the user tower."""
+    from mmreason.users.train import align_users
+
+    _run_stage(rank, lambda: align_users(config), config, die_at)
+
+
+def refuse_shards(rank: int, config: Config) -> None:
+    """The train stage under FSDP, and what it says of it."""
+    from mmreason.reason.train import train as stage
+
+    _shard_on_cpus()
+    _run_stage(rank, lambda: stage(config), config, -1)
+
+
+def _run_stage(rank: int, stage: Callable[[], str], config: Config, die_at: int) -> None:
     from mmreason.schema import DataError
 
     if rank == 1:
-        _die_at(die_at)
-    if sharded:
-        _shard_on_cpus()
+        die_in_step(die_at)
     try:
-        align(config)
+        told = stage()
     except DataError as error:
         config.path(f"told-{rank}").write_text(str(error))
         os._exit(1)
+    config.path(f"told-{rank}").write_text(told)
 
 
-def _die_at(step: int) -> None:
+def die_in_step(step: int) -> None:
     """Leave this process without a word in a step, counted from 0 over all stages."""
     from mmreason.training.loop import TrainingLoop
 

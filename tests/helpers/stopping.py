@@ -1,12 +1,16 @@
-"""Stopping a training in a step, as a kill would."""
+"""Runs that come up to a training, and are stopped in a step of it as a kill would."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mmreason.config import Config
 from mmreason.training.loop import TrainingLoop
 
 
@@ -23,3 +27,11 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, run: Callable[[], Any]) 
         patch.setattr(TrainingLoop, "_step", stopped)
         with pytest.raises(KeyboardInterrupt):
             run()
+
+
+def before_train(finished: Config, folder: Path) -> Config:
+    """A copy of a finished run that has come up to ``train``."""
+    run = replace(finished, run_dir=str(folder / "run"))
+    for name in ("catalogue", "shoppers", "shards", "align", "embed"):
+        shutil.copytree(finished.path(name), run.path(name))
+    return run

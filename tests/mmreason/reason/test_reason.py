@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from stopping import stop_at
+from stopping import before_train, stop_at
 
 from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.config import Config, PromptConfig, ReasonConfig
@@ -259,19 +258,11 @@ def test_a_config_of_another_size_is_named(model: ReasonModel, tmp_path: Path) -
         ReasonModel.from_pretrained(tmp_path, torch.float32)
 
 
-def _before_train(tiny_run: Config, folder: Path) -> Config:
-    """A copy of a run that has come up to ``train``."""
-    run = replace(tiny_run, run_dir=str(folder / "run"))
-    for name in ("catalogue", "shoppers", "shards", "align", "embed"):
-        shutil.copytree(tiny_run.path(name), run.path(name))
-    return run
-
-
 def test_interrupted_training_ends_as_the_uninterrupted_one(
     tiny_run: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An exception stands in for the kill; real SIGKILLs are in test_pipeline."""
-    run = _before_train(tiny_run, tmp_path)
+    run = before_train(tiny_run, tmp_path)
     stop_at(monkeypatch, 12, lambda: train_reasoner(run, run.reason, run.path("reason")))
     assert not run.path("reason").exists(), "a model is there when it is complete"
     train_reasoner(run, run.reason, run.path("reason"))
