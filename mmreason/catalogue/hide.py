@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Sequence
 
+from mmreason.language import UNSPACED
 from mmreason.schema import Attributes, DataError, Item
 
 COLOR_WORDS = (
@@ -74,23 +75,14 @@ def vocabulary(name: str, values: Iterable[str]) -> re.Pattern[str]:
         tuple(re.findall(r"[^\s\-]+", value)) for value in [*values, *SYNONYMS.get(name.lower(), ())]
     } - {()}
     longest_first = sorted(words, key=lambda parts: (-len(" ".join(parts)), parts))
-    return re.compile("|".join(_whole_word(parts) for parts in longest_first) or r"(?!)", re.IGNORECASE)
+    return re.compile("|".join(_as_word(parts) for parts in longest_first) or r"(?!)", re.IGNORECASE)
 
 
-def _whole_word(parts: tuple[str, ...]) -> str:
+def _as_word(parts: tuple[str, ...]) -> str:
     body = r"[\s\-]+".join(map(re.escape, parts))
-    before = "" if _unspaced(parts[0][0]) else r"(?<![^\W_])"
-    after = "" if _unspaced(parts[-1][-1]) else r"(?:s|es|ish)?(?![^\W_])"
+    before = "" if UNSPACED.match(parts[0][0]) else r"(?<![^\W_])"
+    after = "" if UNSPACED.match(parts[-1][-1]) else r"(?:s|es|ish)?(?![^\W_])"
     return before + body + after
-
-
-def _unspaced(character: str) -> bool:
-    """Chinese, Japanese and Thai characters, whose words no space ends."""
-    return (
-        "\u3040" <= character <= "\u30ff"
-        or "\u3400" <= character <= "\u9fff"
-        or "\u0e00" <= character <= "\u0e7f"
-    )
 
 
 def cut_words(text: str, words: re.Pattern[str]) -> str:

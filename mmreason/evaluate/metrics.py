@@ -17,7 +17,8 @@ from itertools import pairwise
 import numpy as np
 import sacrebleu
 
-from mmreason.evidence.claims import CJK, Mention, phrase
+from mmreason.evidence.claims import Mention, phrase
+from mmreason.language import CJK
 from mmreason.schema import Item, Reason
 
 WORD = re.compile(rf"[{CJK}]|[^\W_{CJK}]+(?:['’\-][^\W_{CJK}]+)*")

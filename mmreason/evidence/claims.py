@@ -10,10 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mmreason.language import CJK, plurals, singulars
 from mmreason.schema import DataError, Item
-
-CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-"""Kana and ideographs, which are written without spaces: each is a word of its own."""
 
 # fmt: off
 COMMON = frozenset([
@@ -22,11 +20,6 @@ COMMON = frozenset([
 ])
 # fmt: on
 """Values that running English uses for other things; they count only beside their attribute's name."""
-
-PLURAL_ONLY = frozenset(
-    ["basics", "classics", "essentials", "glasses", "goods", "greens", "news", "shorts", "tights"]
-)
-"""Plurals whose singular is another word ("shorts" is not "short")."""
 
 TOKEN = re.compile(
     rf"[{CJK}]|[^\W_{CJK}](?:[^\W_{CJK}]|[\u0300-\u036f]|['’](?=[^\W_{CJK}]))*[™®©℠]?|[^\w\s™®©℠]|_"
@@ -77,20 +70,8 @@ def _tokens(text: str) -> list[Token]:
 
 def _forms(word: str) -> set[str]:
     """A word with its simple English singular and plural."""
-    if len(word) < 3 or not word.isascii() or not word.isalpha():
-        return {word}
-    forms = {word + "s"}
-    if word.endswith(("s", "x", "z", "ch", "sh", "o")):
-        forms.add(word + "es")
-    if word.endswith("y"):
-        forms.add(word[:-1] + "ies")
-    if word.endswith("s") and not word.endswith(("ss", "us", "is")) and word not in PLURAL_ONLY:
-        forms.add(word[:-1])
-        if word.endswith("ies"):
-            forms.add(word[:-3] + "y")
-        elif word.endswith(("ses", "xes", "zes", "ches", "shes", "oes")):
-            forms.add(word[:-2])
-    return {form for form in forms if len(form) > 2 and form not in COMMON} | {word}
+    others = [*singulars(word), *plurals(word)]
+    return {form for form in others if len(form) > 2 and form not in COMMON} | {word}
 
 
 def _needs_name(words: list[str]) -> bool:

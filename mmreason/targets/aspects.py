@@ -18,9 +18,10 @@ import yaml
 
 from mmreason.evidence.claims import COMMON, phrase
 from mmreason.files import whole_file
+from mmreason.language import stem_of_plural
 from mmreason.schema import DataError, Item
 
-KINDS = ("terms", "good", "bad")
+WORD_KINDS = ("terms", "good", "bad")
 HEADER = """\
 # What reviews of this catalogue talk about; `mmreason mine-reasons` reads this file if it is here, and learns it
 # if it is not. Edit it freely: move a term to another aspect, delete what is noise, add your own, in any language.
@@ -122,37 +123,34 @@ class Lexicon:
         home = {phrase(term): name for name, aspect in self.aspects.items() for term in aspect.terms}
         for name, value in facts:
             plain = (
-                singular(value) not in known
+                stem_of_plural(value) not in known
                 and value not in COMMON
                 and len(value) > 1
                 and not value.isdigit()
             )
             if plain and name.lower() not in _ITEM_KINDS:
-                known.add(singular(value))
+                known.add(stem_of_plural(value))
                 self.aspects.setdefault(home.get(phrase(name), name), Aspect()).terms.append(value)
 
     def add_nouns(self, counts: Mapping[str, int], min_reviews: int) -> None:
         """Make each noun phrase that at least ``min_reviews`` reviews judge an aspect of its own."""
-        known = self._words() | {singular(name) for name in self.aspects}
+        known = self._words() | {stem_of_plural(name) for name in self.aspects}
         for noun, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])):
-            if count >= min_reviews and singular(noun) not in known:
+            if count >= min_reviews and stem_of_plural(noun) not in known:
                 self.aspects[noun] = Aspect(terms=[noun])
 
     def _words(self) -> set[str]:
         """Every word that has its place already."""
-        words = [word for aspect in self.aspects.values() for kind in KINDS for word in getattr(aspect, kind)]
+        words = [
+            word for aspect in self.aspects.values() for kind in WORD_KINDS for word in getattr(aspect, kind)
+        ]
         words += [*self.good, *self.bad, *self.ignore, *self.item_words]
-        return {singular(phrase(word)) for word in words}
-
-
-def singular(word: str) -> str:
-    """A word without a plural's s, which is enough to tell that two words are one."""
-    return word[:-1] if word.endswith("s") and not word.endswith("ss") and word.isascii() else word
+        return {stem_of_plural(phrase(word)) for word in words}
 
 
 def _record(aspect: Aspect) -> dict[str, Any]:
     record: dict[str, Any] = {} if aspect.why else {"why": False}
-    record |= {kind: getattr(aspect, kind) for kind in KINDS if getattr(aspect, kind)}
+    record |= {kind: getattr(aspect, kind) for kind in WORD_KINDS if getattr(aspect, kind)}
     return record | ({"seen": aspect.seen} if aspect.seen else {})
 
 
@@ -174,11 +172,11 @@ def _parse(text: str, name: str) -> Lexicon:
 
 
 def _aspect(key: str, value: Any, name: str) -> Aspect:
-    if not isinstance(value, dict) or set(value) - {*KINDS, "why", "seen"}:
+    if not isinstance(value, dict) or set(value) - {*WORD_KINDS, "why", "seen"}:
         raise DataError(f"{name}: aspect {key!r} may hold terms, good, bad, why and seen; mend it")
     if not isinstance(value.get("why", True), bool) or not isinstance(value.get("seen", 0), int):
         raise DataError(f"{name}: aspect {key!r}: why is true or false and seen a number; mend it")
-    words = {kind: _words(value.get(kind), f"{name}: {key}.{kind}") for kind in KINDS}
+    words = {kind: _words(value.get(kind), f"{name}: {key}.{kind}") for kind in WORD_KINDS}
     return Aspect(**words, why=value.get("why", True), seen=value.get("seen", 0))
 
 

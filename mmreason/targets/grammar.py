@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmreason.language import singulars
 from mmreason.schema import Interaction, Item
 
 Pair = tuple[str, str]
@@ -178,12 +179,9 @@ def _kind(item: Item, known: re.Pattern[str]) -> str:
     if item.domain != "shop" or len(categories) != 1 or not categories[0].isalpha():
         return thing
     word = categories[0].lower()
-    if word.endswith(("ches", "shes", "xes")):
-        word = word[:-2]
-    elif word in ("pants", "shorts", "tights", "jeans"):
+    if word in ("pants", "shorts", "tights", "jeans"):
         return "pair"
-    elif word.endswith("s") and not word.endswith("ss"):
-        word = word[:-1]
+    word = next(iter(singulars(word)), word)
     # "tee" may be a style of its own, which an item from the tees section need not have
     return thing if word != categories[0].lower() and known.search(word) else word
 

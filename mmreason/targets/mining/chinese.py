@@ -8,10 +8,10 @@ from pathlib import Path
 
 from platformdirs import user_cache_dir
 
+from mmreason.language import is_chinese
 from mmreason.schema import DataError
-from mmreason.targets.aspects import KINDS, Lexicon
+from mmreason.targets.aspects import WORD_KINDS, Lexicon
 from mmreason.targets.mining.opinions import Token
-from mmreason.targets.mining.sentences import is_chinese
 
 _PARTICLES = frozenset("的了啊哦呀哈呢吧嘛哒嗒噢喔啦哇")
 _LAST_ONLY = frozenset(["可以", "行", "一般"])  # praise or blame only at a clause's end: "味道还可以"
@@ -53,7 +53,7 @@ class Chinese:
         cache = Path(user_cache_dir("mmreason"), "jieba")
         cache.mkdir(parents=True, exist_ok=True)
         self._cutter.tmp_dir = str(cache)
-        words = [w for a in lexicon.aspects.values() for kind in KINDS for w in getattr(a, kind)]
+        words = [w for a in lexicon.aspects.values() for kind in WORD_KINDS for w in getattr(a, kind)]
         words += [*lexicon.good, *lexicon.bad, *lexicon.ignore]
         words += [*self.negators, *self.contrasts, *self.concessions, *self.suppositions]
         for word in words:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
-from mmreason.evidence.claims import PLURAL_ONLY
+from mmreason.language import PLURAL_ONLY
 from mmreason.schema import DataError
 from mmreason.targets.mining.opinions import Token
 

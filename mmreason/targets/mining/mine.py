@@ -24,11 +24,12 @@ from mmreason.catalogue.split import read_split_rule
 from mmreason.catalogue.tables import ROW_GROUPS, stream_table, write_batches, write_table
 from mmreason.database import Database
 from mmreason.files import TEMPORARY, remove
+from mmreason.language import is_chinese
 from mmreason.progress import track
 from mmreason.schema import DataError, Evidence, Interaction, Item, Reason, from_record
 from mmreason.targets.aspects import Lexicon
 from mmreason.targets.mining.opinions import GENERAL, Opinion, OpinionFinder
-from mmreason.targets.mining.sentences import is_chinese, sentence_hash, sentences
+from mmreason.targets.mining.sentences import sentence_hash, sentences
 
 SOURCE = "review"
 LONGEST = 400

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from mmreason.targets.aspects import KINDS, Lexicon, singular
+from mmreason.language import stem_of_plural
+from mmreason.targets.aspects import WORD_KINDS, Lexicon
 
 GENERAL = ""
 """The aspect of an opinion that judges nothing in particular."""
@@ -136,7 +137,7 @@ class OpinionFinder:
         named = [
             (w, kind, name)
             for name, a in self.lexicon.aspects.items()
-            for kind in KINDS
+            for kind in WORD_KINDS
             for w in getattr(a, kind)
         ]
         named += [(word, "good", GENERAL) for word in self.lexicon.good]
@@ -203,7 +204,7 @@ class OpinionFinder:
             if size > 1 and entry.keys != tuple(token.key for token in tokens[i : i + size]):
                 continue
             word = tokens[i].text.lower()
-            if size == 1 and entry.kind == "terms" and singular(word) != singular(entry.text):
+            if size == 1 and entry.kind == "terms" and stem_of_plural(word) != stem_of_plural(entry.text):
                 continue  # a noun: "storage" is not "store", nor "runs" "running"
             if best is None or (size == 1 and best.text != word == entry.text):
                 best = entry

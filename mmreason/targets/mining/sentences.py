@@ -12,7 +12,6 @@ _END = re.compile(
     r"""|[。！？!?…~～]+[”’）】」]*|(?:\s*(?:[\r\n]|\\n)\s*)+"""
 )
 _EDGE = re.compile(r"^\s+|(?:\s|\\n)+$")
-_HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 _LETTER = re.compile(r"[^\W\d_]")
 
 
@@ -30,16 +29,6 @@ def sentences(text: str) -> list[str]:
     pieces.append(text[start:])
     stripped = (_EDGE.sub("", piece) for piece in pieces)
     return [piece for piece in stripped if _LETTER.search(piece)]
-
-
-def is_chinese(text: str) -> bool:
-    """Whether a text is Chinese: a quarter of its letters are Han ideographs.
-
-    Example:
-        >>> is_chinese("用iPhone拍的味道很好"), is_chinese("So soft")
-        (True, False)
-    """
-    return len(_HAN.findall(text)) * 4 >= max(len(_LETTER.findall(text)), 1)
 
 
 def sentence_hash(sentence: str) -> str:

@@ -12,11 +12,12 @@ from mmreason.catalogue.ingest import ingest
 from mmreason.catalogue.tables import read_table
 from mmreason.cli import main
 from mmreason.config import CatalogueConfig, Config, SimulateConfig
+from mmreason.language import is_chinese
 from mmreason.schema import DataError, Evidence, Interaction, Item, Reason
 from mmreason.shards.histories import history_before
 from mmreason.targets.aspects import Aspect, Lexicon
 from mmreason.targets.mining.mine import SOURCE, Counts, Miner, learn_lexicon, mine, mine_reasons
-from mmreason.targets.mining.sentences import is_chinese, sentence_hash, sentences
+from mmreason.targets.mining.sentences import sentence_hash, sentences
 
 pytest.importorskip("vaderSentiment")
 pytest.importorskip("textblob")
