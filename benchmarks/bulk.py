@@ -51,7 +51,7 @@ def bulk(encoder: Encoder, items: Iterator[Item], total: int, folder: Path, sett
     modality = encoder.modality
     model = AlignModel({modality: encoder.dim}, AlignConfig(dim=256))
     embedder = Embedder({modality: encoder}, model).optimize(settings.int8)
-    config = Config(embed=settings)
+    config = Config(run_dir=str(folder), embed=settings)  # the feature cache lies beside the parts
     started = time.perf_counter()
     job = BulkJob(config, StoreWriter(folder, {}), folder / "quarantine.jsonl")
     with Progress(total, f"ours, {modality}") as progress:

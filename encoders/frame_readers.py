@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from encoders.errors import MediaError
-from encoders.video_index import Source, VideoIndex
+from encoders.video_index import VideoFile, VideoIndex
 
 Reader = Literal["auto", "decord", "av", "torchcodec"]
 
@@ -34,7 +34,7 @@ class Wanted:
         size: Length of the shorter side handed out, or None for as is; never enlarged.
     """
 
-    source: Source
+    source: VideoFile
     index: VideoIndex
     positions: list[int]
     size: int | None

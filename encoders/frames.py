@@ -13,11 +13,11 @@ from encoders.errors import MediaError, name_of
 from encoders.frame_readers import Reader
 from encoders.pictures import MAX_PIXELS
 from encoders.sampling import SAMPLINGS, Sampling, choose_positions
-from encoders.video_index import Source, opened, read_index
+from encoders.video_index import VideoFile, opened, read_index
 
 
 def sample_frames(
-    source: Source,
+    source: VideoFile,
     num_frames: int = 8,
     size: int | None = None,
     *,
@@ -72,7 +72,7 @@ def sample_frames(
         return frames[inverse]
 
 
-def _check_file(source: Source) -> None:
+def _check_file(source: VideoFile) -> None:
     if not isinstance(source, str | Path | bytes):
         raise MediaError(f"a video must be a path or bytes, not {type(source).__name__}")
     if not isinstance(source, bytes) and not Path(source).is_file():

@@ -45,16 +45,16 @@ class Int8Linear(nn.Module):
         for start in range(0, len(rows), ROWS):
             part = rows[start : start + ROWS]
             scale = part.abs().amax(dim=1, keepdim=True).clamp_min(1e-12) / 127
-            whole = (part / scale).round_().add_(128).to(torch.uint8)
-            product = self._multiply(whole)
+            rounded = (part / scale).round_().add_(128).to(torch.uint8)
+            product = self._multiply(rounded)
             torch.addcmul(self.bias, product, scale, out=out[start : start + ROWS])
         return out.unflatten(0, inputs.shape[:-1])
 
-    def _multiply(self, whole: Tensor) -> Tensor:
+    def _multiply(self, rounded: Tensor) -> Tensor:
         """(n, in) uint8 around 128 to (n, out) float32, with the weights' scales: oneDNN's kernel."""
         weight = self.weight, self.scale, self.zeros
         output = 1.0, 0, torch.float32
-        return torch.ops.onednn.qlinear_pointwise(whole, 1.0, 128, *weight, None, *output, "none", [], "")
+        return torch.ops.onednn.qlinear_pointwise(rounded, 1.0, 128, *weight, None, *output, "none", [], "")
 
 
 def is_fast() -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import Any, Literal
 
-from encoders.video_index import Source, VideoIndex, opened
+from encoders.video_index import VideoFile, VideoIndex, opened
 
 Sampling = Literal["uniform", "fps", "keyframes", "shots"]
 SAMPLINGS: tuple[str, ...] = ("uniform", "fps", "keyframes", "shots")
@@ -15,7 +15,7 @@ CUT_SCORE = 0.3
 
 
 def choose_positions(
-    source: Source, index: VideoIndex, num_frames: int, sampling: Sampling, fps: float
+    source: VideoFile, index: VideoIndex, num_frames: int, sampling: Sampling, fps: float
 ) -> list[int]:
     """Positions of the frames wanted, ascending.
 
@@ -47,13 +47,13 @@ def _by_rate(index: VideoIndex, fps: float) -> list[int]:
     return sorted({min(bisect_left(shown, step / fps - 1e-6), last) for step in range(steps)})
 
 
-def _shot_centres(source: Source, index: VideoIndex) -> list[int]:
+def _shot_centres(source: VideoFile, index: VideoIndex) -> list[int]:
     begins = [0, *(i for i in _cuts(source, index) if 0 < i < index.count)]
     ends = [*begins[1:], max(index.count - 1, 1)]
     return [(begin + max(begin, end - 1)) // 2 for begin, end in zip(begins, ends, strict=True)]
 
 
-def _cuts(source: Source, index: VideoIndex) -> list[int]:
+def _cuts(source: VideoFile, index: VideoIndex) -> list[int]:
     """Positions at which a shot begins, by FFmpeg's ``select`` filter on small frames; all are decoded."""
     if not index.times:
         return []

@@ -13,7 +13,7 @@ import av
 
 from encoders.errors import MediaError, name_of
 
-Source = str | Path | bytes
+VideoFile = str | Path | bytes
 # Named, so that a playlist posing as a video cannot make FFmpeg open other files or addresses.
 VIDEO_OPTIONS = {
     "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,flv,ogg",
@@ -59,7 +59,7 @@ class VideoIndex:
 
 
 @contextmanager
-def opened(source: Source) -> Iterator[tuple[Any, Any]]:
+def opened(source: VideoFile) -> Iterator[tuple[Any, Any]]:
     """An open container and its default video stream."""
     file = io.BytesIO(source) if isinstance(source, bytes) else str(source)
     try:

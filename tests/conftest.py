@@ -22,6 +22,7 @@ from mmreason.config import (
     PackConfig,
     ReasonConfig,
     SimulateConfig,
+    VideoConfig,
 )
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -172,7 +173,7 @@ def make_config(tiny_models: dict[str, str]) -> MakeConfig:
             image="timm:test_efficientnet",
             image_weights="",
             text_weights=tiny_models["text"],
-            video_frames=2,
+            video=VideoConfig(frames=2),
             dim=16,
             steps=20,
             batch_size=16,

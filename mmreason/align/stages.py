@@ -93,7 +93,7 @@ def describe(towers: Towers, stage: AlignStage, config: AlignConfig) -> str:
     lows: dict[str, float] = {}
     highs: dict[str, float] = {}
     for name, parameter in towers.named_parameters():
-        part = name.split(".")[1] if name.startswith("encoders.") else "heads"
+        part = name.split(".")[1] if name.startswith("encoders.") and not is_pool(name) else "heads"
         if not parameter.requires_grad:
             frozen[part] += parameter.numel()
             continue
@@ -114,7 +114,7 @@ def describe(towers: Towers, stage: AlignStage, config: AlignConfig) -> str:
 def _names(towers: Towers, part: str) -> set[str]:
     """Full names of the parameters that one part of ``trains`` stands for."""
     if part == "heads":
-        return {name for name, _ in towers.named_parameters() if name.startswith("model.")}
+        return {name for name, _ in towers.named_parameters() if name.startswith("model.") or is_pool(name)}
     tower, _, count = part.partition(":")
     if tower in towers.encoders and (not count or count.isdecimal()):
         encoder = towers.encoder(tower)
@@ -126,10 +126,16 @@ def _names(towers: Towers, part: str) -> set[str]:
             first = next((n for n, g in enumerate(kept) if last & {id(p) for p in g.values()}), 0)
             kept = kept[first:]
         names = {f"encoders.{tower}.{name}" for group in kept for name in group if not _unused(name)}
+        names = {name for name in names if not is_pool(name)}
         return names & {name for name, _ in towers.named_parameters()}  # a video's tower is the image's
     return {
         name for name, _ in towers.named_parameters() if fnmatchcase(name.removeprefix("encoders."), part)
     }
+
+
+def is_pool(name: str) -> bool:
+    """Whether a parameter is of a pooling of frames or views, which belongs to the heads."""
+    return name.startswith(("encoders.video.pool.", "encoders.image.pool."))
 
 
 def _unused(name: str) -> bool:
@@ -144,4 +150,4 @@ def _tower_rates(towers: Towers, stage: AlignStage, config: AlignConfig) -> dict
         for number, group in enumerate(groups):
             rate = stage.tower_lr * config.layer_decay ** (len(groups) - 1 - number)
             rates.update({f"encoders.{tower}.{name}": rate for name in group})
-    return rates
+    return {name: rate for name, rate in rates.items() if not is_pool(name)}

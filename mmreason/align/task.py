@@ -14,7 +14,7 @@ from mmreason.align.batch import Batch
 from mmreason.align.losses.gradcache import cached_backward
 from mmreason.align.losses.pairs import PairLoss, normalise_pairs
 from mmreason.align.retrieval import mean_reciprocal_rank
-from mmreason.align.sources import Source, drop_modalities
+from mmreason.align.sources import BatchSource, drop_modalities
 from mmreason.align.stages import describe, parameter_groups, set_trained, stages_of
 from mmreason.align.towers import Towers
 from mmreason.config import AlignConfig
@@ -33,6 +33,7 @@ class AlignTask(Task):
         valid: Validation rows in parts; empty for none.
         accelerator: Accelerate's.
         seed: Of modality dropout.
+        pairs: What is contrasted; default: the configured pairs of modalities.
 
     Attributes:
         errors: (item id, modality, message) of media that this process could not read.
@@ -47,10 +48,11 @@ class AlignTask(Task):
         self,
         config: AlignConfig,
         towers: Towers,
-        source: Source,
+        source: BatchSource,
         valid: list[Batch],
         accelerator: Accelerator,
         seed: int = 0,
+        pairs: Mapping[tuple[str, str], float] | None = None,
     ) -> None:
         self.config = config
         self.model = self.towers = towers
@@ -58,7 +60,7 @@ class AlignTask(Task):
         self.valid = valid
         self.accelerator = accelerator
         self.seed = seed
-        self.pairs = normalise_pairs(config.pairs, list(towers.model.dims))
+        self.pairs = pairs or normalise_pairs(config.pairs, list(towers.model.dims))
         self.contrast = PairLoss(
             self.pairs, config.loss, config.matryoshka, config.local_loss, config.loss_chunk
         )

@@ -89,7 +89,7 @@ class Towers(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Modality → (B, D) unit vectors, and ``scale`` and ``bias``, see :meth:`AlignModel.forward`."""
-        features = {m: batch.features.get(m) for m in self.model.dims}
+        features = {m: batch.features.get(m) for m in batch.masks}
         return self.model({m: x if x is not None else self._features(m, batch) for m, x in features.items()})
 
     def _features(self, modality: str, batch: Batch) -> Tensor:
@@ -130,6 +130,7 @@ def save_towers(towers: Towers, names: Iterable[str], folder: Path) -> None:
     for name in names:
         target = folder / "towers" / name
         encoder: Any = towers.encoders[name]
+        encoder = getattr(encoder, "image_encoder", encoder)  # several views pass through one tower
         inner = encoder.tower if hasattr(encoder, "tower") else encoder.model
         target.mkdir(parents=True, exist_ok=True)
         spec = getattr(towers.model.config, f"{name}_weights")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from tqdm import tqdm
 
-from encoders import Encoder, MediaError, create_encoder
+from encoders import Encoder, MediaError, VideoEncoder, ViewsEncoder, create_encoder
+from encoders.frame_readers import check_reader
 from mmreason.config import AlignConfig
 from mmreason.device import pick_device, pick_dtype
 from mmreason.embed import hub
-from mmreason.embed.features import READERS, BatchSize, Errors, FeatureReader, Features
+from mmreason.embed.features import BatchSize, Errors, FeatureReader, Features, features_of, inputs_of
 from mmreason.embed.inputs import as_item
 from mmreason.embed.model import MODALITIES, AlignModel, fuse
 from mmreason.embed.vectors import Precision, quantise, rank, shorten, similarity
@@ -46,6 +49,8 @@ class Embedder:
         """Encoders as configured, with new heads."""
         encoders = create_encoders(config)
         model = AlignModel({name: encoders[name].dim for name in MODALITIES}, config)
+        for name, pool in model.pools.items():
+            encoders[name].pool = pool
         return cls(encoders, model, device, dtype)
 
     @classmethod
@@ -61,7 +66,7 @@ class Embedder:
             DataError: If it is no alignment checkpoint, holds only pickles, or is of another shape.
         """
         model = AlignModel.from_pretrained(hub.checkpoint_folder(source))
-        return cls(create_encoders(model.config), model, device, dtype)
+        return cls(create_encoders(model.config, model.pools), model, device, dtype)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the heads and a model card; frozen encoders are named, not copied."""
@@ -85,7 +90,10 @@ class Embedder:
         Raises:
             DataError: If the encoders' weights are on this machine only, or the Hub refuses.
         """
-        return hub.push(self, repo, private=private, revision=revision, api=api)
+        hub.check_public(self.model.config, repo)
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return hub.upload(Path(folder), repo, private=private, revision=revision, api=api)
 
     def optimize(self, int8: bool = False) -> Embedder:
         """Make the encoders faster; they can be used only, not trained or saved, from then on.
@@ -203,13 +211,21 @@ class Embedder:
         return self.project(self.features(items, batch_size, show_progress))
 
     @torch.no_grad()
-    def project(self, features: Features) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], Errors]:
-        """Encoder features through the heads, as :meth:`embed` returns them."""
+    def project(
+        self, features: Features, with_features: bool = True
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], Errors]:
+        """Encoder features through the heads, as :meth:`embed` returns them.
+
+        Args:
+            features: Of n items.
+            with_features: Give the standardised features, too.
+        """
         standard = {m: self.model.head(m).standardise(x.to(self.device)) for m, x in features.values.items()}
         masks = {m: mask.to(self.device) for m, mask in features.masks.items()}
         vectors = {m: v * masks[m][:, None] for m, v in self.model.embed(standard).items()}
         arrays = {"fused": fuse(vectors, masks)} | vectors
-        arrays |= {f"{m}_features": x * masks[m][:, None] for m, x in standard.items()}
+        if with_features:
+            arrays |= {f"{m}_features": x * masks[m][:, None] for m, x in standard.items()}
         return (
             {name: x.float().cpu().numpy() for name, x in arrays.items()},
             {m: mask.numpy() for m, mask in features.masks.items()},
@@ -220,29 +236,50 @@ class Embedder:
         self, items: Sequence[Item], batch_size: BatchSize = "auto", show_progress: bool = False
     ) -> Features:
         """Raw encoder features of items; several pictures of an item are averaged."""
-        total = sum(len(read(item)) for read in READERS.values() for item in items)
+        inputs = {name: inputs_of(items, name, encoder) for name, encoder in self.encoders.items()}
+        total = sum(len(raws) for _, raws in inputs.values())
         with (
             tqdm(total=total, desc="encode", unit="input", disable=not show_progress or None) as bar,
             FeatureReader(self.encoders, batch_size, threads=1 if total <= 2 else None) as reader,
         ):
-            return reader.start(items, bar.update).result()
+            encoded = reader.start({name: raws for name, (_, raws) in inputs.items()}, bar.update).result()
+        return features_of(items, {name: rows for name, (rows, _) in inputs.items()}, encoded)
 
 
-def create_encoders(config: AlignConfig) -> dict[str, Encoder]:
-    """The three encoders of a configuration; the video encoder shares the image tower."""
+def create_encoders(config: AlignConfig, pools: nn.ModuleDict | None = None) -> dict[str, Encoder]:
+    """The three encoders of a configuration; the video encoder shares the image tower.
+
+    Args:
+        config: Towers, weights, and how frames and views are pooled.
+        pools: Trained poolings to use, see :class:`mmreason.embed.model.AlignModel`.
+
+    Raises:
+        DataError: If a setting names no encoder, or one of another modality.
+    """
     from encoders.image import ImageEncoder
-    from encoders.video import VideoEncoder
 
     # Towers without weights are random; from one seed, so that every stage makes the same ones.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         try:
-            image = create_encoder(config.image, config.image_weights, feature=config.image_feature)
+            tower = create_encoder(config.image, config.image_weights, feature=config.image_feature)
             text = create_encoder(config.text, config.text_weights)
         except ValueError as error:
             raise DataError(f"align.image={config.image}, align.text={config.text}: {error}") from None
-    if not isinstance(image, ImageEncoder):
+    if not isinstance(tower, ImageEncoder):
         raise DataError(
             f"align.image={config.image} is not an image encoder; name an openclip: or timm: model"
         )
-    return {"image": image, "text": text, "video": VideoEncoder(image, num_frames=config.video_frames)}
+    clip = config.video
+    try:
+        video = VideoEncoder(
+            tower, clip.frames, clip.pooling, sampling=clip.sampling, fps=clip.fps, reader=clip.reader
+        )
+        check_reader(clip.reader)
+    except ValueError as error:
+        raise DataError(f"align.video: {error}") from None
+    image: Encoder = tower if config.views == "mean" else ViewsEncoder(tower, config.views)
+    encoders = {"image": image, "text": text, "video": video}
+    for name, pool in pools.items() if pools is not None else ():
+        encoders[name].pool = pool
+    return encoders

@@ -1,4 +1,4 @@
-"""Items through the encoders: decoding, batching and the models at the same time."""
+"""Inputs through the encoders: decoding, batching and the models at the same time."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from encoders import Encoder, MediaError
+from encoders import Encoder, MediaError, ViewsEncoder
 from mmreason.schema import Item, item_text
+from mmreason.store.features import mean_of_inputs
 
 BatchSize = int | Literal["auto"]
 Errors = list[tuple[str, str, str]]
@@ -24,11 +26,12 @@ Decode = Callable[[Iterable[Any]], Iterator[Any]]
 
 # Measured: from here on a core's arithmetic is busy, and the activations still fit into its cache.
 AUTO = {"cpu": {"inputs": 4, "tokens": 512}, "cuda": {"inputs": 128, "tokens": 32_768}}
-READERS: dict[str, Callable[[Item], list[Any]]] = {
+INPUTS: dict[str, Callable[[Item], list[Any]]] = {
     "image": lambda item: item.images,
     "text": lambda item: [text] if (text := item_text(item)) else [],
     "video": lambda item: [] if item.video is None else [item.video],
 }
+"""Modality → what of an item its encoder reads: each picture, the text, the video."""
 
 
 @dataclass
@@ -46,17 +49,30 @@ class Features:
     errors: Errors = field(default_factory=list)
 
 
+@dataclass
+class Encoded:
+    """Features of n inputs of one kind.
+
+    Attributes:
+        values: (n, F) float32, zeros where there is an error.
+        errors: Position → why that input gave no features.
+    """
+
+    values: Tensor
+    errors: dict[int, str] = field(default_factory=dict)
+
+
 class FeatureReader:
-    """Encodes items; several pictures of an item are averaged.
+    """Encodes inputs: texts, pictures and videos.
 
     On the CPU one thread a core runs whole batches on its own: no core waits for another inside a batch, and
     a core that decodes slows nobody down. At most a few batches wait for a model at any time, so memory does
     not grow with the number of items.
 
     Args:
-        encoders: Modality → encoder, in evaluation mode.
+        encoders: Name → encoder, in evaluation mode. One encoder may go by several names.
         batch_size: Inputs per forward pass; ``auto`` goes by the device. Texts also keep to a budget of tokens.
-        decode: Modality → how to preprocess its inputs; default: in threads of this process.
+        decode: Name → how to preprocess its inputs; default: in threads of this process.
         threads: Batches computed at the same time; default: one a core on the CPU, one on an accelerator. With 1
             a batch has all cores: for a single input, which so is ready sooner.
 
@@ -95,47 +111,47 @@ class FeatureReader:
         self._decoders.shutdown(cancel_futures=True)
         torch.set_num_threads(self._intra)  # a thread's own setting reaches the others through MKL
 
-    def start(self, items: Sequence[Item], progress: Callable[[int], Any] = lambda inputs: None) -> Pending:
-        """Decode all inputs of items and hand them to the models; returns when the last one is decoded.
+    def start(
+        self, inputs: Mapping[str, Sequence[Any]], progress: Callable[[int], Any] = lambda inputs: None
+    ) -> Pending:
+        """Decode inputs and hand them to the models; returns when the last one is decoded.
 
         Args:
-            items: Items.
+            inputs: Name of an encoder → what it is to read; encoders without inputs do not run.
             progress: Called with the number of inputs that were encoded or given up.
         """
-        pending = Pending(items, self.encoders)
-        for modality in self.encoders:
-            inputs = [(row, raw) for row, item in enumerate(items) for raw in READERS[modality](item)]
-            if inputs:
-                batches = self._texts(inputs) if modality == "text" else self._media(modality, inputs)
-                for rows, samples in batches:
-                    self._submit(pending, modality, rows, samples, progress)
+        pending = Pending({name: (len(raws), self.encoders[name].dim) for name, raws in inputs.items()})
+        for name, raws in inputs.items():
+            if raws:
+                text = self.encoders[name].modality == "text"
+                batches = self._texts(name, raws) if text else self._media(name, raws)
+                for places, samples in batches:
+                    self._submit(pending, name, places, samples, progress)
         return pending
 
-    def _texts(self, inputs: list[tuple[int, str]]) -> Iterator[tuple[list[int], list[Any]]]:
+    def _texts(self, name: str, texts: Sequence[str]) -> Iterator[tuple[list[int], list[Any]]]:
         """Batches of like length, shortest first, each within the budget of tokens with its padding."""
-        encoder = self.encoders["text"]
         started = time.thread_time()
-        rows = [row for row, _ in inputs]
-        samples = encoder.preprocess_many([text for _, text in inputs])
+        samples = self.encoders[name].preprocess_many(texts)
         self.seconds["decode"] += time.thread_time() - started
         order = sorted(range(len(samples)), key=lambda i: _length(samples[i]))
         batch: list[int] = []
         for index in order:
             full = (len(batch) + 1) * _length(samples[index]) > self.tokens
             if batch and (full or len(batch) == 32 * self.inputs):
-                yield [rows[i] for i in batch], [samples[i] for i in batch]
+                yield batch, [samples[i] for i in batch]
                 batch = []
             batch.append(index)
         if batch:
-            yield [rows[i] for i in batch], [samples[i] for i in batch]
+            yield batch, [samples[i] for i in batch]
 
-    def _media(self, modality: str, inputs: list[tuple[int, Any]]) -> Iterator[tuple[list[int], list[Any]]]:
+    def _media(self, name: str, media: Sequence[Any]) -> Iterator[tuple[list[int], list[Any]]]:
         """Batches in the order of the input; an unreadable input stands as its error."""
-        decode = self.decode.get(modality) or self._threads(self.encoders[modality])
+        decode = self.decode.get(name) or self._threads(self.encoders[name])
         rows: list[int] = []
         samples: list[Any] = []
         started = time.perf_counter()
-        for (row, _), sample in zip(inputs, decode(raw for _, raw in inputs), strict=True):
+        for row, sample in enumerate(decode(media)):
             rows.append(row)
             samples.append(sample)
             frames = sample.shape[0] if isinstance(sample, Tensor) and sample.ndim == 4 else 1
@@ -168,25 +184,25 @@ class FeatureReader:
     def _submit(
         self,
         pending: Pending,
-        modality: str,
-        rows: list[int],
+        name: str,
+        places: list[int],
         samples: list[Any],
         progress: Callable[[int], Any],
     ) -> None:
-        good = [(r, s) for r, s in zip(rows, samples, strict=True) if not isinstance(s, MediaError)]
-        for row, sample in zip(rows, samples, strict=True):
+        good = [(p, s) for p, s in zip(places, samples, strict=True) if not isinstance(s, MediaError)]
+        for place, sample in zip(places, samples, strict=True):
             if isinstance(sample, MediaError):
-                pending.fail(modality, row, str(sample))
+                pending.encoded[name].errors[place] = str(sample)
         if not good:
-            progress(len(rows))
+            progress(len(places))
             return
         self._room.acquire()
-        future = self._models.submit(self._run, self.encoders[modality], [s for _, s in good])
-        pending.batches.append((modality, [r for r, _ in good], future))
+        future = self._models.submit(self._run, self.encoders[name], [s for _, s in good])
+        pending.batches.append((name, [p for p, _ in good], future))
 
         def done(_: Future) -> None:
             self._room.release()
-            progress(len(rows))
+            progress(len(places))
 
         future.add_done_callback(done)
 
@@ -200,40 +216,61 @@ class FeatureReader:
 
 
 class Pending:
-    """Items of which everything is decoded and on its way through the models."""
+    """Inputs of which everything is decoded and on its way through the models."""
 
-    def __init__(self, items: Sequence[Item], encoders: Mapping[str, Encoder]) -> None:
-        self.ids = [item.id for item in items]
-        self.dims = {name: encoder.dim for name, encoder in encoders.items()}
-        self.errors: Errors = []
+    def __init__(self, sizes: Mapping[str, tuple[int, int]]) -> None:
+        self.encoded = {name: Encoded(torch.zeros(size)) for name, size in sizes.items()}
         self.batches: list[tuple[str, list[int], Future]] = []
 
-    def fail(self, modality: str, row: int, message: str) -> None:
-        """Note that an input gave no features."""
-        self.errors.append((self.ids[row], modality, message))
-
-    def result(self) -> Features:
+    def result(self) -> dict[str, Encoded]:
         """Wait for the models.
 
         Raises:
             Exception: What a model raised.
         """
-        size = len(self.ids)
-        sums = {name: torch.zeros(size, dim) for name, dim in self.dims.items()}
-        counts = {name: torch.zeros(size) for name in self.dims}
-        for modality, rows, future in self.batches:
-            encoded = future.result()
-            finite = encoded.isfinite().all(dim=1)
+        for name, places, future in self.batches:
+            values = future.result()
+            finite = values.isfinite().all(dim=1)
+            encoded = self.encoded[name]
             for position in (~finite).nonzero().flatten().tolist():
-                self.fail(modality, rows[position], "the encoder gave no finite features")
-            index = torch.tensor(rows)[finite]
-            sums[modality].index_add_(0, index, encoded[finite])
-            counts[modality].index_add_(0, index, torch.ones(len(index)))
+                encoded.errors[places[position]] = "the encoder gave no finite features"
+            encoded.values[torch.tensor(places)[finite]] = values[finite]
         self.batches.clear()
-        means = {name: total / counts[name].clamp_min(1)[:, None] for name, total in sums.items()}
-        return Features(means, {name: count > 0 for name, count in counts.items()}, self.errors)
+        return self.encoded
+
+
+def inputs_of(items: Sequence[Item], modality: str, encoder: Encoder) -> tuple[list[int], list[Any]]:
+    """Everything of items that one modality's encoder reads, and the row of the item that each belongs to."""
+    if isinstance(encoder, ViewsEncoder):  # all pictures of an item are one input
+        found: list[tuple[int, Any]] = [(row, item.images) for row, item in enumerate(items) if item.images]
+    else:
+        found = [(row, raw) for row, item in enumerate(items) for raw in INPUTS[modality](item)]
+    return [row for row, _ in found], [raw for _, raw in found]
+
+
+def features_of(
+    items: Sequence[Item], rows: Mapping[str, list[int]], encoded: Mapping[str, Encoded]
+) -> Features:
+    """Features of inputs to features of items: several pictures of an item are averaged.
+
+    Args:
+        items: N items.
+        rows: Modality → the row of the item that each input belongs to.
+        encoded: Modality → the features of those inputs.
+    """
+    features = Features({}, {})
+    for modality, one in encoded.items():
+        good = [place for place in range(len(rows[modality])) if place not in one.errors]
+        owners = np.array([rows[modality][place] for place in good], np.int64)
+        means = mean_of_inputs(one.values.numpy()[good], owners, len(items))
+        features.values[modality] = torch.from_numpy(means)
+        features.masks[modality] = torch.from_numpy(np.bincount(owners, minlength=len(items)) > 0)
+        features.errors += [
+            (items[rows[modality][place]].id, modality, why) for place, why in sorted(one.errors.items())
+        ]
+    return features
 
 
 def _length(sample: Any) -> int:
     """Tokens of a preprocessed text."""
-    return len(sample["input_ids"] if isinstance(sample, dict) else sample)
+    return max(1, len(next(iter(sample.values())) if isinstance(sample, dict) else sample))

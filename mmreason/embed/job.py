@@ -6,27 +6,37 @@ import hashlib
 import json
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from encoders.guarded import GuardedPool
-from mmreason.catalogue.catalogue import read_catalogue
+from encoders.digest import weights_digest
+from encoders.errors import WeightsError
+from mmreason.catalogue.check import inside
+from mmreason.catalogue.index import read_index
+from mmreason.catalogue.tables import stream_table
+from mmreason.checkpoint import read_json
 from mmreason.config import Config
+from mmreason.device import pick_device, pick_dtype
+from mmreason.embed.cache import CachedPending, CachedReader, standardised
 from mmreason.embed.embedder import Embedder
-from mmreason.embed.features import READERS, Decode, Errors, FeatureReader, Pending
+from mmreason.embed.features import INPUTS, Errors
 from mmreason.files import remove, whole_file
 from mmreason.processes import Share, share_of
 from mmreason.progress import PartProgress, Progress
 from mmreason.schema import DataError, Item
 from mmreason.shards.loader import item_samples
 from mmreason.shards.manifest import read_manifest
-from mmreason.store.store import EmbeddingStore, StoreWriter, content_hash
+from mmreason.store.features import content_hash
+from mmreason.store.index import index_files
+from mmreason.store.standardised import read_features, write_features
+from mmreason.store.store import EmbeddingStore, StoreWriter
 
 PART_BYTES = (
     128 << 20
@@ -45,7 +55,8 @@ def embed(config: Config) -> str:
     """
     share = share_of(config.embed.shard)
     folder = config.path("embed")
-    meta = {"model": fingerprint(config.path("align"))} | ({"int8": True} if config.embed.int8 else {})
+    _forget_without_features(folder)
+    meta = store_meta(config)
     total, items, lost = source_items(config, share)
     writer = StoreWriter(folder, meta, overwrite=True, shard=share)
     job = BulkJob(config, writer, folder / f"quarantine{writer.suffix}.jsonl")
@@ -64,6 +75,47 @@ def embed(config: Config) -> str:
     kept += f", {missing:,} items could not be read from the shards" if missing else ""
     part = f"share {share[0]} of {share[1]}: " if share[1] > 1 else ""
     return f"{part}{len(store):,} items embedded ({kept}{lost_text}); {store.dims['fused']} dimensions"
+
+
+def store_meta(config: Config) -> dict[str, Any]:
+    """What the vectors of the embedding store depend on: the heads, the encoders' weights and their precision.
+
+    Raises:
+        DataError: If there is no alignment model, or weights that it names are gone.
+    """
+    folder = config.path("align")
+    made = fingerprint(folder)
+    dtype = pick_dtype(config.dtype, pick_device(config.device))
+    precision = "int8" if config.embed.int8 else str(dtype).removeprefix("torch.")
+    return {"model": made, "weights": encoder_weights(folder), "dtype": precision}
+
+
+def encoder_weights(folder: Path) -> dict[str, str]:
+    """Tower → digest of the weights that an alignment checkpoint names.
+
+    Raises:
+        DataError: If they are gone.
+    """
+    saved = read_json(folder / "config.json")
+    try:
+        specs = {
+            name: str(folder / "towers" / name)
+            if name in saved["towers"]
+            else saved["config"][f"{name}_weights"]
+            for name in ("image", "text")
+        }
+        return {name: weights_digest(spec) for name, spec in specs.items()}
+    except (KeyError, TypeError):
+        raise DataError(f"{folder / 'config.json'}: not of an alignment model; align again") from None
+    except WeightsError as error:
+        raise DataError(str(error)) from None
+
+
+def _forget_without_features(folder: Path) -> None:
+    """Start anew where the feature cache of a store was removed: its items would have no features."""
+    if any(not one.cache.is_dir() for one in read_features(folder).values()):
+        for path in index_files(folder):
+            remove(path)
 
 
 def fingerprint(folder: Path) -> str:
@@ -96,12 +148,18 @@ def source_items(config: Config, share: Share) -> tuple[int, Iterator[Item], Err
             item_samples(folder, rank=number - 1, world_size=of),
             lost,
         )
-    catalogue = read_catalogue(config.path("catalogue"))
-    mine = list(catalogue.items.values())[number - 1 :: of]
+    index = read_index(config.path("catalogue"))
+    total = index.counts["items"]
+    items = islice(stream_table(index.paths["items"], Item), number - 1, None, of)
+    return total // of + (number <= total % of), _with_media(items, index.media_root, lost), lost
 
-    def media(item: Item, modality: str, name: Any) -> bytes:
+
+def _with_media(items: Iterable[Item], root: Path, lost: Errors) -> Iterator[Item]:
+    """Items with their media as bytes, a list of what cannot be read beside them."""
+
+    def read(item: Item, modality: str, name: Any) -> bytes:
         try:
-            if data := catalogue.media(name).read_bytes():
+            if data := inside(root, name).read_bytes():
                 return data
             cause = "file is empty"
         except (OSError, ValueError) as error:
@@ -109,17 +167,14 @@ def source_items(config: Config, share: Share) -> tuple[int, Iterator[Item], Err
         lost.append((item.id, modality, f"{name}: {cause}"))
         return b""
 
-    def read() -> Iterator[Item]:
-        for item in mine:
-            images = [media(item, "image", name) for name in item.images]
-            video = (media(item, "video", item.video) or None) if item.video else None
-            yield replace(item, images=[data for data in images if data], video=video)
-
-    return len(mine), read(), lost
+    for item in items:
+        images = [read(item, "image", name) for name in item.images]
+        video = (read(item, "video", item.video) or None) if item.video else None
+        yield replace(item, images=[data for data in images if data], video=video)
 
 
 @dataclass
-class Part:
+class PartOfItems:
     """Items on their way through the models, with their content hashes and what of them could not be read."""
 
     items: list[Item] = field(default_factory=list)
@@ -175,7 +230,7 @@ class BulkJob:
         with ExitStack() as stack:
             reading = stack.enter_context(ThreadPoolExecutor(1, "read"))
             writing = stack.enter_context(ThreadPoolExecutor(1, "write"))
-            reader: FeatureReader | None = None
+            reader: CachedReader | None = None
             waiting: deque[Future] = deque()
             following = reading.submit(next, parts, None)
             while (part := following.result()) is not None:
@@ -183,9 +238,11 @@ class BulkJob:
                     config = self.config
                     embedder = Embedder.from_pretrained(config.path("align"), config.device, config.dtype)
                     embedder.optimize(config.embed.int8)
-                reader = reader or stack.enter_context(self._reader(embedder, stack))
+                if reader is None:
+                    reader = stack.enter_context(CachedReader(self.config, embedder))
+                    write_features(self.writer.folder, standardised(reader.caches, embedder))
                 following = reading.submit(next, parts, None)
-                inputs = sum(len(read(item)) for read in READERS.values() for item in part.items)
+                inputs = sum(len(read(item)) for read in INPUTS.values() for item in part.items)
                 shown = progress.part(len(part.items), inputs)
                 pending = reader.start(part.items, shown)
                 waiting.append(writing.submit(self._write, embedder, pending, part, shown, progress))
@@ -195,12 +252,12 @@ class BulkJob:
                     waiting.popleft().result()
             while waiting:
                 waiting.popleft().result()
-            for name, seconds in reader.seconds.items() if reader else ():
+            for name, seconds in reader.reader.seconds.items() if reader else ():
                 self.seconds[name] += seconds
 
-    def _parts(self, items: Iterator[Item], progress: Progress) -> Iterator[Part]:
+    def _parts(self, items: Iterator[Item], progress: Progress) -> Iterator[PartOfItems]:
         """Items that still need embedding, so many at a time."""
-        part = Part()
+        part = PartOfItems()
         started = time.thread_time()
         for item in items:
             content = content_hash(item)
@@ -214,25 +271,21 @@ class BulkJob:
             if len(part.items) == self.config.embed.part_size or part.bytes >= PART_BYTES:
                 self.seconds["read"] += time.thread_time() - started
                 yield part
-                part, started = Part(), time.thread_time()
+                part, started = PartOfItems(), time.thread_time()
         if part.items:
             yield part
 
-    def _reader(self, embedder: Embedder, stack: ExitStack) -> FeatureReader:
-        settings = self.config.embed
-        limits = settings.decode_workers, settings.decode_seconds
-        decode: dict[str, Decode] = {
-            name: _Guarded(embedder.encoders[name].preprocessing, *limits, stack)
-            for name in embedder.encoders.keys() - {"text"}
-        }
-        return FeatureReader(embedder.encoders, settings.batch_size, decode)
-
     def _write(
-        self, embedder: Embedder, pending: Pending, part: Part, shown: PartProgress, progress: Progress
+        self,
+        embedder: Embedder,
+        pending: CachedPending,
+        part: PartOfItems,
+        shown: PartProgress,
+        progress: Progress,
     ) -> None:
-        features = pending.result()
+        features, inputs = pending.result()
         started = time.perf_counter()
-        arrays, masks, errors = embedder.project(features)
+        arrays, masks, errors = embedder.project(features, with_features=False)
         errors = [*part.errors, *errors]
         half = {name: array.astype(np.float16) for name, array in arrays.items()}
         # The last of two rows of one id counts; a part holds an id once.
@@ -243,6 +296,7 @@ class BulkJob:
             [part.hashes[row] for row in last],
             {name: array[last] for name, array in half.items()},
             {name: mask[last] for name, mask in masks.items()},
+            {name: keys.of_items(last) for name, keys in inputs.items()},
         )
         self.counts.update(embedded=len(part.items), unreadable=len(errors))
         if self.counts["unreadable"]:
@@ -250,7 +304,7 @@ class BulkJob:
         shown.finish()
         self.seconds["write"] += time.perf_counter() - started
 
-    def _quarantine(self, part: Part, errors: Errors) -> None:
+    def _quarantine(self, part: PartOfItems, errors: Errors) -> None:
         """Replace what earlier runs noted of these items: a part that a kill kept out of the store comes twice."""
         before = [self._lost.pop(item.id, []) for item in part.items]
         for item_id, modality, reason in errors:
@@ -260,16 +314,3 @@ class BulkJob:
             with whole_file(self.quarantine) as file:
                 for line in (line for lines in self._lost.values() for line in lines):
                     file.write(f"{line}\n".encode("utf-8", "replace"))
-
-
-class _Guarded:
-    """Decoding in worker processes that start with the first input, and stop with the job."""
-
-    def __init__(self, function: Any, workers: int, seconds: float, stack: ExitStack) -> None:
-        self._make = lambda: GuardedPool(function, workers=workers or None, timeout=seconds)
-        self._stack = stack
-        self._pool: GuardedPool | None = None
-
-    def __call__(self, raws: Any) -> Iterator[Any]:
-        self._pool = self._pool or self._stack.enter_context(self._make())
-        return self._pool.map(raws)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import cast
@@ -12,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from encoders.pooling import POOLS
 from mmreason.checkpoint import load_into, load_tensors, read_json, save_tensors, write_json
-from mmreason.config import AlignConfig, AlignStage
+from mmreason.config import AlignConfig, AlignStage, VideoConfig
 from mmreason.schema import DataError
 from mmreason.training.sharding import full_tensor
 
@@ -41,9 +43,45 @@ class Head(nn.Module):
         self.mlp = nn.Sequential(nn.GELU(), nn.Linear(dim, dim))
 
     def fit(self, features: Tensor) -> None:
-        """Take mean and spread from (N, F) training features, so that every depth counts alike."""
-        self.mean.copy_(features.mean(0))
-        self.std.copy_(features.std(0).clamp_min(1e-4) if len(features) > 1 else torch.ones_like(self.std))
+        """Take mean and spread from (N, F) training features, so that every depth counts alike; N of at least 2."""
+        self.fit_parts([features])
+
+    def fit_parts(self, parts: Iterable[Tensor]) -> None:
+        """As :meth:`fit`, from (n, F) features that come a part at a time and need not fit into memory."""
+        count, shift, total, squares = 0, *torch.zeros(3, len(self.mean), dtype=torch.double)
+        for part in parts:
+            part = part.double().cpu()
+            shift = part.mean(0) if not count else shift  # near the mean, or the squares lose too much
+            count += len(part)
+            total += (part - shift).sum(0)
+            squares += (part - shift).square().sum(0)
+        if count < 2:  # of one, nothing would be left without its mean
+            return
+        self.mean.copy_(shift + total / count)
+        variance = (squares - total.square() / count).clamp_min(0) / (count - 1)
+        self.std.copy_(variance.sqrt().clamp_min(1e-4))
+
+    @torch.no_grad()
+    def project(self, features: Tensor, seed: int = 0) -> None:
+        """Keep the encoder's own space: an orthogonal projection onto the principal directions, nothing learned.
+
+        Args:
+            features: (N, F) raw features to take the directions from, after :meth:`fit`; N may be 0.
+            seed: Of the directions beyond those that N features tell.
+        """
+        size, dim = self.linear.in_features, self.linear.out_features
+        generator = torch.Generator().manual_seed(seed)
+        directions = torch.randn(size, min(dim, size), generator=generator)
+        if len(features) > 1:
+            standard = self.standardise(features.to(self.mean.device)).float().cpu()
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                found = torch.pca_lowrank(standard, q=min(dim, *standard.shape), center=True)[2]
+            directions[:, : found.shape[1]] = found
+        basis = torch.linalg.qr(directions).Q
+        for parameter in (*self.linear.parameters(), *cast(nn.Linear, self.mlp[-1]).parameters()):
+            parameter.zero_()
+        self.linear.weight[: basis.shape[1]] = basis.T.to(self.linear.weight.device)
 
     def standardise(self, features: Tensor) -> Tensor:
         """(B, F) raw to (B, F) standardised features, clipped to ±8 against outliers."""
@@ -64,6 +102,7 @@ class AlignModel(nn.Module):
 
     Attributes:
         towers: Tower → folder of its weights, for towers that were trained; the others are named by the config.
+        pools: Modality → how its frames or views become one feature, where that is trained.
     """
 
     def __init__(self, dims: dict[str, int], config: AlignConfig) -> None:
@@ -72,6 +111,8 @@ class AlignModel(nn.Module):
         self.config = config
         self.towers: dict[str, Path] = {}
         self.heads = nn.ModuleDict({m: Head(size, config.dim, config.dropout) for m, size in dims.items()})
+        learned = {"video": config.video.pooling, "image": config.views}
+        self.pools = nn.ModuleDict({m: POOLS[pool](dims[m]) for m, pool in learned.items() if pool != "mean"})
         # Vectors of one, as FSDP takes no scalars.
         self.log_scale = nn.Parameter(torch.tensor([math.log(1 / config.temperature)]))
         if config.loss == "siglip":
@@ -95,8 +136,8 @@ class AlignModel(nn.Module):
         self.log_scale.clamp_(0.0, -math.log(self.config.min_temperature))
 
     def embed(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Standardised (B, F) features per modality to (B, D) unit vectors per modality."""
-        return {name: self.heads[name](x) for name, x in features.items()}
+        """Standardised (B, F) features per modality, or view of one (``image:mirrored``), to (B, D) unit vectors."""
+        return {name: self.heads[name.partition(":")[0]](x) for name, x in features.items()}
 
     def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         """Like :meth:`embed`, with ``scale`` and, for SigLIP, ``bias`` of the logits beside the vectors."""
@@ -129,7 +170,8 @@ class AlignModel(nn.Module):
         saved = read_json(folder / "config.json")
         try:
             stages = [AlignStage(**stage) for stage in saved["config"].get("stages", [])]
-            config = AlignConfig(**{**saved["config"], "stages": stages})
+            video = VideoConfig(**saved["config"]["video"])
+            config = AlignConfig(**{**saved["config"], "stages": stages, "video": video})
             dims, towers = dict(saved["dims"]), saved.get("towers", [])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mmreason.catalogue.catalogue import read_catalogue
+import pyarrow.parquet as pq
+
+from mmreason.catalogue.index import read_index
 from mmreason.embed.embedder import Embedder
-from mmreason.embed.job import fingerprint
+from mmreason.embed.job import encoder_weights, fingerprint
 from mmreason.schema import DataError, Item, printable
 from mmreason.store.nearest import Nearest
 from mmreason.store.store import EmbeddingStore
@@ -41,22 +43,27 @@ def search(
         raise DataError('nothing to search for; give words, --image or --video, such as search "red hoodie"')
     root = Path(run_dir)
     store = EmbeddingStore.open(root / "embed")
-    if store.meta.get("model") != fingerprint(root / "align"):
+    align = root / "align"
+    if store.meta.get("model") != fingerprint(align) or store.meta.get("weights") != encoder_weights(align):
         raise DataError(
-            f"{store.folder}: made by another alignment model than {root / 'align'}; run embed again"
+            f"{store.folder}: made by another alignment model than {align}, or its encoders' weights were replaced; "
+            "run embed again"
         )
     nearest = Nearest(store, array)
     images = image if isinstance(image, list) else [image] if image else []
     item = Item("query", title=query, images=images, video=video or None)
-    vectors = Embedder.from_pretrained(root / "align").encode([item])
-    titles = _titles(root / "catalogue")
+    found = nearest.search(Embedder.from_pretrained(align).encode([item]), top_k)[0]
+    titles = _titles(root / "catalogue", [item_id for item_id, _ in found])
     return "\n".join(
-        printable(f"{score:.3f}  {item_id}  {titles.get(item_id, '')}".rstrip())
-        for item_id, score in nearest.search(vectors, top_k)[0]
+        printable(f"{score:.3f}  {item_id}  {titles.get(item_id, '')}".rstrip()) for item_id, score in found
     )
 
 
-def _titles(folder: Path) -> dict[str, str]:
+def _titles(folder: Path, ids: list[str]) -> dict[str, str]:
+    """Id → title of some items; nothing else of the catalogue is read."""
     if not (folder / "catalogue.json").exists():
         return {}
-    return {item.id: item.title for item in read_catalogue(folder).items.values()}
+    table = pq.read_table(
+        read_index(folder).paths["items"], columns=["id", "title"], filters=[("id", "in", ids)]
+    )
+    return dict(zip(table["id"].to_pylist(), table["title"].to_pylist(), strict=True))

@@ -7,15 +7,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from mmreason.device import pick_device, pick_dtype
 from mmreason.embed.embedder import Embedder
-from mmreason.embed.model import MODALITIES
 from mmreason.evidence.claims import Vocabulary
 from mmreason.evidence.probe import PictureProbe, picture_features
 from mmreason.generate.decode import greedy
+from mmreason.generate.embeddings import Embeddings
 from mmreason.generate.verify import verify
 from mmreason.reason.batch import Collator, request
 from mmreason.reason.lm import load_tokenizer
@@ -24,87 +23,6 @@ from mmreason.schema import DataError, Item, Reason, User
 from mmreason.store.store import EmbeddingStore
 
 WINDOW = 8  # batches looked at together, so that rows of like length share one
-CACHED_ITEMS = 50_000
-
-
-class Embeddings:
-    """Embeddings by item id: from a store where it has them, else computed once and kept.
-
-    Args:
-        store: A store made with the same alignment model, if there is one.
-        load_embedder: Called when an item is not in the store.
-    """
-
-    def __init__(self, store: EmbeddingStore | None, load_embedder: Any) -> None:
-        self.store = store
-        self._load_embedder = load_embedder
-        self._embedder: Embedder | None = None
-        self._arrays: dict[str, dict[str, np.ndarray]] = {}
-        self._masks: dict[str, dict[str, bool]] = {}
-
-    def add(self, items: Iterable[Item]) -> None:
-        """Embed the items that are not known yet.
-
-        Raises:
-            MediaError: If a picture or video cannot be read.
-        """
-        missing = list({i.id: i for i in items if i.id not in self}.values())
-        if not missing:
-            return
-        self._embedder = self._embedder or self._load_embedder()
-        arrays, masks, errors = self._embedder.embed(missing)
-        if errors:
-            from encoders import MediaError
-
-            raise MediaError(f"item {errors[0][0]!r}: {errors[0][2]}")
-        if len(self._arrays) > CACHED_ITEMS:
-            self._arrays.clear()
-            self._masks.clear()
-        for row, item in enumerate(missing):
-            self._arrays[item.id] = {name: a[row] for name, a in arrays.items()}
-            self._masks[item.id] = {name: bool(m[row]) for name, m in masks.items()}
-
-    def add_chimera(self, item_id: str, texts_of: str, pictures_of: str) -> None:
-        """Make an item with one item's text and another's pictures, to see which of the two a model reads.
-
-        Raises:
-            KeyError: If one of the two is not embedded.
-        """
-        modalities = [m for m in MODALITIES if f"{m}_features" in self.dims]
-        source = {m: texts_of if m == "text" else pictures_of for m in modalities}
-        self._masks[item_id] = {m: bool(self.mask(m, [i])[0]) for m, i in source.items()}
-        arrays = {m: self.get(m, [i])[0] for m, i in source.items()}
-        total = np.sum([v for m, v in arrays.items() if self._masks[item_id][m]], axis=0)
-        arrays |= {f"{m}_features": self.get(f"{m}_features", [i])[0] for m, i in source.items()}
-        self._arrays[item_id] = arrays | {"fused": total / max(float(np.linalg.norm(total)), 1e-12)}
-
-    @property
-    def dims(self) -> dict[str, int]:
-        """Lengths of the arrays that there are, by name."""
-        if self.store is not None:
-            return self.store.dims
-        return {name: len(a) for name, a in next(iter(self._arrays.values()), {}).items()}
-
-    def __contains__(self, item_id: object) -> bool:
-        return item_id in self._arrays or (self.store is not None and item_id in self.store)
-
-    def get(self, name: str, ids: list[str]) -> np.ndarray:
-        """(n, d) float32 of one array."""
-        if self.store is not None and not any(i in self._arrays for i in ids):
-            return self.store.get(name, ids)
-        return np.stack([self._arrays[i][name] if i in self._arrays else self._stored(name, i) for i in ids])
-
-    def mask(self, name: str, ids: list[str]) -> np.ndarray:
-        """(n,) bool: has the item this modality."""
-        if self.store is not None and not any(i in self._masks for i in ids):
-            return self.store.mask(name, ids)
-        return np.array(
-            [self._masks[i][name] if i in self._masks else bool(self.store.mask(name, [i])[0]) for i in ids]  # type: ignore[union-attr]
-        )
-
-    def _stored(self, name: str, item_id: str) -> np.ndarray:
-        assert self.store is not None
-        return self.store.get(name, [item_id])[0]
 
 
 class Reasoner:
@@ -163,7 +81,9 @@ class Reasoner:
         folder = resolve_weights(str(folder)) if str(folder).startswith("hf://") else Path(folder)
         place = pick_device(device)
         model = ReasonModel.from_pretrained(folder, pick_dtype(dtype, place)).to(place)
-        embeddings = Embeddings(store, lambda: Embedder.from_pretrained(folder / "align", device, dtype))
+        embeddings = Embeddings(
+            store, lambda: Embedder.from_pretrained(folder / "align", device, dtype), stored=items
+        )
         return cls(
             model,
             load_tokenizer(model.config.lm),
@@ -236,7 +156,7 @@ class Reasoner:
                             "Interaction(item=…), or the catalogue to Reasoner.from_pretrained(items=…)"
                         )
                     found[step.item_id] = self.items[step.item_id]
-        self.embeddings.add(found.values())
+        self.embeddings.add(list(found.values()))
         return found
 
     def _history(self, user: User, known: Mapping[str, Item]) -> list[Item]:

@@ -10,7 +10,6 @@ from typing import Any
 
 from accelerate.utils import set_seed
 
-from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.checkpoint import write_json
 from mmreason.config import Config, ReasonConfig
 from mmreason.device import pick_device, pick_dtype
@@ -27,6 +26,7 @@ from mmreason.records import stage_identity
 from mmreason.schema import Item
 from mmreason.shards.loader import reason_samples
 from mmreason.shards.manifest import read_manifest
+from mmreason.store.items import ItemLookup
 from mmreason.store.store import EmbeddingStore
 from mmreason.training.accelerator import make_accelerator
 from mmreason.training.loop import TrainingLoop
@@ -64,7 +64,7 @@ def train_reasoner(config: Config, settings: ReasonConfig, folder: Path) -> str:
     device = pick_device(config.device)
     accelerator = make_accelerator(device, "train")
     set_seed(config.seed)
-    items = read_catalogue(config.path("catalogue")).items
+    items = ItemLookup(config.path("catalogue"))
     store = EmbeddingStore.open(config.path("embed"))
     tokenizer = load_tokenizer(settings.lm)
     reasons = (sample.reason for sample in reason_samples(config.path("shards"), "train"))

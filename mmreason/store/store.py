@@ -4,13 +4,14 @@
     store/index-2-of-4.json              the same of the second of four processes that write together
     store/part-000000/<array>.npy        (rows, dim) float16 or float32; none if all of its items are gone
     store/part-000000/rows.parquet       id, hash (empty: the item is gone), has_<modality>
+    store/part-000000/<modality>_keys.npy, <modality>_rows.npy   which vectors of the feature cache are whose
+    store/features.json                  where the feature cache lies, and what its vectors are standardised by
 
 One writer an index file at a time; any number of readers, who see the parts of all index files.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmreason.files import finished_name, has_writer, remove, whole_file, whole_folder
-from mmreason.schema import DataError, Item, item_text
+from mmreason.schema import DataError
 from mmreason.store.index import (
     GONE,
     VERSION,
@@ -36,25 +37,10 @@ from mmreason.store.index import (
     read_rows,
     sorted_parts,
 )
+from mmreason.store.standardised import InputKeys, read_features
 
 FORGET_ROWS = 8192
 OPEN_MAPS = 128  # every map holds a file handle, and some systems allow 256
-
-
-def content_hash(item: Item) -> str:
-    """A fingerprint of what the encoders see of an item: its text and the bytes of its media.
-
-    Args:
-        item: An item whose ``images`` and ``video`` are bytes, as the loader gives them.
-
-    Example:
-        >>> content_hash(Item(id="a", title="Coat")) == content_hash(Item(id="b", title="Coat"))
-        True
-    """
-    digest = hashlib.sha256()
-    for part in (item_text(item).encode("utf-8", "replace"), *item.images, item.video or b""):
-        digest.update(len(part).to_bytes(8, "little") + part)
-    return digest.hexdigest()
 
 
 class StoreWriter:
@@ -122,11 +108,11 @@ class StoreWriter:
     def forget_unseen(self) -> int:
         """Take out every item that :meth:`has` was not asked for since the store was opened; returns how many."""
         unseen = np.flatnonzero(~self._seen)
-        like = self._index if self._index["parts"] else self._filled
+        filled = self._index if self._index["parts"] else self._filled
         for start in range(0, len(unseen), FORGET_ROWS):
             ids = [self._known.id(row) for row in unseen[start : start + FORGET_ROWS]]
-            masks = {name: np.zeros(len(ids), dtype=bool) for name in like["masks"]}
-            self._append(ids, [GONE] * len(ids), {}, masks, like["arrays"])
+            masks = {name: np.zeros(len(ids), dtype=bool) for name in filled["masks"]}
+            self._append(ids, [GONE] * len(ids), {}, masks, filled["arrays"])
         return len(unseen)
 
     def _matching(self, meta: Any, overwrite: bool) -> dict[str, Index]:
@@ -166,6 +152,7 @@ class StoreWriter:
         hashes: Sequence[str],
         arrays: Mapping[str, np.ndarray],
         masks: Mapping[str, np.ndarray],
+        inputs: Mapping[str, InputKeys] | None = None,
     ) -> None:
         """Write rows as one part; when this returns, they survive a kill. The last row of an id counts.
 
@@ -174,6 +161,7 @@ class StoreWriter:
             hashes: n content hashes.
             arrays: Name → (n, dim) float16 or float32; every part must have the same names, sizes and dtypes.
             masks: Modality → (n,) bool, true where the item has it.
+            inputs: Modality → the keys of the items' features in the cache.
 
         Raises:
             DataError: If a vector is not finite or the disk is full; the store stays as it was.
@@ -184,7 +172,7 @@ class StoreWriter:
         if self._index["parts"] and (shape != self._index["arrays"] or sorted(masks) != self._index["masks"]):
             raise ValueError(f"{shape} and masks {sorted(masks)} do not fit the parts of {self.folder}")
         if ids:
-            self._append(ids, hashes, arrays, masks, shape)
+            self._append(ids, hashes, arrays, masks, shape, inputs)
 
     def _append(
         self,
@@ -193,6 +181,7 @@ class StoreWriter:
         arrays: Mapping[str, np.ndarray],
         masks: Mapping[str, np.ndarray],
         shape: Mapping[str, Any],
+        inputs: Mapping[str, InputKeys] | None = None,
     ) -> None:
         name = f"part-{self._number:06d}{self.suffix}"
         columns = {"id": pa.array(ids, pa.string()), "hash": pa.array(hashes, pa.string())}
@@ -200,6 +189,8 @@ class StoreWriter:
         with whole_folder(self.folder / name) as folder:
             for array_name, array in arrays.items():
                 np.save(folder / f"{array_name}.npy", np.ascontiguousarray(array))
+            for modality, keys in (inputs or {}).items():
+                keys.save(folder, modality)
             pq.write_table(pa.table(columns), folder / "rows.parquet")
         index = self._index | {
             "arrays": shape,
@@ -243,6 +234,8 @@ class EmbeddingStore:
                 )
         self.meta: dict[str, Any] = index["meta"]
         self.dims: dict[str, int] = {name: a["dim"] for name, a in index["arrays"].items()}
+        self._features = read_features(folder)
+        self.dims |= {f"{name}_features": view.dim for name, view in self._features.items()}
         self.names = list(self.dims)
         self._parts = sorted_parts(indexes)
         self._dtypes = {name: np.dtype(a["dtype"]) for name, a in index["arrays"].items()}
@@ -255,6 +248,8 @@ class EmbeddingStore:
             if tables
         }
         self._map = lru_cache(maxsize=OPEN_MAPS)(self._load)
+        self._keys = lru_cache(maxsize=OPEN_MAPS)(self._load_keys)
+        self._hashes = lru_cache(maxsize=OPEN_MAPS)(self._load_hashes)
 
     @classmethod
     def open(cls, folder: str | Path) -> EmbeddingStore:
@@ -292,6 +287,16 @@ class EmbeddingStore:
         """The id of a row."""
         return self._ids.id(row)
 
+    def content(self, item_id: str) -> str:
+        """The content hash that an item had when it was embedded.
+
+        Raises:
+            DataError: If the id has no row.
+        """
+        place = int(self._ids.places[self.index(item_id)])
+        part = int(np.searchsorted(self._starts, place, side="right")) - 1
+        return self._hashes(part)[place - int(self._starts[part])].as_py()
+
     def index(self, item_id: str) -> int:
         """The row of an id.
 
@@ -320,10 +325,15 @@ class EmbeddingStore:
             raise DataError(f"{self.folder}: no array {name!r}; there are {', '.join(self.names) or 'none'}")
         places = self._ids.places[self._rows(which)]
         parts = np.searchsorted(self._starts, places, side="right") - 1
-        vectors = np.empty((len(places), self.dims[name]), dtype=np.float32)
+        vectors = np.zeros((len(places), self.dims[name]), dtype=np.float32)
+        modality = name.removesuffix("_features")
         for part in np.unique(parts):
-            asked = parts == part
-            vectors[asked] = self._map(name, int(part))[places[asked] - self._starts[part]]
+            asked = np.flatnonzero(parts == part)
+            rows = places[asked] - self._starts[part]
+            if name in self._dtypes:
+                vectors[asked] = self._map(name, int(part))[rows]
+            else:
+                vectors[asked] = self._features[modality].of(self._keys(modality, int(part)), rows)
         return vectors
 
     def mask(self, name: str, which: Sequence[str] | Sequence[int] | np.ndarray | None = None) -> np.ndarray:
@@ -336,24 +346,17 @@ class EmbeddingStore:
             raise DataError(f"{self.folder}: no mask {name!r}; there are {', '.join(self._masks) or 'none'}")
         return self._masks[name][self._rows(which)]
 
-    @cached_property
-    def _hashes(self) -> pa.ChunkedArray:
-        tables = [read_rows(self.folder / part["name"], part["rows"]) for part in self._parts]
-        return pa.chunked_array([c for t in tables for c in t["hash"].chunks], pa.string())
-
-    def content(self, item_id: str) -> str:
-        """The content hash of what an item was embedded from.
-
-        Raises:
-            DataError: If the id has no row.
-        """
-        return str(self._hashes[int(self._ids.places[self.index(item_id)])])
-
     def _rows(self, which: Sequence[str] | Sequence[int] | np.ndarray | None) -> np.ndarray:
         if which is None:
             return np.arange(len(self))
         rows = [self.index(one) if isinstance(one, str) else int(one) for one in which]
         return np.array(rows, dtype=np.int64)
+
+    def _load_hashes(self, part: int) -> pa.ChunkedArray:
+        return read_rows(self.folder / self._parts[part]["name"], self._parts[part]["rows"])["hash"]
+
+    def _load_keys(self, modality: str, part: int) -> InputKeys:
+        return InputKeys.load(self.folder / self._parts[part]["name"], modality)
 
     def _load(self, name: str, part: int) -> np.ndarray:
         path = self.folder / self._parts[part]["name"] / f"{name}.npy"

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from mmreason.align.losses.negatives import same_rows
 
-BLOCK = 1024  # queries scored at a time, so that memory is BLOCK × N
+QUERIES = 1024  # scored at a time, so that memory is QUERIES × N
 
 
 def mine_hard_negatives(
@@ -39,13 +39,13 @@ def mine_hard_negatives(
     queries, keys = F.normalize(queries.float(), dim=-1), F.normalize(keys.float(), dim=-1)
     found = torch.full((len(queries), count), -1, dtype=torch.long)
     width = min(count, len(keys))
-    for low in tqdm(range(0, len(queries), BLOCK), desc="mine", unit="block", disable=None):
-        rows = torch.arange(low, min(low + BLOCK, len(queries)), device=queries.device)
+    for low in tqdm(range(0, len(queries), QUERIES), desc="mine", unit="queries", disable=None):
+        rows = torch.arange(low, min(low + QUERIES, len(queries)), device=queries.device)
         scores = queries[rows] @ keys.T
         own = scores.gather(1, rows[:, None])
         # An item whose own partner scores below 0 has not been learnt yet: every neighbour is a negative.
         likely = (scores > margin * own) & (own > 0)
         scores = scores.masked_fill(likely | same_rows(codes[rows], codes), float("-inf"))
         top = scores.topk(width, dim=1)
-        found[low : low + BLOCK, :width] = torch.where(top.values.isinf(), -1, top.indices).cpu()
+        found[low : low + QUERIES, :width] = torch.where(top.values.isinf(), -1, top.indices).cpu()
     return found

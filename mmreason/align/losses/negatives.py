@@ -18,19 +18,19 @@ BANDS, ROWS = 8, 16  # of MinHash values; half the pairs of Jaccard similarity 0
 _PRIME = np.uint64((1 << 61) - 1)
 _SEEDS = np.random.default_rng(0).integers(1, 1 << 31, size=(2, BANDS * ROWS), dtype=np.uint64)
 
-KINDS = ("group", "text", "media", "near_text")
+MASKED = ("group", "text", "media", "near_text")
 """What makes two items one: the product they are variants of, the same text, the same picture or video file,
 and nearly the same text."""
 
 
-def item_codes(item: Item, kinds: Sequence[str] = KINDS) -> list[int]:
+def item_codes(item: Item, kinds: Sequence[str] = MASKED) -> list[int]:
     """Numbers of which any two items with one in common, in the same place, are no negatives of each other.
 
     They depend on the item alone, so processes and workers agree on them without talking.
 
     Args:
         item: The item; only pictures and videos given as bytes are compared.
-        kinds: Any of :data:`KINDS`.
+        kinds: Any of :data:`MASKED`.
 
     Returns:
         K integers of 63 bits, first the item's own, 0 where it has nothing of a kind. K depends on ``kinds`` alone.
@@ -44,8 +44,8 @@ def item_codes(item: Item, kinds: Sequence[str] = KINDS) -> list[int]:
         (False, True)
     """
     for kind in kinds:
-        if kind not in KINDS:
-            raise DataError(f"align.mask: no kind {kind!r}; there are {', '.join(KINDS)}")
+        if kind not in MASKED:
+            raise DataError(f"align.mask: no kind {kind!r}; there are {', '.join(MASKED)}")
     text = _plain(item_text(item))
     codes = [_hash(item.id.encode("utf-8", "replace"))]
     if "group" in kinds:

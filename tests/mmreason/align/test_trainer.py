@@ -18,7 +18,7 @@ from stopping import stop_at
 
 from encoders import create_encoder
 from mmreason import DataError, Embedder, Item
-from mmreason.align import train as train_module
+from mmreason.align.batch import Batch
 from mmreason.align.losses import PairLoss, item_codes
 from mmreason.align.padding import take_short_texts, trim_padding
 from mmreason.align.retrieval import mean_reciprocal_rank
@@ -27,12 +27,11 @@ from mmreason.align.stages import describe, parameter_groups, set_trained, stage
 from mmreason.align.task import AlignTask
 from mmreason.align.towers import Towers
 from mmreason.align.train import align
-from mmreason.checkpoint import load_tensors
+from mmreason.checkpoint import load_tensors, save_tensors
 from mmreason.config import AlignStage, Config
-from mmreason.embed.feature_store import towers_of
+from mmreason.embed.features import FeatureReader
 from mmreason.embed.model import AlignModel
 from mmreason.shards.loader import item_samples
-from mmreason.store.store import EmbeddingStore, StoreWriter
 from mmreason.training.average import MovingAverage
 
 Copy = Callable[..., Config]
@@ -113,18 +112,14 @@ def test_accumulated_is_the_large_batch_end_to_end(copy: Copy, kind: str) -> Non
 def test_from_features_is_from_pixels_with_frozen_towers(copy: Copy) -> None:
     config = copy("run", dropout=0.0)
     embedder = Embedder.create(config.align, "cpu", "fp32")
-    store = EmbeddingStore.open(config.path("features"))
     items = [item for item in item_samples(config.path("shards")) if item.split != "test"][:8]
-    ids = [item.id for item in items]
     model = embedder.model
-    values = {m: torch.from_numpy(store.get(f"{m}_features", ids)) for m in model.dims}
-    masks = {m: torch.from_numpy(store.mask(m, ids).copy()) for m in model.dims}
+    found = embedder.features(items)
     for m in model.dims:
-        if masks[m].any():
-            model.head(m).fit(values[m][masks[m]])
+        model.head(m).fit(found.values[m][found.masks[m]])
+    standard = {m: model.head(m).standardise(x) for m, x in found.values.items()}
     codes = torch.tensor([item_codes(item) for item in items])
-    standard = {m: model.head(m).standardise(x) for m, x in values.items()}
-    kept = FeatureSource(standard, masks, codes, size=8).batch(torch.arange(8))
+    kept = Batch(standard, {}, found.masks, codes)
     towers = Towers(embedder.encoders, model)
     set_trained(towers, AlignStage())
     seen = towers.encode_frozen(PixelCollator(embedder.encoders, config.align.mask)(items))
@@ -248,77 +243,72 @@ def test_mean_reciprocal_rank_counts_variants_as_right_and_ties_as_wrong() -> No
     assert same == 1.0
 
 
+def _numbered(rows: torch.Tensor) -> Batch:
+    """Items whose only code is their number."""
+    return Batch({}, {}, {"x": torch.ones(len(rows)).bool()}, rows[:, None])
+
+
 def test_every_row_once_an_epoch_whatever_the_processes() -> None:
-    codes = torch.arange(10)[:, None] + 1
-    whole = FeatureSource({"x": codes.float()}, {}, codes, size=4, seed=3)
-    halves = [FeatureSource({"x": codes.float()}, {}, codes, size=2, seed=3, rank=r, world=2) for r in (0, 1)]
+    items = np.arange(100, 110)
+    alone = FeatureSource(_numbered, items, size=4, seed=3)
+    halves = [FeatureSource(_numbered, items, size=2, seed=3, rank=r, world=2) for r in (0, 1)]
     for step in (0, 1, 2, 7):
-        one = whole.parts(step)[0].codes
+        one = alone.parts(step)[0].codes
         two = torch.cat([half.parts(step)[0].codes for half in halves])
         assert torch.equal(one, two)
-    epoch = torch.cat([whole.parts(step)[0].codes for step in (0, 1)])
-    assert len(epoch.unique()) == 8
+    epoch = torch.cat([alone.parts(step)[0].codes for step in (0, 1)])
+    assert len(epoch.unique()) == 8 and set(epoch.flatten().tolist()) <= set(items.tolist())
 
 
 def test_hard_negatives_follow_their_row() -> None:
-    codes = torch.arange(6)[:, None] + 1
     hard = torch.tensor([[1, 2], [0, -1], [0, 1], [4, 5], [3, 5], [3, 4]])
-    source = FeatureSource({}, {}, codes, size=6, hard=hard)
-    rows = source.parts(0)[0].codes.flatten() - 1
+    source = FeatureSource(_numbered, np.arange(10, 16), size=6, hard=hard)
+    rows = source.parts(0)[0].codes.flatten() - 10
     for row, *negatives in rows.reshape(-1, 3).tolist():
         assert negatives == [n if n >= 0 else row for n in hard[row].tolist()]
 
 
 def test_modalities_dropped_are_one_draw_over_processes() -> None:
-    codes = torch.arange(4)[:, None]
-    batch = FeatureSource({}, {"x": torch.ones(4).bool()}, codes, size=4).batch(torch.arange(4))
-    parts = [
-        FeatureSource({}, {"x": torch.ones(4).bool()}, codes, size=4, micro=2).batch(torch.arange(2))
-    ] * 2
-    whole = drop_modalities([batch], 0.5, 1, 0, 1)[0].masks["x"]
+    batch, parts = _numbered(torch.arange(4)), [_numbered(torch.arange(2))] * 2
+    together = drop_modalities([batch], 0.5, 1, 0, 1)[0].masks["x"]
     split = torch.cat([part.masks["x"] for part in drop_modalities(parts, 0.5, 1, 0, 1)])
-    assert torch.equal(whole, split) and drop_modalities(parts, 0.0, 1, 0, 1) is parts
+    assert torch.equal(together, split) and drop_modalities(parts, 0.0, 1, 0, 1) is parts
 
 
 def test_features_are_kept_and_computed_once(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: object) -> None:
         raise AssertionError("encoded again")
 
-    monkeypatch.setattr(Embedder, "features", never)
-    assert "contrastive loss" in align(copy("run", loss="siglip", matryoshka=[4, 8], steps=2))
+    monkeypatch.setattr(FeatureReader, "_run", never)
+    first = copy("run", loss="siglip", matryoshka=[4, 8], steps=2)
+    assert "contrastive loss" in align(first)
+    # Another run shares the cache, wherever it lies.
+    second = copy("other", steps=2, features=str(first.path("features")))
+    shutil.rmtree(second.path("features"))
+    assert "contrastive loss" in align(second)
 
 
-def test_a_store_that_does_not_match_is_named(copy: Copy, tmp_path: Path) -> None:
-    config = copy("run", steps=2)
-    store = EmbeddingStore.open(config.path("features"))
-    other = tmp_path / "other"
-
-    def write(ids: list[str], **meta: Any) -> Config:
-        shutil.rmtree(other, ignore_errors=True)
-        writer = StoreWriter(other, {**towers_of(config.align), **meta})
-        arrays = {name: store.get(name, ids) for name in store.names}
-        writer.write_part(
-            ids, ["?"] * len(ids), arrays, {m: store.mask(m, ids) for m in ("image", "text", "video")}
-        )
-        return smaller(config, features=str(other))
-
-    with pytest.raises(DataError, match=r"does not match .*has changed"):
-        align(write(store.ids))
-    with pytest.raises(DataError, match=r"does not match .*is not in it"):
-        align(write(store.ids[1:2]))
-    with pytest.raises(DataError, match="made with image='timm:other'"):
-        align(write(store.ids, image="timm:other"))
-    assert "contrastive loss" in align(smaller(config, features=str(config.path("features"))))
+def test_weights_replaced_in_place_give_other_features(
+    copy: Copy, tiny_models: dict[str, str], tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_models["text"], tmp_path / "text")
+    config = copy("run", text_weights=str(tmp_path / "text"), steps=2)
+    align(config)
+    assert len(list(config.path("features").glob("text-*/about.json"))) == 1  # of the same content: the same
+    tensors = load_tensors(tmp_path / "text" / "model.safetensors")
+    save_tensors(tmp_path / "text" / "model.safetensors", {n: t * 1.5 for n, t in tensors.items()})
+    align(config)
+    assert len(list(config.path("features").glob("text-*/about.json"))) == 2
+    assert len(list(config.path("features").glob("image-*/about.json"))) == 1
 
 
 def test_features_that_are_not_finite_are_named(copy: Copy) -> None:
-    config = copy("run", features="")
-    store = EmbeddingStore.open(config.path("features"))
-    path = config.path("features", "part-000000", "text_features.npy")
-    array = np.load(path)
-    array[1, 0] = np.nan
-    np.save(path, array)
-    with pytest.raises(DataError, match=f"text features of item '{store.ids[1]}'.* not finite"):
+    config = copy("run")
+    values = next(config.path("features").glob("text-*/*.values"))
+    array = np.memmap(values, np.float16, "r+")
+    array[:] = np.nan
+    array.flush()
+    with pytest.raises(DataError, match=r"text-.* features are not finite; the files are damaged"):
         align(config)
 
 
@@ -342,32 +332,9 @@ def test_a_loss_that_is_not_finite_leaves_weights_and_checkpoint_intact(
     assert len(_log(config)) == 8 and all(np.isfinite(row["loss"]) for row in _log(config))
 
 
-def test_too_few_pairs_are_told(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = copy("run")
-    lone = Item("a", "Coat", images=[b"x"], split="train")
-    monkeypatch.setattr(train_module, "keep_features", lambda *_: _one_row(lone))
-    monkeypatch.setattr(train_module, "read_features", lambda *_: _one_feature(config))
-    with pytest.raises(DataError, match="fewer than two training items have two modalities"):
-        align(config)
+def test_hard_negatives_need_a_store(copy: Copy) -> None:
     with pytest.raises(DataError, match=r"needs align\.mine_from"):
-        monkeypatch.undo()
-        align(smaller(config, hard_negatives=1))
-
-
-def _one_row(item: Item) -> tuple:
-    from mmreason.embed.feature_store import Rows
-
-    class Empty:
-        folder = "features"
-
-    rows = Rows([item.id], ["?"], torch.tensor([item_codes(item)]), torch.tensor([True]))
-    return rows, Empty(), 0
-
-
-def _one_feature(config: Config) -> tuple[dict, dict]:
-    dims = Embedder.create(config.align, "cpu", "fp32").model.dims
-    there = {m: torch.tensor([m != "video"]) for m in dims}
-    return {m: torch.zeros(1, size) for m, size in dims.items()}, there
+        align(copy("run", hard_negatives=1))
 
 
 def test_tensorboard_gets_the_curves(copy: Copy) -> None:

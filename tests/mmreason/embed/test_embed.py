@@ -120,12 +120,16 @@ def test_killed_and_gone_on_ends_as_if_never_killed(run: Config, tiny_run: Confi
     assert same(EmbeddingStore.open(run.path("embed")), EmbeddingStore.open(tiny_run.path("embed")))
 
 
-def test_media_do_not_stay_in_memory_once_read(run: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_catalogues_items_are_split_among_shares_with_their_media(run: Config) -> None:
+    from_catalogue = replace(run, embed=replace(run.embed, source="catalogue"))
+    every = [source_items(from_catalogue, (number, 3)) for number in (1, 2, 3)]
+    read = [list(items) for _, items, _ in every]
     catalogue = read_catalogue(run.path("catalogue"))
-    monkeypatch.setattr("mmreason.embed.job.read_catalogue", lambda _: catalogue)
-    _, items, _ = source_items(replace(run, embed=replace(run.embed, source="catalogue")), (1, 1))
-    assert any(isinstance(image, bytes) for item in items for image in item.images)
-    assert not any(isinstance(image, bytes) for item in catalogue.items.values() for image in item.images)
+    assert [len(items) for items in read] == [total for total, _, _ in every]
+    assert {item.id for items in read for item in items} == set(catalogue.items)
+    for item in (item for items in read for item in items):
+        names = catalogue.items[item.id].images
+        assert item.images == [catalogue.media(name).read_bytes() for name in names]
 
 
 def test_items_that_could_not_be_read_are_not_taken_out(run: Config, monkeypatch: pytest.MonkeyPatch) -> None:

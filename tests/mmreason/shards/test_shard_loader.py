@@ -31,7 +31,8 @@ from mmreason.shards.loader import (
     reason_samples,
 )
 from mmreason.shards.samples import with_histories
-from mmreason.store.store import EmbeddingStore, StoreWriter, content_hash
+from mmreason.store.features import content_hash
+from mmreason.store.store import EmbeddingStore, StoreWriter
 
 Members = list[tuple[tarfile.TarInfo, bytes]]
 

@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmreason.schema import DataError, Item
-from mmreason.store.store import EmbeddingStore, StoreWriter, content_hash
+from mmreason.store.features import content_hash
+from mmreason.store.store import EmbeddingStore, StoreWriter
 
 
 def write(folder: Path, *numbers: int) -> StoreWriter:
