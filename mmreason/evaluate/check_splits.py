@@ -9,17 +9,19 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
-from tqdm import tqdm
 
-from mmreason.catalogue.catalogue import Catalogue, read_catalogue
-from mmreason.catalogue.check import MAX_PIXELS, PICTURE_FORMATS
+from mmreason.catalogue.check import MAX_PIXELS, PICTURE_FORMATS, inside
+from mmreason.catalogue.index import read_index
 from mmreason.catalogue.split import read_split_rule
-from mmreason.files import whole_file
+from mmreason.catalogue.tables import stream_table
+from mmreason.database import Database
+from mmreason.files import TEMPORARY, whole_file
+from mmreason.progress import track
 from mmreason.schema import DataError, Item, Split, item_text
 
 SHINGLE = 5
@@ -90,19 +92,25 @@ def check_splits(
             f"similarity {similarity} must be in (0, 1], image_distance {image_distance} in 0 to 31"
         )
     folder = Path(run_dir, "catalogue")
-    catalogue = read_catalogue(folder)
+    index = read_index(folder)
+    items = index.paths["items"]
     # Where items are not what is split, the same item is meant to be on every side.
     by_item = "item" in read_split_rule(folder).by
-    found: list[Crossing] = list(pairs(catalogue))
-    if by_item:
-        items = catalogue.items.values()
-        found += [*groups(items), *item_texts(items, similarity), *media(catalogue, image_distance)]
-    found += review_texts(catalogue, similarity)
+    with Database(folder, folder / (TEMPORARY + "crossings")) as database:
+        for name, path in index.paths.items():
+            database.view(name, path, numbered=True)
+        found: list[Crossing] = list(pairs(database))
+        if by_item:
+            found += groups(stream_table(items, Item))
+            found += item_texts(stream_table(items, Item), similarity)
+            found += media(track(stream_table(items, Item), "hash media"), index.media_root, image_distance)
+        found += review_texts(database, similarity)
+        sides = {name: _count_sides(database, name) for name in ("items", "reasons")}
     with whole_file(folder / "crossings.jsonl") as file:
         file.writelines(
             json.dumps(asdict(crossing), ensure_ascii=False).encode() + b"\n" for crossing in found
         )
-    report = _report(catalogue, found, examples, by_item)
+    report = _report(sides, found, examples, by_item)
     if fail and found:
         first = _line(found[0])
         raise DataError(
@@ -111,64 +119,91 @@ def check_splits(
     return report
 
 
-def pairs(catalogue: Catalogue) -> Iterator[Crossing]:
+def pairs(database: Database) -> Iterator[Crossing]:
     """Pairs that are targets on two sides; that no training history shows held-out ones, packing sees to."""
-    sides: dict[tuple[str, str], Split] = {}
-    for reason in catalogue.reasons:
-        pair = (reason.user_id, reason.item_id)
-        side = sides.setdefault(pair, reason.split)
-        if side != reason.split:
-            yield Crossing("pair is a target on two sides", _pair(pair), side, _pair(pair), reason.split)
+    query = """
+        SELECT user_id, item_id, split FROM reasons SEMI JOIN (
+            SELECT user_id, item_id FROM reasons GROUP BY ALL HAVING count(DISTINCT split) > 1
+        ) crossing USING (user_id, item_id) ORDER BY file_row_number
+    """
+    targets = ((_pair(row[:2]), _pair(row[:2]), row[2]) for row in _rows(database, query))
+    yield from _on_two_sides("pair is a target on two sides", targets)
 
 
 def groups(items: Iterable[Item]) -> Iterator[Crossing]:
     """Variants of one product on two sides."""
-    yield from _same("group of variants", ((item.group, item.id, item.split) for item in items))
+    yield from _on_two_sides("group of variants", ((item.group, item.id, item.split) for item in items))
 
 
 def item_texts(items: Iterable[Item], similarity: float) -> Iterator[Crossing]:
     """Items of different groups with the same, or nearly the same, title, description and attributes."""
     rows = [_Text(item_text(item), item.id, item.split, item.group) for item in items]
-    yield from _alike("item text", rows, similarity)
+    yield from _similar_texts("item text", rows, similarity)
 
 
-def media(catalogue: Catalogue, distance: int) -> Iterator[Crossing]:
-    """Items of different groups with the same media file, byte for byte, or nearly the same picture."""
+def media(items: Iterable[Item], root: Path, distance: int) -> Iterator[Crossing]:
+    """Items with the same media file, byte for byte, or nearly the same picture.
+
+    Each picture is compared once for each side that shows it, however many items do.
+
+    Args:
+        items: Gone through once.
+        root: Folder that their media are relative to.
+        distance: Bits in which the perceptual hashes of nearly the same pictures may differ.
+    """
     digests: list[tuple[Hashable, str, Split]] = []
-    pictures: list[tuple[int, Item, str]] = []
-    for item in tqdm(catalogue.items.values(), desc="hash media", unit="item", disable=None):
+    shown: dict[int, dict[Split, tuple[str, str]]] = {}  # hash → side → its first item with it, and the file
+    for item in items:
         for name in (*item.images, *([item.video] if item.video else [])):
-            path = catalogue.media(name)
+            path = inside(root, name)
             if not path.is_file():
                 continue
             with path.open("rb") as file:
-                digests.append((hashlib.file_digest(file, "sha256").hexdigest(), item.id, item.split))
+                digests.append((hashlib.file_digest(file, "sha256").digest(), item.id, item.split))
             if name in item.images and (code := _picture_hash(path)) is not None:
-                pictures.append((code, item, name))
-    exact = list(_same("media file", digests))
+                shown.setdefault(code, {}).setdefault(item.split, (item.id, name))
+    exact = list(_on_two_sides("media file", digests))
     yield from exact
     known = {frozenset((c.one, c.other)) for c in exact}
-    codes = np.array([code for code, _, _ in pictures], dtype=np.uint64)
-    for i, j, bits in _near(codes, distance):
-        (_, one, name), (_, other, other_name) = pictures[i], pictures[j]
-        pair = frozenset((one.id, other.id))
-        if one.split != other.split and pair not in known:
-            known.add(pair)
-            detail = f"{name} and {other_name} differ in {bits} of {HASH_BITS} bits"
-            yield Crossing("picture nearly the same", one.id, one.split, other.id, other.split, detail)
+    for one, one_split, other, other_split, detail in _similar_pictures(shown, distance):
+        if frozenset((one, other)) not in known:
+            known.add(frozenset((one, other)))
+            yield Crossing("picture nearly the same", one, one_split, other, other_split, detail)
 
 
-def review_texts(catalogue: Catalogue, similarity: float) -> Iterator[Crossing]:
+def _similar_pictures(
+    shown: dict[int, dict[Split, tuple[str, str]]], distance: int
+) -> Iterator[tuple[str, Split, str, Split, str]]:
+    """Items on two sides with nearly the same picture, and what shows it."""
+    codes = list(shown)
+    near = near_codes(np.array(codes, dtype=np.uint64), distance)
+    for i, j, bits in chain(((i, i, 0) for i in range(len(codes))), near):
+        for one_split, (one, name) in shown[codes[i]].items():
+            for other_split, (other, other_name) in shown[codes[j]].items():
+                if one_split < other_split if i == j else one_split != other_split:
+                    detail = f"{name} and {other_name} differ in {bits} of {HASH_BITS} bits"
+                    yield one, one_split, other, other_split, detail
+
+
+def review_texts(database: Database, similarity: float) -> Iterator[Crossing]:
     """Reasons, and reviews of the pairs they are about, with the same or nearly the same text."""
-    sides = {(reason.user_id, reason.item_id): reason.split for reason in catalogue.reasons}
-    rows = [(reason.user_id, reason.item_id, reason.text, reason.split) for reason in catalogue.reasons]
-    reviews = (i for i in catalogue.interactions if i.text and (i.user_id, i.item_id) in sides)
-    rows += [(i.user_id, i.item_id, i.text, sides[i.user_id, i.item_id]) for i in reviews]
+    reasons = "SELECT user_id, item_id, text, split FROM reasons ORDER BY file_row_number"
+    reviews = """
+        SELECT user_id, item_id, text, side FROM interactions JOIN (
+            SELECT user_id, item_id, arg_max(split, file_row_number) AS side FROM reasons GROUP BY ALL
+        ) targets USING (user_id, item_id) WHERE text <> '' ORDER BY file_row_number
+    """
+    rows = chain(_rows(database, reasons), _rows(database, reviews))
     texts = [_Text(text, _pair((user, item)), side, _pair((user, item))) for user, item, text, side in rows]
-    yield from _alike("reason or review text", texts, similarity)
+    yield from _similar_texts("reason or review text", texts, similarity)
 
 
-def _same(kind: str, rows: Iterable[tuple[Hashable, str, Split]]) -> Iterator[Crossing]:
+def _rows(database: Database, query: str) -> Iterator[tuple[Any, ...]]:
+    for batch in database.stream(query, 8192):
+        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+
+
+def _on_two_sides(kind: str, rows: Iterable[tuple[Hashable, str, Split]]) -> Iterator[Crossing]:
     """Rows (key, id, side) with one key on two sides; one crossing a key and further side."""
     first: dict[Hashable, dict[Split, str]] = {}
     for key, name, side in rows:
@@ -179,29 +214,28 @@ def _same(kind: str, rows: Iterable[tuple[Hashable, str, Split]]) -> Iterator[Cr
             yield Crossing(kind, one, one_side, name, side)
 
 
-def _alike(kind: str, rows: list[_Text], similarity: float) -> Iterator[Crossing]:
+def _similar_texts(kind: str, rows: list[_Text], similarity: float) -> Iterator[Crossing]:
     """Texts that are the same, or nearly the same, on two sides: at most one crossing of either a text."""
     seen: set[frozenset[str]] = set()
-    for crossing in _same(
-        f"{kind} the same", ((_normal(r.text), r.name, r.split) for r in rows if _normal(r.text))
-    ):
+    words = ((_normal(row.text), row.name, row.split) for row in rows)
+    for crossing in _on_two_sides(f"{kind} the same", (row for row in words if row[0])):
         seen.add(frozenset((crossing.one, crossing.other)))
         yield crossing
     distinct = list({(_normal(row.text), row.split): row for row in reversed(rows)}.values())
-    for one, other, value in _near_texts(distinct, similarity, kind):
+    for one, other, value in _near_duplicates(distinct, similarity, kind):
         if frozenset((one.name, other.name)) not in seen:
             seen.add(frozenset((one.name, other.name)))
             detail = f"{value:.0%} alike"
             yield Crossing(f"{kind} nearly the same", one.name, one.split, other.name, other.split, detail)
 
 
-def _near_texts(rows: list[_Text], similarity: float, kind: str) -> Iterator[tuple[_Text, _Text, float]]:
+def _near_duplicates(rows: list[_Text], similarity: float, kind: str) -> Iterator[tuple[_Text, _Text, float]]:
     """Texts on two sides with at least so similar shingles: candidates by MinHash LSH, then counted exactly."""
     from datasketch import MinHash, MinHashLSH
 
     index = MinHashLSH(threshold=RECALL * similarity, num_perm=PERMUTATIONS)
     shingles: dict[int, frozenset[bytes]] = {}
-    for i, row in enumerate(tqdm(rows, desc=f"compare {kind}", unit="text", disable=None)):
+    for i, row in enumerate(track(rows, f"compare {kind}", "text")):
         if len(row.text) < MIN_TEXT:
             continue
         own = shingles[i] = _shingles(_normal(row.text))
@@ -240,7 +274,7 @@ def _picture_hash(path: Path) -> int | None:
         return None
 
 
-def _near(codes: np.ndarray, distance: int) -> Iterator[tuple[int, int, int]]:
+def near_codes(codes: np.ndarray, distance: int) -> Iterator[tuple[int, int, int]]:
     """Index pairs of 64-bit codes that differ in at most so many bits, and in how many.
 
     Of ``distance + 1`` bands of bits two such codes share one (pigeonhole), so only codes with an equal band are
@@ -265,12 +299,13 @@ def _near(codes: np.ndarray, distance: int) -> Iterator[tuple[int, int, int]]:
                         yield i, j, n
 
 
-def _report(catalogue: Catalogue, found: list[Crossing], examples: int, by_item: bool) -> str:
-    sides = Counter(reason.split for reason in catalogue.reasons)
-    items = Counter(item.split for item in catalogue.items.values())
-    named = " + ".join(f"{items[s]:,} {s}" for s in get_args(Split))
-    targets = " + ".join(f"{sides[s]:,} {s}" for s in get_args(Split))
-    lines = [f"check-splits: {len(found):,} crossings; items {named}; reasons {targets}"]
+def _count_sides(database: Database, table: str) -> str:
+    counts = dict(_rows(database, f"SELECT split, count(*) FROM {table} GROUP BY split"))
+    return " + ".join(f"{counts.get(split, 0):,} {split}" for split in get_args(Split))
+
+
+def _report(sides: dict[str, str], found: list[Crossing], examples: int, by_item: bool) -> str:
+    lines = [f"check-splits: {len(found):,} crossings; items {sides['items']}; reasons {sides['reasons']}"]
     if not by_item:
         lines.append(
             "  items are not what is split: the same item may be on every side and was not looked for"

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from mmreason.catalogue.catalogue import Catalogue, write_catalogue
 from mmreason.catalogue.split import SplitRule, write_split_rule
 from mmreason.cli import main
-from mmreason.evaluate.check_splits import _near, check_splits
+from mmreason.evaluate.check_splits import check_splits, near_codes
 from mmreason.schema import DataError, Interaction, Item, Reason
 
 LONG = "A rain coat of waxed cotton with a corduroy collar, two deep pockets and a checked lining of wool"
@@ -86,6 +86,15 @@ def test_items_by_group_text_and_media(tmp_path: Path) -> None:
     assert kinds(Item("a", images=[first]), Item("b", images=["gone.jpg"])) == []
 
 
+def test_a_picture_that_many_items_show_is_one_crossing_a_side(tmp_path: Path) -> None:
+    _picture(tmp_path / "a.jpg", 1)
+    for number in range(40):  # other bytes, the same picture
+        (tmp_path / f"{number}.jpg").write_bytes((tmp_path / "a.jpg").read_bytes() + bytes([number]))
+    sides = ("train", "valid", "test")
+    items = [Item(str(n), images=[f"{n}.jpg"], split=sides[n % 3]) for n in range(40)]  # type: ignore[arg-type]
+    assert _kinds(_write(tmp_path, items)) == ["picture nearly the same"] * 3
+
+
 def test_reason_and_review_texts(tmp_path: Path) -> None:
     items = [Item("a"), Item("b", split="test")]
     copied = [Reason("u", "a", LONG), Reason("v", "b", LONG.upper() + "!", split="test")]
@@ -124,7 +133,7 @@ def test_near_codes_are_those_of_every_pair(codes: list[int], distance: int, dat
         for _ in range(3):
             index, bits = data.draw(flips[0]), data.draw(flips[1])
             codes.append(codes[index] ^ sum(1 << bit for bit in bits))
-    found = {(i, j): n for i, j, n in _near(np.array(codes, dtype=np.uint64), distance)}
+    found = {(i, j): n for i, j, n in near_codes(np.array(codes, dtype=np.uint64), distance)}
     every = {
         (i, j): (codes[i] ^ codes[j]).bit_count()
         for j in range(len(codes))
