@@ -1,217 +1,176 @@
-"""Phone photos of groceries to their products: description, and description and iconic picture fused.
+"""Phone photos of groceries to their products: the recipe ``configs/photos.yaml``, through the product's own verbs.
 
     python benchmarks/align_grocery.py --data ../shared/data/grocery
-    python benchmarks/align_grocery.py --data ../shared/data/grocery --products 10 --views 3 --steps 50    # quick
+    python benchmarks/align_grocery.py --data ../shared/data/grocery --test /path/to/test.txt
+    python benchmarks/align_grocery.py --data ../shared/data/grocery --products 10 --steps 50 --crops 1    # quick
 
-Trained on the photos of ``train.txt`` with the 81 products' iconic pictures and descriptions, measured on those of
-``val.txt`` against all 81 products. Frozen default towers; several crops of each photo are encoded once. The picture
-head is the closed form of :func:`mmreason.align.fit_photos.start_at_discriminants`, the text head learns by contrast.
-Beside it: the same towers with untrained heads, heads trained by contrast alone, and linear probes.
+A catalogue of 81 products is made, each with its own picture, its description and the photos of it in ``train.txt``,
+and goes through ``ingest``, ``pack``, ``align`` and ``embed``. The photos of ``val.txt``, or of a list like it,
+are then looked up in the embedding store, as ``search`` does: by the products' texts, and by the products as a whole.
+Everything about the recipe was chosen on the training photos alone. Beside it: linear probes on the same features,
+and heads trained by contrast alone.
 """
 
 from __future__ import annotations
 
 import csv
-import random
-from dataclasses import dataclass
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from bars import Bars
 from jsonargparse import auto_cli
-from PIL import Image
-from torch import Tensor
-from tqdm import tqdm
 
-from encoders import create_encoder
-from encoders.pictures import open_image
-from mmreason.align.fit_photos import PhotoSet, fit_photos, start_at_discriminants
-from mmreason.config import AlignConfig
-from mmreason.device import pick_device, pick_dtype
-from mmreason.embed.model import AlignModel, fuse
+from mmreason.cli import main as mmreason
+from mmreason.embed.embedder import Embedder
 from mmreason.evaluate.metrics import Proportion
 from mmreason.evaluate.retrieval import retrieval_metrics
+from mmreason.schema import Item
+from mmreason.store.store import EmbeddingStore
 
 LAST = 1280  # EfficientNet-Lite0's pooled output stands at the end of the features of all depths
 KS = (1, 5, 10)
-
-
-@dataclass
-class Groceries:
-    """Features: (N, V, F) of both sets of photos, (P, V, F) of the iconic pictures, (P, 1, E) of the texts."""
-
-    train: Tensor
-    train_product: Tensor
-    test: Tensor
-    test_product: Tensor
-    pictures: Tensor
-    texts: Tensor
+RECIPE = Path(__file__).parents[1] / "configs/photos.yaml"
+Photos = list[tuple[Path, str]]
 
 
 def main(
-    data: str = "../shared/data/grocery", products: int = 0, views: int = 8, steps: int = 600, seed: int = 0
+    data: str = "../shared/data/grocery",
+    test: str = "",
+    products: int = 0,
+    crops: int = 0,
+    steps: int = 0,
+    seed: int = 0,
 ) -> None:
     """Run and check.
 
     Args:
         data: Folder of the grocery data.
+        test: List of the photos to measure on, such as ``val.txt`` (path beside the list, fine class, coarse class);
+            default: the folder's ``val.txt``.
         products: Only the first products; 0 for all.
-        views: Crops a photo, for training and for testing.
-        steps: Training steps of the heads.
-        seed: Of the crops and the training.
+        crops: Looks at each picture; 0 for the recipe's.
+        steps: Training steps of the text head; 0 for the recipe's.
+        seed: Of the training.
     """
     torch.set_num_threads(2)
-    groceries = read(Path(data) / "dataset", products, views, seed)
+    root = Path(data) / "dataset"
+    with (root / "classes.csv").open(encoding="utf-8-sig", newline="") as file:
+        classes = list(csv.DictReader(file))[: products or None]
+    train, asked = (
+        listed(path, classes) for path in (root / "train.txt", Path(test) if test else root / "val.txt")
+    )
+    print(f"{len(train)} photos to train on, {len(asked)} to test, {len(classes)} products")
+    with tempfile.TemporaryDirectory() as folder:
+        shop, run = Path(folder, "shop"), Path(folder, "run")
+        make_shop(shop, root, classes, train)
+        settings = ["--catalogue.root", str(shop), "--run_dir", str(run), "--seed", str(seed)]
+        settings += ["--align.crops", str(crops)] if crops else []
+        for verb in ("ingest", "pack"):
+            do(verb, settings)
+        stage = "[{name: heads, steps: %d, trains: [heads]}]"
+        measure(
+            "heads by contrast alone",
+            run,
+            asked,
+            [
+                *settings,
+                "--align.start",
+                "random",
+                "--align.dropout",
+                "0.3",
+                "--align.stages",
+                stage % (steps or 600),
+            ],
+        )
+        probes(run, train, asked)
+        if steps:
+            settings += ["--align.stages", f'[{{name: texts, steps: {steps}, trains: ["heads:text"]}}]']
+        text, fused = measure("recipe", run, asked, settings)
     bars = Bars("grocery")
-    show("untrained heads", *scores(new_model(groceries, seed), groceries))
-    photos = PhotoSet(groceries.train, groceries.train_product, groceries.texts, groceries.pictures)
-    plain = new_model(groceries, seed)
-    fit_photos(plain, photos, steps=steps, dropout=0.3, seed=seed)
-    show("heads by contrast alone", *scores(plain, groceries))
-    for name, part in (("last layer", slice(-LAST, None)), ("all depths", slice(None))):
-        print(f"linear probe, {name}: {probe(groceries, part)}")
-    model = new_model(groceries, seed)
-    views_of = torch.cat([groceries.train.flatten(0, 1), groceries.pictures.flatten(0, 1)])
-    of_pictures = torch.arange(len(groceries.texts)).repeat_interleave(groceries.pictures.shape[1])
-    shown = torch.cat([groceries.train_product.repeat_interleave(groceries.train.shape[1]), of_pictures])
-    start_at_discriminants(model.head("image"), views_of, shown, seed=seed)
-    fit_photos(model, photos, steps=steps, frozen=["image"], seed=seed)
-    one = scores(model, groceries, test_views=1)
-    show("trained, one view of a test photo", *one)
-    text, fused = scores(model, groceries)
-    show(f"trained, {views} views of a test photo", text, fused)
-    bars.check("photo → description recall@1", text["recall@1"], 0.70)
-    bars.check("photo → product recall@1", fused["recall@1"], 0.75)
+    bars.check("photo → description recall@1", text, 0.70)
+    bars.check("photo → product recall@1", fused, 0.75)
     bars.finish()
 
 
-def read(root: Path, limit: int, views: int, seed: int) -> Groceries:
-    """Read the lists and encode what they name."""
-    with (root / "classes.csv").open(encoding="utf-8-sig", newline="") as file:
-        classes = list(csv.DictReader(file))[: limit or None]
-    photos = {name: listed(root / f"{name}.txt", len(classes)) for name in ("train", "val")}
-    pictures = [root / row["Iconic Image Path (str)"].lstrip("/") for row in classes]
-    texts = [
-        f"{row['Class Name (str)'].replace('-', ' ')}. "
-        + (root / row["Product Description Path (str)"].lstrip("/")).read_text(encoding="utf-8").strip()
-        for row in classes
-    ]
-    dtype = pick_dtype("auto", pick_device("cpu"))
-    image = create_encoder("timm:tf_efficientnet_lite0", "wheel:efficientnet-lite0", feature="multi").to(
-        dtype=dtype
+def listed(path: Path, classes: Sequence[dict[str, str]]) -> Photos:
+    """(photo, product) of a list, of the products asked for."""
+    rows = [line.split(",") for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    names = [row["Class Name (str)"] for row in classes]
+    return [(path.parent / row[0].strip(), names[int(row[1])]) for row in rows if int(row[1]) < len(names)]
+
+
+def make_shop(shop: Path, root: Path, classes: Sequence[dict[str, str]], photos: Photos) -> None:
+    """A folder as a shop would have it: a table of products, and their pictures."""
+    rows = []
+    for row in classes:
+        name = row["Class Name (str)"]
+        pictures = [
+            root / row["Iconic Image Path (str)"].lstrip("/"),
+            *(p for p, shown in photos if shown == name),
+        ]
+        for number, picture in enumerate(pictures):
+            target = shop / "photos" / name / f"{number}{picture.suffix}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(picture, target)
+        images = [f"photos/{name}/{number}{picture.suffix}" for number, picture in enumerate(pictures)]
+        text = (root / row["Product Description Path (str)"].lstrip("/")).read_text(encoding="utf-8").strip()
+        rows.append({"id": name, "title": name.replace("-", " "), "text": text, "images": json.dumps(images)})
+    with (shop / "items.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def do(verb: str, settings: Sequence[str]) -> None:
+    """One verb of the product, as from the command line."""
+    mmreason([verb, str(RECIPE), *settings])
+
+
+def measure(name: str, run: Path, asked: Photos, settings: Sequence[str]) -> tuple[float, float]:
+    """Align, embed and look the photos up; recall@1 of the description and of the product."""
+    for verb in ("align", "embed"):
+        do(verb, settings)
+    store = EmbeddingStore.open(run / "embed")
+    embedder = Embedder.from_pretrained(run / "align")
+    queries = embedder.encode(
+        [Item(str(n), images=[path]) for n, (path, _) in enumerate(asked)], show_progress=True
     )
-    text = create_encoder("hf-text:minilm", "wheel:minilm").to(dtype=dtype)
-    paths = [path for name in photos for path, _ in photos[name]] + pictures
-    features = encode_views(image, paths, views, seed)
-    n, m = len(photos["train"]), len(photos["val"])
-    print(f"{n} photos to train on, {m} to test, {len(classes)} products, {views} views each")
-    return Groceries(
-        train=features[:n],
-        train_product=torch.tensor([product for _, product in photos["train"]]),
-        test=features[n : n + m],
-        test_product=torch.tensor([product for _, product in photos["val"]]),
-        pictures=features[n + m :],
-        texts=text.encode(texts)[:, None],
-    )
-
-
-def listed(path: Path, products: int) -> list[tuple[Path, int]]:
-    """(photo, product) of a list, of the first products."""
-    rows = [line.split(",") for line in path.read_text(encoding="utf-8").splitlines()]
-    return [(path.parent / row[0].strip(), int(row[1])) for row in rows if int(row[1]) < products]
-
-
-@torch.no_grad()
-def encode_views(encoder: Any, paths: list[Path], views: int, seed: int) -> Tensor:
-    """(N, V, F) float32: the centre, its mirror image, the whole, its mirror image, then random crops."""
-    rng = random.Random(seed)
-    encoder.eval()
-    out = torch.empty(len(paths), views, encoder.dim)
-    for row, path in enumerate(tqdm(paths, desc="encode", unit="photo", disable=None)):
-        image = open_image(path)
-        pixels = [crop(image, number, encoder.preprocessing.size, rng) for number in range(views)]
-        out[row] = encoder(encoder.collate(pixels))
-    return out
-
-
-def crop(image: Image.Image, number: int, size: int, rng: random.Random) -> Tensor:
-    """View ``number`` of a photo, (3, size, size) uint8; every second one is mirrored."""
-    width, height = image.size
-    if number < 2:
-        side = 0.875 * min(width, height)
-        w, h = side, side
-    elif number < 4:
-        w, h = width, height
-    else:
-        area, aspect = rng.uniform(0.35, 1) * width * height, np.exp(rng.uniform(-0.28, 0.28))
-        w, h = min(width, (area * aspect) ** 0.5), min(height, (area / aspect) ** 0.5)
-    left, top = (rng.random(), rng.random()) if number >= 4 else (0.5, 0.5)
-    left, top = left * (width - w), top * (height - h)
-    pixels = np.asarray(
-        image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + w, top + h))
-    )
-    return torch.from_numpy((pixels[:, ::-1] if number % 2 else pixels).copy()).permute(2, 0, 1)
-
-
-def new_model(data: Groceries, seed: int) -> AlignModel:
-    """Untrained heads that know the features' mean and spread."""
-    torch.manual_seed(seed)
-    model = AlignModel({"image": data.train.shape[2], "text": data.texts.shape[2]}, AlignConfig())
-    model.head("image").fit(data.train.flatten(0, 1))
-    model.head("text").fit(data.texts.flatten(0, 1))
-    return model.eval()
-
-
-@torch.no_grad()
-def scores(
-    model: AlignModel, data: Groceries, test_views: int = 0
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Retrieval of the test photos: by description, and by picture and description fused.
-
-    The features of a photo's views are averaged, and those of an iconic picture's.
-    """
-    photo = data.test[:, : test_views or None].mean(1)
-    standard = {
-        name: model.head(head).standardise(x)
-        for name, head, x in (
-            ("photo", "image", photo),
-            ("image", "image", data.pictures.mean(1)),
-            ("text", "text", data.texts.mean(1)),
-        )
-    }
-    photos = model.heads["image"](standard.pop("photo"))
-    vectors = model.embed(standard)
-    there = dict.fromkeys(vectors, torch.ones(len(data.texts), dtype=torch.bool))
-    truth = [{int(product)} for product in data.test_product]
-    text, fused = (
-        retrieval_metrics(photos.numpy(), gallery.numpy(), truth, KS)
-        for gallery in (vectors["text"], fuse(vectors, there))
-    )
-    return text, fused
-
-
-def show(name: str, text: dict[str, float], fused: dict[str, float]) -> None:
-    """Print both rankings."""
-    for kind, found in (("description", text), ("product", fused)):
+    place = {item: row for row, item in enumerate(store.ids)}
+    truth = [{place[product]} for _, product in asked]
+    recalls = []
+    for kind, array in (("description", "text"), ("product", "fused")):
+        found = retrieval_metrics(queries, store.get(array, list(store.ids)), truth, KS)
         figures = ", ".join(f"R@{k} {found[f'recall@{k}']:.1%}" for k in KS)
         print(
             f"{name}, photo → {kind}: {figures}, median rank {found['median rank']:g}, MRR {found['MRR']:.3f}, "
             f"nDCG@10 {found['nDCG@10']:.3f} (chance R@1 {found['chance@1']:.1%})"
         )
+        recalls.append(found["recall@1"])
+    return recalls[0], recalls[1]
 
 
-def probe(data: Groceries, part: slice) -> Proportion:
-    """Logistic regression on the frozen features of the centre crops."""
+def probes(run: Path, train: Photos, asked: Photos) -> None:
+    """Logistic regressions on the frozen features, of the last layer and of all depths."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    train, test = data.train[:, 0, part].numpy(), data.test[:, 0, part].numpy()
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=200))
-    right = model.fit(train, data.train_product.numpy()).predict(test) == data.test_product.numpy()
-    return Proportion(int(right.sum()), len(right))
+    embedder = Embedder.from_pretrained(run / "align")
+    sides = []
+    for photos in (train, asked):
+        items = [Item(str(n), images=[path]) for n, (path, _) in enumerate(photos)]
+        sides.append(embedder.features(items, show_progress=True).values["image"].numpy())
+    labels = np.array([shown for _, shown in train])
+    for name, part in (("last layer", slice(-LAST, None)), ("all depths", slice(None))):
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=200))
+        found = model.fit(sides[0][:, part], labels).predict(sides[1][:, part])
+        right = sum(a == product for a, (_, product) in zip(found, asked, strict=True))
+        print(f"linear probe, {name}: {Proportion(right, len(asked))}")
 
 
 if __name__ == "__main__":

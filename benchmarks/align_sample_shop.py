@@ -4,16 +4,20 @@
     python benchmarks/align_sample_shop.py --data ../shared/data/magento --items 120 --steps 100    # a quick look
 
 Split by product, so that no colour of a test product was seen. Texts name the colour here. Besides its full text an
-item is taught by short phrasings (its kind and one attribute), which is what a prompt at test time looks like.
-Beside the trained heads: the same towers with untrained heads, a linear probe on the frozen features, and the most
-frequent colour.
+item of the training is in the table under short phrasings (its kind and one attribute), which is what a prompt at
+test time looks like. The table goes through ``ingest``, ``pack``, ``align`` and ``embed``. Beside the trained heads:
+the same towers with untrained heads, a linear probe on the frozen features, and the most frequent colour.
 """
 
 from __future__ import annotations
 
+import csv
+import json
 import random
+import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,20 +25,28 @@ import torch
 from bars import Bars
 from jsonargparse import auto_cli
 
-from encoders import Encoder
-from mmreason.align.fit_photos import PhotoSet, fit_photos
 from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.catalogue.ingest import ingest
-from mmreason.config import AlignConfig, CatalogueConfig, Config, SimulateConfig
-from mmreason.embed.embedder import Embedder, Features
-from mmreason.embed.model import AlignModel
+from mmreason.cli import main as mmreason
+from mmreason.config import CatalogueConfig, Config, SimulateConfig
+from mmreason.embed.embedder import Embedder
 from mmreason.evaluate.metrics import Proportion
 from mmreason.evaluate.retrieval import retrieval_metrics
 from mmreason.evaluate.zero_shot import attribute_values, classify, prompts
 from mmreason.schema import Item, item_text
+from mmreason.store.store import EmbeddingStore
 
 KS = (1, 5, 10)
 LAST = 1280  # EfficientNet-Lite0's pooled output stands at the end of the features of all depths
+SETTINGS = {
+    "catalogue.source": "tables",
+    "simulate.users": "0",
+    "align.pairs": "{image-text: 1.0}",
+    "align.mask": "[text, media]",  # the colours of a product are each other's negatives
+    "align.batch_size": "128",
+    "align.dropout": "0.3",
+    "align.drop_modality": "0",
+}
 
 
 def main(data: str = "../shared/data/magento", items: int = 0, steps: int = 600, seed: int = 0) -> None:
@@ -50,31 +62,24 @@ def main(data: str = "../shared/data/magento", items: int = 0, steps: int = 600,
     shop = read_shop(Path(data), items, seed)
     train, test = [i for i in shop if i.split != "test"], [i for i in shop if i.split == "test"]
     print(f"{len(train)} items to train on, {len(test)} of {len({i.group for i in test})} unseen products")
-    config = AlignConfig()
-    embedder = Embedder.create(config)
-    features = embedder.features(shop, show_progress=True)
-    phrasings = encode_phrasings(embedder.encoders["text"], train, seed)
-    rows = {item.id: row for row, item in enumerate(shop)}
-    torch.manual_seed(seed)
-    model = AlignModel(
-        {"image": embedder.encoders["image"].dim, "text": embedder.encoders["text"].dim}, config
-    )
-    of_train = torch.tensor([rows[item.id] for item in train])
-    of_test = torch.tensor([rows[item.id] for item in test])
-    photos = features.values["image"][of_train][:, None]
-    untrained(model, features, of_train, of_test, test)
-    fit_photos(
-        model,
-        PhotoSet(photos, torch.arange(len(train)), phrasings),
-        steps=steps,
-        batch_size=128,
-        dropout=0.3,
-        seed=seed,
-    )
-    bars = Bars("sample shop")
-    measure("trained", model, features, of_test, test)
-    colors(bars, model, embedder.encoders["text"], features, shop, of_train, of_test)
+    with tempfile.TemporaryDirectory() as folder:
+        source, run = Path(folder, "shop"), Path(folder, "run")
+        write_shop(source, shop, seed)
+        settings = {**SETTINGS, "catalogue.root": str(source), "run_dir": str(run), "seed": str(seed)}
+        do(["ingest", "pack"], settings)
+        for name, count in (("untrained heads", 0), ("trained", steps)):
+            do(["align", "embed"], settings | {"align.steps": str(count)})
+            store = EmbeddingStore.open(run / "embed")
+            measure(name, store, test)
+        bars = Bars("sample shop")
+        colors(bars, store, Embedder.from_pretrained(run / "align"), train, test)
     bars.finish()
+
+
+def do(verbs: Sequence[str], settings: dict[str, str]) -> None:
+    """Verbs of the product, as from the command line."""
+    for verb in verbs:
+        mmreason([verb, *(part for name, value in settings.items() for part in (f"--{name}", value))])
 
 
 def read_shop(root: Path, limit: int, seed: int) -> list[Item]:
@@ -87,19 +92,29 @@ def read_shop(root: Path, limit: int, seed: int) -> list[Item]:
     items = [item for item in catalogue.items.values() if item.images][: limit or None]
     for item in items:
         item.images = [str(catalogue.media(image)) for image in item.images]
-        item.video = None
     return items
 
 
-def encode_phrasings(encoder: Encoder, items: list[Item], seed: int, short: int = 6) -> torch.Tensor:
-    """(N, W, E) features: half of the phrasings are the full text, half name one attribute or two."""
+def write_shop(folder: Path, shop: Sequence[Item], seed: int, phrasings: int = 6) -> None:
+    """The items as a table; those of the training also under short phrasings."""
     rng = random.Random(seed)
-    texts = [phrasing for item in items for phrasing in [item_text(item), *short_texts(item, short, rng)]]
-    distinct = sorted(set(texts))
-    place = {text: row for row, text in enumerate(distinct)}
-    features = encoder.encode(distinct, 64)[torch.tensor([place[text] for text in texts])]
-    features = features.view(len(items), 1 + short, -1)
-    return torch.cat([features[:, :1].expand(-1, short, -1), features[:, 1:]], 1)
+    rows = []
+    for number, item in enumerate(shop):
+        images = []
+        for path in map(Path, item.images):
+            images.append(f"photos/{number}-{len(images)}{path.suffix}")
+            target = folder / images[-1]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+        row = {"images": json.dumps(images), "group": item.group, "split": item.split}
+        texts = [item_text(item)]
+        texts += short_texts(item, phrasings, rng) if item.split == "train" else []
+        ids = [item.id, *(f"{item.id} / {n}" for n in range(phrasings))]
+        rows += [{"id": i, "title": text, **row} for i, text in zip(ids, texts, strict=False)]
+    with (folder / "items.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def short_texts(item: Item, count: int, rng: random.Random) -> list[str]:
@@ -113,26 +128,10 @@ def short_texts(item: Item, count: int, rng: random.Random) -> list[str]:
     return found
 
 
-def untrained(
-    model: AlignModel, features: Features, of_train: torch.Tensor, of_test: torch.Tensor, test: list[Item]
-) -> None:
-    """The same towers with heads as they were made."""
-    for name in ("image", "text"):
-        model.head(name).fit(features.values[name][of_train])
-    model.eval()
-    measure("untrained heads", model, features, of_test, test)
-
-
-@torch.no_grad()
-def vectors_of(model: AlignModel, features: Features, rows: torch.Tensor) -> dict[str, np.ndarray]:
-    """Modality → (N, D) unit vectors."""
-    standard = {n: model.head(n).standardise(features.values[n][rows]) for n in ("image", "text")}
-    return {name: vectors.numpy() for name, vectors in model.embed(standard).items()}
-
-
-def measure(name: str, model: AlignModel, features: Features, rows: torch.Tensor, items: list[Item]) -> None:
+def measure(name: str, store: EmbeddingStore, items: list[Item]) -> None:
     """Both directions, with the very colour as the only right answer and with any colour of the product."""
-    vectors = vectors_of(model, features, rows)
+    ids = [item.id for item in items]
+    vectors = {modality: store.get(modality, ids) for modality in ("image", "text")}
     products: dict[str, set[int]] = {}
     for row, item in enumerate(items):
         products.setdefault(item.group, set()).add(row)
@@ -153,35 +152,26 @@ def measure(name: str, model: AlignModel, features: Features, rows: torch.Tensor
 
 
 def colors(
-    bars: Bars,
-    model: AlignModel,
-    text: Encoder,
-    features: Features,
-    shop: list[Item],
-    of_train: torch.Tensor,
-    of_test: torch.Tensor,
+    bars: Bars, store: EmbeddingStore, embedder: Embedder, train: list[Item], test: list[Item]
 ) -> None:
     """Zero-shot colour of unseen products, beside linear probes and the most frequent colour."""
-    names = attribute_values(shop)["color"]
+    names = attribute_values([*train, *test])["color"]
     number = {name: c for c, name in enumerate(names)}
 
-    def labelled(rows: torch.Tensor) -> tuple[torch.Tensor, list[int]]:
-        kept = [int(r) for r in rows if len(shop[int(r)].attributes.get("color", ())) == 1]
-        return torch.tensor(kept), [number[shop[r].attributes["color"][0]] for r in kept]
+    def labelled(items: list[Item]) -> tuple[list[str], list[int]]:
+        kept = [item for item in items if len(item.attributes.get("color", ())) == 1]
+        return [item.id for item in kept], [number[item.attributes["color"][0]] for item in kept]
 
-    train, train_labels = labelled(of_train)
-    test, labels = labelled(of_test)
-    kinds = sorted({k for row in of_train for k in shop[int(row)].attributes.get("category", [])[:1]})
+    (known, known_labels), (asked, labels) = labelled(train), labelled(test)
+    kinds = sorted({kind for item in train for kind in item.attributes.get("category", [])[:1]})
     texts = [prompt for name in names for prompt in prompts("color", name, kinds)]
-    with torch.no_grad():
-        prompt = model.heads["text"](model.head("text").standardise(text.encode(texts, 64)))
-    classes = prompt.view(len(names), -1, prompt.shape[1]).mean(1)
-    classes = torch.nn.functional.normalize(classes, dim=-1).numpy()
-    found = classify(vectors_of(model, features, test)["image"], classes, labels)
-    image = features.values["image"]
-    for label, part in (("last layer", image[:, -LAST:]), ("all depths", image)):
-        print(f"linear probe of the colour, {label}: {probe(part[train], train_labels, part[test], labels)}")
-    common = Counter(train_labels).most_common(1)[0][0]
+    classes = embedder.encode(texts).reshape(len(names), -1, embedder.model.config.dim).mean(axis=1)
+    classes /= np.linalg.norm(classes, axis=1, keepdims=True)
+    found = classify(store.get("image", asked), classes, labels)
+    for label, part in (("last layer", slice(-LAST, None)), ("all depths", slice(None))):
+        features = [store.get("image_features", ids)[:, part] for ids in (known, asked)]
+        print(f"linear probe of the colour, {label}: {probe(features[0], known_labels, features[1], labels)}")
+    common = Counter(known_labels).most_common(1)[0][0]
     print(f"most frequent colour of the training ({names[common]}): {labels.count(common) / len(labels):.1%}")
     print(
         f"zero-shot colour of {len(labels)} unseen photos: {found['accuracy']}, "
@@ -190,14 +180,14 @@ def colors(
     bars.check("zero-shot colour by prompts", found["accuracy"].value, 0.75)
 
 
-def probe(train: torch.Tensor, train_labels: list[int], test: torch.Tensor, labels: list[int]) -> Proportion:
+def probe(train: np.ndarray, train_labels: list[int], test: np.ndarray, labels: list[int]) -> Proportion:
     """A logistic regression on standardised features."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=200))
-    right = model.fit(train.numpy(), train_labels).predict(test.numpy()) == np.array(labels)
+    right = model.fit(train, train_labels).predict(test) == np.array(labels)
     return Proportion(int(right.sum()), len(right))
 
 

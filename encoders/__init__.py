@@ -19,11 +19,13 @@ from encoders.registry import create_encoder, list_encoders
 
 if TYPE_CHECKING:
     from encoders.base import Encoder
+    from encoders.crops import CropsEncoder
     from encoders.guarded import GuardedPool
     from encoders.video import VideoEncoder
     from encoders.views import ViewsEncoder
 
 __all__ = [
+    "CropsEncoder",
     "Encoder",
     "GuardedPool",
     "MediaError",
@@ -35,6 +37,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "CropsEncoder": "encoders.crops",
     "Encoder": "encoders.base",
     "GuardedPool": "encoders.guarded",
     "VideoEncoder": "encoders.video",

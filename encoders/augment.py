@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from encoders.base import Encoder
+from encoders.crops import CropsEncoder
 from encoders.image import ImageEncoder, Preprocessing
 from encoders.video import ClipPreprocessing, VideoEncoder
 from encoders.views import ViewsEncoder, ViewsPreprocessing
@@ -54,6 +55,8 @@ def second_view(encoder: Encoder) -> Encoder:
     other = copy.copy(encoder)
     if isinstance(encoder, ImageEncoder):
         other.preprocessing = MirroredCrop(encoder.preprocessing)
+    elif isinstance(encoder, CropsEncoder):
+        return second_view(encoder.image_encoder)
     elif isinstance(encoder, VideoEncoder):
         other.preprocessing = OtherFrames(encoder.preprocessing)
     elif isinstance(encoder, ViewsEncoder):

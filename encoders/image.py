@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -109,6 +109,20 @@ class ImageEncoder(Encoder):
     def preprocess(self, raw: Any) -> Tensor:
         """One picture (path, bytes, PIL image, uint8 tensor or array) to (3, H, W) uint8."""
         return self.preprocessing(raw)
+
+    def resize(self, size: int) -> None:
+        """See pictures as squares of another size, in pixels; convolutional towers take any.
+
+        Raises:
+            ValueError: If the tower does not take it.
+        """
+        own = self.preprocessing
+        try:
+            with torch.no_grad():
+                self(torch.zeros(1, 3, size, size, dtype=torch.uint8))
+        except (AssertionError, RuntimeError, ValueError) as error:
+            raise ValueError(f"the tower takes pictures of {own.size} pixels only ({error})") from None
+        self.preprocessing = replace(own, size=size, resize=round(own.resize * size / own.size))
 
     def blocks(self) -> list[nn.Module]:
         """The tower's residual blocks; empty if it keeps them under none of the usual names."""

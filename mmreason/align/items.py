@@ -201,11 +201,29 @@ class ItemFeatures:
         features, masks = {}, {}
         for name in self._caches:
             values, there = self.raw(name, chosen)
-            mask = torch.from_numpy(there).to(self._device)
-            features[name] = self._heads[name].standardise(values.to(self._device)) * mask[:, None]
-            masks[name] = mask
+            features[name], masks[name] = self._standardised(name, values, there)
         codes = torch.from_numpy(self._items.codes[chosen]).to(self._device)
         return Batch(features, {}, masks, codes)
+
+    def batch_of_photos(self, places: Tensor) -> Batch:
+        """Some pictures, given as (B,) int64 places among all items' pictures, each with its item's text and video."""
+        chosen = places.numpy()
+        owners = self._items.inputs["image"].rows[chosen].astype(np.int64)
+        features, masks = {}, {}
+        for name in self._caches:
+            values, there = self.raw(name, owners) if name != "image" else (self.photos(chosen), owners >= 0)
+            features[name], masks[name] = self._standardised(name, values, there)
+        codes = torch.from_numpy(self._items.codes[owners]).to(self._device)
+        return Batch(features, {}, masks, codes)
+
+    def photos(self, places: np.ndarray) -> Tensor:
+        """(n, F) float32 features of single pictures, given by their places among all items' pictures."""
+        return torch.from_numpy(self._caches["image"].get(self._rows["image"][places]))
+
+    def _standardised(self, name: str, values: Tensor, there: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Features as the head takes them, zeros where there are none, and the mask."""
+        mask = torch.from_numpy(there).to(self._device)
+        return self._heads[name].standardise(values.to(self._device)) * mask[:, None], mask
 
     def raw(self, name: str, rows: np.ndarray) -> tuple[Tensor, np.ndarray]:
         """(n, F) float32 features of some items, zeros where there are none, and (n,) bool where there are some."""

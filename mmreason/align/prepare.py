@@ -24,17 +24,18 @@ from mmreason.align.contrast import (
     view_encoders,
     view_inputs,
 )
+from mmreason.align.discriminants import some_products, start_at_discriminants
 from mmreason.align.items import ItemFeatures, TrainingItems, collect_items
 from mmreason.align.losses.mining import mine_hard_negatives
 from mmreason.align.sources import BatchSource, FeatureSource, PixelSource
 from mmreason.align.stages import stages_of, trained_towers
 from mmreason.align.towers import Towers
-from mmreason.config import Config
+from mmreason.config import AlignConfig, Config
 from mmreason.device import pick_dtype
 from mmreason.embed.cache import CachedReader, needs_training
 from mmreason.embed.embedder import Embedder
 from mmreason.embed.features import Errors
-from mmreason.embed.model import MODALITIES
+from mmreason.embed.model import MODALITIES, Head
 from mmreason.files import remove
 from mmreason.processes import on_main_process
 from mmreason.schema import DataError, Item, item_text
@@ -77,6 +78,7 @@ def from_features(config: Config, accelerator: Accelerator) -> Prepared:
         DataError: If a setting needs what features cannot give.
     """
     settings, device = config.align, accelerator.device
+    _check_photos(settings)
     if untrained := needs_training(settings):
         raise DataError(
             f"{untrained[0]} has weights of its own, which features of frozen encoders cannot train; set "
@@ -87,9 +89,12 @@ def from_features(config: Config, accelerator: Accelerator) -> Prepared:
     items, features, contrast, errors = _features(config, embedder, device)
     train, held = np.flatnonzero(items.train), np.flatnonzero(~items.train)[:VALID_ROWS]
     train = train if len(train) else np.arange(len(items))
+    photos = None
+    if settings.photos and not contrast.of_views and "image" in contrast.names:
+        photos = _photos_of(config, items, features, train, embedder.model.head("image"))
     batches = FeatureSource(
-        features.batch,
-        train,
+        features.batch if photos is None else features.batch_of_photos,
+        train if photos is None else photos,
         size=settings.batch_size,
         micro=settings.micro_batch,
         seed=config.seed,
@@ -104,7 +109,36 @@ def from_features(config: Config, accelerator: Accelerator) -> Prepared:
     source = batches if contrast.pairs else None
     valid = [features.batch(torch.from_numpy(held))] if contrast.pairs and len(held) > 1 else []
     towers = Towers({}, embedder.model.to(device))
-    return Prepared(embedder, towers, source, valid, contrast, f"{len(train):,} items", errors)
+    about = f"{len(train):,} items" + (f" with {len(photos):,} photos" if photos is not None else "")
+    return Prepared(embedder, towers, source, valid, contrast, about, errors)
+
+
+def _check_photos(settings: AlignConfig) -> None:
+    """Refuse settings that do not go together.
+
+    Raises:
+        DataError: See above.
+    """
+    if settings.start == "discriminants" and not settings.photos:
+        raise DataError("align.start=discriminants tells photos of items apart; set align.photos=true")
+    if settings.photos and settings.source != "features":
+        raise DataError("align.photos: rows are photos, shards hold items; set align.source=features")
+    if settings.photos and settings.hard_negatives:
+        raise DataError("align.photos: rows are photos, hard negatives are items; set align.hard_negatives=0")
+
+
+def _photos_of(
+    config: Config, items: TrainingItems, features: ItemFeatures, train: np.ndarray, head: Head
+) -> np.ndarray:
+    """(P,) places of the training items' pictures; the picture head gets their mean and spread, and its start."""
+    owners, places = items.inputs["image"].places(train)
+    head.fit_parts(features.photos(places[at : at + FIT_ROWS]) for at in range(0, len(places), FIT_ROWS))
+    if config.align.start == "discriminants":
+        some = some_products(owners, config.seed)
+        start_at_discriminants(
+            head, features.photos(places[some]), torch.from_numpy(owners[some]), seed=config.seed
+        )
+    return places
 
 
 def _features(
@@ -166,6 +200,7 @@ def from_pixels(config: Config, accelerator: Accelerator) -> Prepared:
         DataError: If a setting needs features.
     """
     settings, device = config.align, accelerator.device
+    _check_photos(settings)
     if settings.hard_negatives:
         raise DataError("align.hard_negatives: shards are read in a stream; set align.source=features")
     bf16 = pick_dtype(config.dtype, device) is torch.bfloat16

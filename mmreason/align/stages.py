@@ -24,7 +24,7 @@ def stages_of(config: AlignConfig) -> list[AlignStage]:
     if len(set(names)) != len(names) or any(not n.replace("_", "").replace("-", "").isalnum() for n in names):
         raise DataError(f"align.stages: names {names} must differ and be letters, digits, - and _")
     for stage in stages:
-        if config.source == "features" and any(part != "heads" for part in stage.trains):
+        if config.source == "features" and any(part.partition(":")[0] != "heads" for part in stage.trains):
             raise DataError(
                 f"align.stages: {stage.name!r} trains {', '.join(stage.trains)}, but the features of frozen "
                 "towers train heads only; set align.source=pixels"
@@ -45,7 +45,7 @@ def set_trained(towers: Towers, stage: AlignStage) -> None:
     for part in stage.trains:
         names = _names(towers, part)
         if not names:
-            known = ", ".join(["heads", *towers.encoders])
+            known = ", ".join(["heads", *(f"heads:{name}" for name in towers.model.dims), *towers.encoders])
             raise DataError(
                 f"align.stages: {stage.name!r} trains {part!r}, which names no parameter; give {known}, "
                 "<tower>:<last blocks> or a pattern of parameter names"
@@ -115,6 +115,9 @@ def _names(towers: Towers, part: str) -> set[str]:
     """Full names of the parameters that one part of ``trains`` stands for."""
     if part == "heads":
         return {name for name, _ in towers.named_parameters() if name.startswith("model.") or is_pool(name)}
+    if part.startswith("heads:") and part.removeprefix("heads:") in towers.model.dims:
+        own = (f"model.heads.{part.removeprefix('heads:')}.", "model.log_scale", "model.logit_bias")
+        return {name for name, _ in towers.named_parameters() if name.startswith(own)}
     tower, _, count = part.partition(":")
     if tower in towers.encoders and (not count or count.isdecimal()):
         encoder = towers.encoder(tower)

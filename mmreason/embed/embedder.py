@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from encoders import Encoder, MediaError, VideoEncoder, ViewsEncoder, create_encoder
+from encoders import CropsEncoder, Encoder, MediaError, VideoEncoder, ViewsEncoder, create_encoder
 from encoders.frame_readers import check_reader
 from mmreason.config import AlignConfig
 from mmreason.device import pick_device, pick_dtype
@@ -270,6 +270,11 @@ def create_encoders(config: AlignConfig, pools: nn.ModuleDict | None = None) -> 
         raise DataError(
             f"align.image={config.image} is not an image encoder; name an openclip: or timm: model"
         )
+    if config.image_size:
+        try:
+            tower.resize(config.image_size)
+        except ValueError as error:
+            raise DataError(f"align.image_size={config.image_size}: {error}") from None
     clip = config.video
     try:
         video = VideoEncoder(
@@ -278,7 +283,10 @@ def create_encoders(config: AlignConfig, pools: nn.ModuleDict | None = None) -> 
         check_reader(clip.reader)
     except ValueError as error:
         raise DataError(f"align.video: {error}") from None
+    if config.crops > 1 and config.views != "mean":
+        raise DataError(f"align.crops={config.crops} takes the mean; set align.views=mean")
     image: Encoder = tower if config.views == "mean" else ViewsEncoder(tower, config.views)
+    image = CropsEncoder(tower, config.crops) if config.crops > 1 else image
     encoders = {"image": image, "text": text, "video": video}
     for name, pool in pools.items() if pools is not None else ():
         encoders[name].pool = pool
