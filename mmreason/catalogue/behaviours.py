@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from mmreason.catalogue.check import Quarantine, Row
+from mmreason.catalogue.check import Quarantine, SourceRow
 from mmreason.schema import EVENTS, DataError
 
 COLUMNS: dict[str, pl.DataType] = {
@@ -168,4 +168,4 @@ def _set_aside(rows: pl.DataFrame, problem: pl.Series, quarantine: Quarantine) -
         values.pop("problem", None)
         whole = values.pop("record", None)
         record = json.loads(whole) if whole else {k: v for k, v in values.items() if v is not None}
-        quarantine.add("interactions", Row(file, number, record), reason)
+        quarantine.add("interactions", SourceRow(file, number, record), reason)

@@ -38,12 +38,12 @@ T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class Row:
+class SourceRow:
     """One row as a reader found it.
 
     Attributes:
         file: File name, for messages.
-        number: Row number in the file, the header not counted, from 1.
+        number: SourceRow number in the file, the header not counted, from 1.
         record: Field name → value, as in :mod:`mmreason.schema`.
         problem: Why the reader could not read the row, if so.
     """
@@ -67,9 +67,9 @@ class Tables:
     """
 
     media_root: Path
-    items: Iterable[Row] = ()
+    items: Iterable[SourceRow] = ()
     interactions: Iterable[pl.DataFrame] = ()
-    reasons: Iterable[Row] = ()
+    reasons: Iterable[SourceRow] = ()
 
 
 class Quarantine:
@@ -83,7 +83,7 @@ class Quarantine:
     Example:
         >>> with Quarantine(Path("quarantine.jsonl")) as quarantine:
         ...     quarantine.read["items"] += 1
-        ...     quarantine.add("items", Row("items.csv", 1, {"title": "x"}), "no id")
+        ...     quarantine.add("items", SourceRow("items.csv", 1, {"title": "x"}), "no id")
         >>> quarantine.balance("items", kept=0)
         '1 items read = 0 kept + 1 quarantined'
     """
@@ -103,7 +103,7 @@ class Quarantine:
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
 
-    def add(self, kind: str, row: Row, reason: str) -> None:
+    def add(self, kind: str, row: SourceRow, reason: str) -> None:
         """Set one row aside."""
         assert self._file is not None, "used outside its with block"
         self.reasons[kind, reason] += 1
@@ -227,14 +227,16 @@ class Media:
     left: int = 0
     _fetched: dict[str, str] = field(default_factory=dict)
 
-    def fetch(self, rows: list[Row]) -> None:
+    def fetch(self, rows: list[SourceRow]) -> None:
         """Fetch what a batch of rows names by address, several at a time."""
         self._fetched.clear()
         if self.downloads is not None:
             named = chain.from_iterable(_media_of(row.record) for row in rows if not row.problem)
             self._fetched = self.downloads.get_all(name for name in named if is_address(name))
 
-    def good(self, name: str, problem: Callable[[Path], str], row: Row, quarantine: Quarantine) -> str | None:
+    def good(
+        self, name: str, problem: Callable[[Path], str], row: SourceRow, quarantine: Quarantine
+    ) -> str | None:
         """The path of a file if nothing is wrong with it; else None, and it is counted."""
         if is_address(name) and self.downloads is None:
             self.left += 1
@@ -249,14 +251,14 @@ class Media:
             reason = "path leads out of the media folder"
         if reason:
             quarantine.add(
-                "media", Row(row.file, row.number, {"id": row.record.get("id"), "path": name}), reason
+                "media", SourceRow(row.file, row.number, {"id": row.record.get("id"), "path": name}), reason
             )
         return None if reason else path
 
 
 def check_items(
-    rows: Iterable[Row], media: Media, quarantine: Quarantine, batch: int = 512
-) -> Iterator[tuple[Row, Item]]:
+    rows: Iterable[SourceRow], media: Media, quarantine: Quarantine, batch: int = 512
+) -> Iterator[tuple[SourceRow, Item]]:
     """The good ones of the items, each with its row; duplicates are not looked for.
 
     An item whose picture or video is bad stays, without it. ``item.split`` is empty where the row gives none.
@@ -270,7 +272,7 @@ def check_items(
                 yield row, item
 
 
-def check_reasons(rows: Iterable[Row], quarantine: Quarantine) -> Iterator[tuple[Row, Reason]]:
+def check_reasons(rows: Iterable[SourceRow], quarantine: Quarantine) -> Iterator[tuple[SourceRow, Reason]]:
     """The good ones of the reasons; ``reason.split`` is empty where the row gives none."""
     for row in rows:
         quarantine.read["reasons"] += 1
@@ -286,7 +288,7 @@ def batches(values: Iterable[T], size: int) -> Iterator[list[T]]:
         yield some
 
 
-def _parse(row: Row, kind: str, quarantine: Quarantine, parse: Callable[[dict[str, Any]], Any]) -> Any:
+def _parse(row: SourceRow, kind: str, quarantine: Quarantine, parse: Callable[[dict[str, Any]], Any]) -> Any:
     """The row's value, or None after setting the row aside."""
     try:
         if row.problem:
@@ -323,7 +325,7 @@ def _media_of(record: Mapping[str, Any]) -> list[str]:
     return [str(path) for path in [*(record.get("images") or []), record.get("video") or ""]]
 
 
-def _check_media(item: Item, row: Row, media: Media, quarantine: Quarantine) -> bool:
+def _check_media(item: Item, row: SourceRow, media: Media, quarantine: Quarantine) -> bool:
     """Take the bad pictures and the bad video off an item; False if nothing is left of it."""
     found = [media.good(name, picture_problem, row, quarantine) for name in item.images]
     item.images = [path for path in found if path is not None]

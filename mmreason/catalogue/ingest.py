@@ -14,7 +14,7 @@ from mmreason.catalogue.catalogue import describe_reasons, hidden_names
 from mmreason.catalogue.check import (
     Media,
     Quarantine,
-    Row,
+    SourceRow,
     batches,
     check_items,
     check_reasons,
@@ -114,7 +114,7 @@ def _put_in_place(new: Path, folder: Path) -> None:
         path.replace(folder / path.name)
 
 
-def _places(rows: Iterable[Row]) -> dict[str, list[Any]]:
+def _places(rows: Iterable[SourceRow]) -> dict[str, list[Any]]:
     rows = list(rows)
     return {"file": [row.file for row in rows], "row": [row.number for row in rows]}
 

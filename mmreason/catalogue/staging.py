@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mmreason.catalogue.check import UNKNOWN_ITEM, Quarantine, Row
+from mmreason.catalogue.check import UNKNOWN_ITEM, Quarantine, SourceRow
 from mmreason.catalogue.split import check_shares, side_by_place
 from mmreason.catalogue.tables import ROW_GROUPS
 from mmreason.database import Database
@@ -170,7 +170,7 @@ def _set_aside(kind: str, row: dict[str, Any], quarantine: Quarantine, reason: s
     source = {name: row.pop(name) for name in ("file", "row", "place")}
     row.pop("media", None)
     record = {name: value for name, value in row.items() if value not in (None, "")}
-    quarantine.add(kind, Row(source["file"], source["row"], record), reason)
+    quarantine.add(kind, SourceRow(source["file"], source["row"], record), reason)
 
 
 _MARKS = """

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from mmreason.files import whole_file
+
 Rng = np.random.Generator
 RGB = tuple[int, int, int]
 Draw = ImageDraw.ImageDraw
@@ -55,10 +57,9 @@ def lightness(color: RGB) -> float:
 
 
 def save_jpeg(image: Image.Image, path: Path) -> None:
-    """Write a JPEG under a temporary name, then rename it."""
-    partial = path.with_name(path.name + ".tmp")
-    image.save(partial, "JPEG", quality=84, optimize=True)
-    partial.replace(path)
+    """Write a JPEG, which appears whole or not at all."""
+    with whole_file(path) as file:
+        image.save(file, "JPEG", quality=84, optimize=True)
 
 
 # Products.

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from mmreason.catalogue.check import Row, Tables
+from mmreason.catalogue.check import SourceRow, Tables
 from mmreason.catalogue.readers.frames import row_frames
 from mmreason.config import Config
 from mmreason.schema import Attributes, DataError
@@ -45,26 +45,26 @@ def read(config: Config) -> Tables:
             f"Magento root {str(root)!r} is not a Magento 2 sample shop: it holds no {APPAREL}; set "
             "catalogue.root to a checkout of the magento2-sample-data repository"
         )
-    items: list[Row] = []
+    items: list[SourceRow] = []
     alias = _apparel(root, items)
     _gear(root, items)
     _videos(root, items)
     alias |= {row.record["id"]: row.record["id"] for row in items}
-    reviews = (Row(row.file, row.number, _review(row.record, alias)) for row in _rows(root / REVIEWS))
+    reviews = (SourceRow(row.file, row.number, _review(row.record, alias)) for row in _rows(root / REVIEWS))
     return Tables(root, items, row_frames(reviews))
 
 
-def _rows(path: Path) -> Iterable[Row]:
+def _rows(path: Path) -> Iterable[SourceRow]:
     if not path.is_file():
         return
     with path.open(encoding="utf-8-sig", newline="") as file:
         for number, record in enumerate(csv.DictReader(file), 1):
-            yield Row(path.name, number, record)
+            yield SourceRow(path.name, number, record)
 
 
-def _apparel(root: Path, items: list[Row]) -> dict[str, str]:
+def _apparel(root: Path, items: list[SourceRow]) -> dict[str, str]:
     """One item per configurable product and colour; returns sku → item id, for reviews."""
-    products: dict[str, Row] = {}
+    products: dict[str, SourceRow] = {}
     variants: dict[str, dict[str, str]] = defaultdict(dict)  # product → colour → base picture
     alias: dict[str, str] = {}
     for row in _rows(root / APPAREL):
@@ -80,7 +80,7 @@ def _apparel(root: Path, items: list[Row]) -> dict[str, str]:
         pictured = _pictured(row.record["base_image"], variants[sku])
         alias[sku] = f"{sku}-{pictured}"
         for color, picture in variants[sku].items():
-            items.append(Row(row.file, row.number, _apparel_item(row.record, color, picture)))
+            items.append(SourceRow(row.file, row.number, _apparel_item(row.record, color, picture)))
     return alias
 
 
@@ -111,17 +111,17 @@ def _additional(record: dict[str, str]) -> Attributes:
     return {name: values.split("|") for name, _, values in pairs}
 
 
-def _gear(root: Path, items: list[Row]) -> None:
+def _gear(root: Path, items: list[SourceRow]) -> None:
     pictures = _pictures(path for path in sorted((root / GEAR).glob("images_gear_*.csv")))
     for path in sorted((root / GEAR).glob("products_gear_*.csv")):
         for row in _rows(path):
             record, sku = row.record, row.record["sku"]
             # the sizes of one ball or strap share their pictures, so they must not be split apart
             family = record["attribute_set"] if record["attribute_set"].startswith("Sprite") else sku
-            items.append(Row(row.file, row.number, _listed_item(record, family, pictures[sku], "shop")))
+            items.append(SourceRow(row.file, row.number, _listed_item(record, family, pictures[sku], "shop")))
 
 
-def _videos(root: Path, items: list[Row]) -> None:
+def _videos(root: Path, items: list[SourceRow]) -> None:
     pictures = _pictures([root / VIDEOS / "images_products_training_video.csv"])
     downloads = _rows(root / VIDEOS / "downloadable_data_training_video_download.csv")
     films = {row.record["product_sku"]: SAMPLES + row.record["link_item_file"] for row in downloads}
@@ -129,7 +129,7 @@ def _videos(root: Path, items: list[Row]) -> None:
         sku = row.record["sku"]
         film = films.get(sku)  # courses that share one must not be split apart
         item = _listed_item(row.record, film or sku, pictures[sku], "video") | {"video": film}
-        items.append(Row(row.file, row.number, item))
+        items.append(SourceRow(row.file, row.number, item))
 
 
 def _pictures(paths: Iterable[Path]) -> dict[str, list[str]]:

@@ -23,6 +23,7 @@ from mmreason.demo.render import (
     shade,
     shadow,
 )
+from mmreason.files import whole_file
 
 CLIP_SIZE = 192  # pixels of a clip's side
 CLIP_RATE = 24  # frames per second
@@ -229,8 +230,7 @@ def draw_clip(topic: str, color: str, action: str, scene: str, seconds: float, p
     shift = rng.uniform(-0.06, 0.06, 2)
     start = rng.random()
     count = round(seconds * CLIP_RATE)
-    partial = path.with_name(path.name + ".tmp")
-    with av.open(str(partial), "w", format="mp4") as container:
+    with whole_file(path) as file, av.open(file, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=CLIP_RATE)
         stream.width, stream.height, stream.pix_fmt = CLIP_SIZE, CLIP_SIZE, "yuv420p"
         stream.time_base = Fraction(1, CLIP_RATE)
@@ -246,7 +246,6 @@ def draw_clip(topic: str, color: str, action: str, scene: str, seconds: float, p
                 container.mux(packet)
         for packet in stream.encode():
             container.mux(packet)
-    partial.replace(path)
 
 
 def _sprite(topic: str, color: str, rng: Rng) -> Image.Image:

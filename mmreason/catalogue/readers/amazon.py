@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import polars as pl
 import pyarrow as pa
 
-from mmreason.catalogue.check import Row, Tables
+from mmreason.catalogue.check import SourceRow, Tables
 from mmreason.catalogue.readers.frames import json_frames
 from mmreason.catalogue.readers.rows import read_rows
 from mmreason.config import Config
@@ -54,7 +54,7 @@ def read(config: Config) -> Tables:
     return Tables(root, _items(items), _reviews(reviews))
 
 
-def _items(paths: list[Path]) -> Iterator[Row]:
+def _items(paths: list[Path]) -> Iterator[SourceRow]:
     for path in paths:
         for row in read_rows(path):
             if not row.problem:

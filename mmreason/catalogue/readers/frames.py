@@ -16,7 +16,7 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet as pq
 
-from mmreason.catalogue.check import Row, batches
+from mmreason.catalogue.check import SourceRow, batches
 from mmreason.catalogue.readers.rows import (
     WRONG_FIELDS,
     csv_rows,
@@ -30,16 +30,16 @@ from mmreason.catalogue.readers.rows import (
 )
 from mmreason.schema import DataError
 
-BLOCK = 8 << 20
+BLOCK_BYTES = 8 << 20
 """Bytes read at a time; a line must fit into one."""
 
-FRAME = 50_000
+FRAME_ROWS = 50_000
 _SLOW = 1 << 16  # a block of fewer bytes is read line by line rather than cut further
 
 
-def row_frames(rows: Iterable[Row]) -> Iterator[pl.DataFrame]:
+def row_frames(rows: Iterable[SourceRow]) -> Iterator[pl.DataFrame]:
     """Frames of rows: a column a field, all text, with ``file``, ``row``, ``problem`` and ``record`` (as JSON)."""
-    for some in batches(rows, FRAME):
+    for some in batches(rows, FRAME_ROWS):
         names = dict.fromkeys(name for row in some for name in row.record if isinstance(name, str))
         columns: dict[str, list[Any]] = {
             name: [_text(row.record.get(name)) for row in some] for name in names
@@ -54,7 +54,7 @@ def row_frames(rows: Iterable[Row]) -> Iterator[pl.DataFrame]:
         yield frame.with_columns(pl.Series("row", [row.number for row in some], pl.Int64))
 
 
-def _joined(row: Row) -> str:
+def _joined(row: SourceRow) -> str:
     return "".join(value for value in row.record.values() if isinstance(value, str) and not value.isascii())
 
 
@@ -80,7 +80,7 @@ def parquet_frames(path: Path) -> Iterator[pl.DataFrame]:
     number = 0
     try:
         with readable(path), pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(FRAME):
+            for batch in file.iter_batches(FRAME_ROWS):
                 frame = pl.DataFrame(pl.from_arrow(batch))
                 yield _numbered(frame, path, range(number + 1, number + 1 + frame.height))
                 number += frame.height
@@ -130,7 +130,7 @@ def _open_csv(
     return pyarrow.csv.open_csv(
         file,
         pyarrow.csv.ReadOptions(
-            use_threads=False, block_size=BLOCK, column_names=names, skip_rows=int(header)
+            use_threads=False, block_size=BLOCK_BYTES, column_names=names, skip_rows=int(header)
         ),
         pyarrow.csv.ParseOptions(
             delimiter=delimiter,
@@ -148,7 +148,7 @@ def _header(path: Path, delimiter: str, quote: bool) -> list[str]:
 
 
 def _wrong_frames(path: Path, wrong: list[tuple[int, str]]) -> Iterator[pl.DataFrame]:
-    rows = [Row(path.name, number, {"line": text[:200]}, WRONG_FIELDS) for number, text in wrong]
+    rows = [SourceRow(path.name, number, {"line": text[:200]}, WRONG_FIELDS) for number, text in wrong]
     wrong.clear()
     yield from row_frames(rows)
 
@@ -172,10 +172,10 @@ def json_frames(path: Path, schema: pa.Schema) -> Iterator[pl.DataFrame]:
 
 
 def _blocks(file: Any) -> Iterator[bytes]:
-    """Whole lines, :data:`BLOCK` bytes or so at a time, each block ending in a newline."""
+    """Whole lines, :data:`BLOCK_BYTES` or so at a time, each block ending in a newline."""
     rest = file.read(3)
     rest = b"" if rest == b"\xef\xbb\xbf" else rest
-    while chunk := file.read(BLOCK):
+    while chunk := file.read(BLOCK_BYTES):
         head, newline, tail = chunk.rpartition(b"\n")
         if newline:
             yield rest + head + newline
@@ -200,14 +200,14 @@ def _json_block(block: bytes, before: int, path: Path, schema: pa.Schema) -> Ite
     yield from row_frames(_json_rows(block, before, path, schema))
 
 
-def _json_rows(block: bytes, before: int, path: Path, schema: pa.Schema) -> Iterator[Row]:
+def _json_rows(block: bytes, before: int, path: Path, schema: pa.Schema) -> Iterator[SourceRow]:
     for number, line in enumerate(block.decode("utf-8", "surrogateescape").split("\n")[:-1], before + 1):
         if line.strip():
             record = json_object(line)
             if record is None:
-                yield Row(path.name, number, {"line": line.strip()[:200]}, "not a JSON object")
+                yield SourceRow(path.name, number, {"line": line.strip()[:200]}, "not a JSON object")
             else:
-                yield Row(path.name, number, {name: record.get(name) for name in schema.names})
+                yield SourceRow(path.name, number, {name: record.get(name) for name in schema.names})
 
 
 def _arrow_json(block: bytes, schema: pa.Schema) -> pa.Table | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from mmreason.catalogue.check import Row, Tables
+from mmreason.catalogue.check import SourceRow, Tables
 from mmreason.catalogue.readers.frames import csv_frames, row_frames
 from mmreason.catalogue.readers.rows import csv_rows, open_text, readable
 from mmreason.config import Config
@@ -55,7 +55,7 @@ def _one(root: Path, pattern: str) -> Path | None:
     return next(iter(sorted(path for path in root.glob(pattern) if path.is_file())), None)
 
 
-def _items(root: Path, titles: Path) -> Iterator[Row]:
+def _items(root: Path, titles: Path) -> Iterator[SourceRow]:
     covers, videos = _media(root, "cover", _PICTURES), _media(root, "video", _VIDEOS)
     with open_text(titles) as file:
         header = file.readline().strip().lower().split(",")
@@ -84,15 +84,15 @@ def _media(root: Path, word: str, endings: tuple[str, ...]) -> dict[str, str]:
 def _ordered(path: Path) -> Iterator[pl.DataFrame]:
     """User, a tab, and their videos in order, parted by spaces."""
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[SourceRow]:
         with readable(path), open_text(path, newline=None) as file:
             for number, line in enumerate(file, 1):
                 user, tab, videos = line.rstrip("\n").partition("\t")
                 if not tab and line.strip():
-                    yield Row(path.name, number, {"line": line[:200]}, "no tab after the user")
+                    yield SourceRow(path.name, number, {"line": line[:200]}, "no tab after the user")
                 for place, item in enumerate(videos.split(), 1):
                     record = {"user_id": user, "item_id": item, "event": "click", "timestamp": place}
-                    yield Row(path.name, number, record)
+                    yield SourceRow(path.name, number, record)
 
     return row_frames(rows())
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import polars as pl
 
-from mmreason.catalogue.check import Row, Tables, batches
+from mmreason.catalogue.check import SourceRow, Tables, batches
 from mmreason.catalogue.readers.frames import row_frames
 from mmreason.catalogue.readers.rows import open_text, readable
 from mmreason.config import Config
@@ -24,7 +24,7 @@ from mmreason.schema import DataError
 NEWS = ("id", "category", "subcategory", "title", "text", "url", "title_entities", "abstract_entities")
 BEHAVIORS = ("impression_id", "user_id", "time", "history", "impressions")
 _TIME = "%m/%d/%Y %I:%M:%S %p"
-Histories = dict[str, dict[str, tuple[float, Row]]]
+Histories = dict[str, dict[str, tuple[float, SourceRow]]]
 """User → history → its earliest row and that row's time."""
 
 
@@ -42,7 +42,7 @@ def read(config: Config) -> Tables:
     return Tables(root, chain.from_iterable(map(_articles, news)), _interactions(behaviors))
 
 
-def _lines(path: Path, names: tuple[str, ...]) -> Iterator[Row]:
+def _lines(path: Path, names: tuple[str, ...]) -> Iterator[SourceRow]:
     """Rows of a file without a header or quotes."""
     with readable(path), open_text(path, newline=None) as file:
         for number, line in enumerate(file, 1):
@@ -51,12 +51,14 @@ def _lines(path: Path, names: tuple[str, ...]) -> Iterator[Row]:
                 continue
             label = f"{path.parent.name}/{path.name}"
             if len(fields) == len(names):
-                yield Row(label, number, dict(zip(names, fields, strict=True)))
+                yield SourceRow(label, number, dict(zip(names, fields, strict=True)))
             else:
-                yield Row(label, number, {"line": line[:200]}, f"{len(fields)} fields, not {len(names)}")
+                yield SourceRow(
+                    label, number, {"line": line[:200]}, f"{len(fields)} fields, not {len(names)}"
+                )
 
 
-def _articles(path: Path) -> Iterator[Row]:
+def _articles(path: Path) -> Iterator[SourceRow]:
     for row in _lines(path, NEWS):
         if not row.problem:
             raw = row.record
@@ -88,7 +90,7 @@ def _interactions(paths: Iterable[Path]) -> Iterator[pl.DataFrame]:
     )
 
 
-def _read_behavior(row: Row, histories: Histories) -> float:
+def _read_behavior(row: SourceRow, histories: Histories) -> float:
     """The row's time, after remembering its history; a row whose time cannot be read gets a problem."""
     if row.problem:
         return 0.0
@@ -101,11 +103,11 @@ def _read_behavior(row: Row, histories: Histories) -> float:
     if history:
         known = histories.setdefault(user, {})
         if history not in known or moment < known[history][0]:
-            known[history] = (moment, Row(row.file, row.number, {}))
+            known[history] = (moment, SourceRow(row.file, row.number, {}))
     return moment
 
 
-def _events(rows: list[tuple[Row, float]]) -> pl.DataFrame:
+def _events(rows: list[tuple[SourceRow, float]]) -> pl.DataFrame:
     """An impression for every article shown, and a click beside it for every one clicked."""
     shown = pl.DataFrame(
         {
@@ -133,11 +135,11 @@ def _unicode(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def _history_clicks(user: str, known: dict[str, tuple[float, Row]]) -> Iterator[Row]:
+def _history_clicks(user: str, known: dict[str, tuple[float, SourceRow]]) -> Iterator[SourceRow]:
     seen: set[str] = set()
     for history, (moment, row) in sorted(known.items(), key=lambda pair: pair[1][0]):
         for item in history.split():
             if item not in seen:
                 seen.add(item)
                 record = {"user_id": user, "item_id": item, "event": "click", "timestamp": moment - 1}
-                yield Row(row.file, row.number, record)
+                yield SourceRow(row.file, row.number, record)

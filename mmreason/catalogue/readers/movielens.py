@@ -16,7 +16,7 @@ from typing import Any
 
 import polars as pl
 
-from mmreason.catalogue.check import Row, Tables
+from mmreason.catalogue.check import SourceRow, Tables
 from mmreason.catalogue.readers.frames import csv_frames
 from mmreason.catalogue.readers.rows import csv_rows
 from mmreason.config import Config
@@ -100,7 +100,7 @@ def _tags(path: Path | None) -> dict[str, list[str]]:
     return {movie: [tag for tag, by in tags.items() if len(by) > 1 and tag] for movie, tags in users.items()}
 
 
-def _items(path: Path, tags: dict[str, list[str]], texts: dict[str, str]) -> Iterator[Row]:
+def _items(path: Path, tags: dict[str, list[str]], texts: dict[str, str]) -> Iterator[SourceRow]:
     sharing = Counter(plain_title(row.record["title"]) for row in csv_rows(path) if not row.problem)
     texts = {title: text for title, text in texts.items() if sharing[title] == 1}
     for row in csv_rows(path):

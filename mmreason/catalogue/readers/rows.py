@@ -13,14 +13,14 @@ from typing import Any, BinaryIO, Literal, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmreason.catalogue.check import Row
+from mmreason.catalogue.check import SourceRow
 from mmreason.schema import DataError
 
 FORMATS = ("parquet", "csv", "tsv", "jsonl", "csv.gz", "tsv.gz", "jsonl.gz")
 WRONG_FIELDS = "more or fewer fields than the header"
 
 
-def read_rows(path: Path) -> Iterator[Row]:
+def read_rows(path: Path) -> Iterator[SourceRow]:
     """Every row of a table, by what its name ends in.
 
     Ids that look like numbers stay text, a byte-order mark is passed over, a row that cannot be read has a
@@ -62,14 +62,14 @@ def open_text(path: Path, newline: str | None = "") -> io.TextIOWrapper:
     return io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", errors="surrogateescape", newline=newline)
 
 
-def _parquet(path: Path) -> Iterator[Row]:
+def _parquet(path: Path) -> Iterator[SourceRow]:
     number = 0
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(10_000):
                 for record in batch.to_pylist():
                     number += 1
-                    yield Row(path.name, number, record)
+                    yield SourceRow(path.name, number, record)
     except pa.ArrowException as error:
         raise DataError(f"{path} is not a Parquet file: {error}") from None
 
@@ -90,7 +90,7 @@ def quoting(quote: bool) -> Literal[0, 3]:
 
 def csv_rows(
     path: Path, delimiter: str = ",", columns: Sequence[str] | None = None, quote: bool = True
-) -> Iterator[Row]:
+) -> Iterator[SourceRow]:
     """Rows of a delimited file, all text.
 
     Args:
@@ -109,19 +109,19 @@ def csv_rows(
             except StopIteration:
                 return
             except csv.Error as error:
-                yield Row(path.name, number, {}, f"not CSV: {error}")
+                yield SourceRow(path.name, number, {}, f"not CSV: {error}")
                 continue
             odd = None in record or None in record.values()  # DictReader marks both with None
-            yield Row(path.name, number, record, WRONG_FIELDS if odd else "")
+            yield SourceRow(path.name, number, record, WRONG_FIELDS if odd else "")
 
 
-def _jsonl(path: Path) -> Iterator[Row]:
+def _jsonl(path: Path) -> Iterator[SourceRow]:
     with open_text(path, newline=None) as file:
         for number, line in enumerate(file, 1):
             if line.strip():
                 record = json_object(line)
                 kept = {"line": line.strip()[:200]} if record is None else record
-                yield Row(path.name, number, kept, "not a JSON object" if record is None else "")
+                yield SourceRow(path.name, number, kept, "not a JSON object" if record is None else "")
 
 
 def json_object(line: str) -> dict[str, Any] | None:
@@ -133,7 +133,7 @@ def json_object(line: str) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
-_READ: dict[str, Callable[[Path], Iterator[Row]]] = {
+_READ: dict[str, Callable[[Path], Iterator[SourceRow]]] = {
     "parquet": _parquet,
     "csv": lambda path: csv_rows(path, delimiter_of(path)),
     "tsv": lambda path: csv_rows(path, "\t"),

@@ -17,7 +17,7 @@ from typing import Any
 
 import polars as pl
 
-from mmreason.catalogue.check import Row, Tables
+from mmreason.catalogue.check import SourceRow, Tables
 from mmreason.catalogue.readers.frames import table_frames
 from mmreason.catalogue.readers.mapping import TableMap, guess_mapping, read_mapping, write_mapping
 from mmreason.catalogue.readers.rows import read_rows
@@ -86,14 +86,14 @@ def read_mapped(root: Path, tables: dict[str, TableMap]) -> Tables:
     )
 
 
-def _rows(folder: Path, table: TableMap) -> Iterator[Row]:
+def _rows(folder: Path, table: TableMap) -> Iterator[SourceRow]:
     for row in read_rows(folder / table.file):
         if not row.problem:
             _rename(row, table.fields)
         yield row
 
 
-def _rename(row: Row, fields: Mapping[str, Any]) -> None:
+def _rename(row: SourceRow, fields: Mapping[str, Any]) -> None:
     """From the source's columns to the schema's fields."""
     record: dict[str, Any] = {}
     try:
@@ -136,7 +136,7 @@ def _frames(folder: Path, table: TableMap) -> Iterator[pl.DataFrame]:
         yield frame.select(*named, *columns)
 
 
-def _tidy_item(row: Row) -> Row:
+def _tidy_item(row: SourceRow) -> SourceRow:
     """Bring ``images`` to a list and ``attributes`` and ``hidden`` to name → values."""
     if row.problem:
         return row

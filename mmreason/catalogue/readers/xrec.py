@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
-from mmreason.catalogue.check import Row, Tables
+from mmreason.catalogue.check import SourceRow, Tables
 from mmreason.catalogue.readers.frames import row_frames
 from mmreason.catalogue.readers.rows import read_rows
 from mmreason.config import Config
@@ -38,29 +38,29 @@ def _file(root: Path, split: str) -> Path | None:
     return next((path for end in ("jsonl", "jsonl.gz") if (path := root / f"{split}.{end}").is_file()), None)
 
 
-def _good_rows(files: dict[str, Path]) -> Iterator[tuple[str, Row]]:
+def _good_rows(files: dict[str, Path]) -> Iterator[tuple[str, SourceRow]]:
     """Rows that are objects; the others are counted among the reasons."""
     for split, path in files.items():
         yield from ((split, row) for row in read_rows(path) if not row.problem)
 
 
-def _items(files: dict[str, Path]) -> Iterator[Row]:
+def _items(files: dict[str, Path]) -> Iterator[SourceRow]:
     seen: set[str] = set()
     for split, row in _good_rows(files):
         item = str(row.record.get("iid", ""))
         if item not in seen:  # a title in two rows is one item, not a duplicate
             seen.add(item)
             texts = {"title": row.record.get("title"), "text": row.record.get("item_summary")}
-            yield Row(row.file, row.number, {"id": item, **texts, "split": split})
+            yield SourceRow(row.file, row.number, {"id": item, **texts, "split": split})
 
 
-def _purchases(files: dict[str, Path]) -> Iterator[Row]:
+def _purchases(files: dict[str, Path]) -> Iterator[SourceRow]:
     for _, row in _good_rows(files):
         record = {"user_id": row.record.get("uid"), "item_id": row.record.get("iid"), "event": "purchase"}
-        yield Row(row.file, row.number, record)
+        yield SourceRow(row.file, row.number, record)
 
 
-def _reasons(files: dict[str, Path]) -> Iterator[Row]:
+def _reasons(files: dict[str, Path]) -> Iterator[SourceRow]:
     for split, path in files.items():
         for row in read_rows(path):
             if not row.problem:

@@ -17,7 +17,7 @@ from mmreason.catalogue.check import (
     MAX_PIXELS,
     UNKNOWN_ITEM,
     Quarantine,
-    Row,
+    SourceRow,
     Tables,
     inside,
     picture_problem,
@@ -35,7 +35,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     def do(items: list = (), interactions: list = (), reasons: list = ()):
         rows = {
-            name: [Row(f"{name}.csv", n, record) for n, record in enumerate(records, 1)]
+            name: [SourceRow(f"{name}.csv", n, record) for n, record in enumerate(records, 1)]
             for name, records in (("items", items), ("interactions", interactions), ("reasons", reasons))
         }
         tables = Tables(tmp_path, rows["items"], row_frames(rows["interactions"]), rows["reasons"])
@@ -266,8 +266,8 @@ def test_items_that_a_log_names_and_the_catalogue_lacks_have_a_limit_of_their_ow
     with Quarantine(tmp_path / "q.jsonl") as quarantine:
         quarantine.read["interactions"] = 100
         for n in range(96):
-            quarantine.add("interactions", Row("log.csv", n + 1, {}), UNKNOWN_ITEM)
-        quarantine.add("interactions", Row("log.csv", 97, {}), "no user id")
+            quarantine.add("interactions", SourceRow("log.csv", n + 1, {}), UNKNOWN_ITEM)
+        quarantine.add("interactions", SourceRow("log.csv", 97, {}), "no user id")
     quarantine.enforce(0.25, 0.96)
     with pytest.raises(DataError, match=r"96 of 100 .*max_unknown_items=0.95 \(first in log.csv row 1\)"):
         quarantine.enforce(0.25, 0.95)
@@ -283,9 +283,9 @@ def test_a_log_of_other_ids_than_the_items_is_a_mistake(run) -> None:
 def test_limit_and_file(tmp_path: Path) -> None:
     with Quarantine(tmp_path / "quarantine.jsonl") as quarantine:
         quarantine.read["items"] += 10
-        quarantine.add("items", Row("items.csv", 9, {"title": "no"}), "no id")
-        quarantine.add("items", Row("items.csv", 10, {"title": "id"}), "no id")
-        quarantine.add("items", Row("items.csv", 10, {}), "duplicate id")
+        quarantine.add("items", SourceRow("items.csv", 9, {"title": "no"}), "no id")
+        quarantine.add("items", SourceRow("items.csv", 10, {"title": "id"}), "no id")
+        quarantine.add("items", SourceRow("items.csv", 10, {}), "duplicate id")
     quarantine.enforce(0.2)
     with pytest.raises(
         DataError, match=r"2 of 10 items are bad.*'no id' \(2 times, first in items.csv row 9\)"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmreason.catalogue.check import Row
+from mmreason.catalogue.check import SourceRow
 from mmreason.catalogue.readers import frames
 from mmreason.catalogue.readers.frames import csv_frames, json_frames, row_frames, table_frames
 from mmreason.catalogue.readers.rows import csv_rows, read_rows
@@ -23,7 +23,7 @@ SCHEMA = pa.schema({"id": pa.string(), "rating": pa.float64(), "time": pa.int64(
 
 
 def cells(found: Any) -> list[tuple]:
-    """Row number, problem and text of each row, however it was typed."""
+    """SourceRow number, problem and text of each row, however it was typed."""
     made = []
     for frame in found:
         for row in frame.iter_rows(named=True):
@@ -70,7 +70,7 @@ def test_an_odd_line_costs_its_own_block_only(tmp_path: Path, monkeypatch: pytes
     rows[123] = "caf\xe9"
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(gzip.compress("\n".join(rows).encode("latin1")))
-    monkeypatch.setattr(frames, "BLOCK", 1000)
+    monkeypatch.setattr(frames, "BLOCK_BYTES", 1000)
     monkeypatch.setattr(frames, "_SLOW", 200)
     found = list(json_frames(path, SCHEMA))
     assert sum(frame.height for frame in found if "problem" not in frame.columns) > 280
@@ -119,7 +119,7 @@ def test_what_is_not_whole_is_named(tmp_path: Path) -> None:
 
 
 def test_frames_of_rows_keep_the_record() -> None:
-    (frame,) = row_frames([Row("f", 3, {"id": 7, "x": [1]}), Row("f", 4, {"id": "\ud800"})])
+    (frame,) = row_frames([SourceRow("f", 3, {"id": 7, "x": [1]}), SourceRow("f", 4, {"id": "\ud800"})])
     assert frame["id"].to_list()[0] == "7" and json.loads(frame["record"][0]) == {"id": 7, "x": [1]}
     assert (
         frame["problem"].to_list() == [None, "text is not valid Unicode"] and frame.schema["row"] == pl.Int64

@@ -17,7 +17,7 @@ PACKAGE = '''
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmreason.catalogue.check import Row, Tables
+from mmreason.catalogue.check import SourceRow, Tables
 
 
 @dataclass
@@ -34,7 +34,7 @@ class LinesOptions:
 def read(config, options: LinesOptions):
     root = Path(config.catalogue.root)
     lines = (root / "titles.txt").read_text().split()
-    rows = (Row("titles.txt", n, {"id": t, "title": t, "domain": options.domain}) for n, t in enumerate(lines, 1))
+    rows = (SourceRow("titles.txt", n, {"id": t, "title": t, "domain": options.domain}) for n, t in enumerate(lines, 1))
     return Tables(root, rows)
 '''
 
