@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from mmreason.catalogue.check import Tables
 from mmreason.catalogue.readers.tables import read_folder
 from mmreason.config import Config
 from mmreason.demo import words
 from mmreason.files import whole_file
+from mmreason.progress import Progress
 
 Rng = np.random.Generator
 
@@ -52,14 +52,14 @@ def make(root: Path, items_per_domain: int, seed: int) -> None:
     """
     records = []
     total = len(_DOMAINS) * items_per_domain
-    with tqdm(total=total, desc="draw catalogue", unit="item", disable=None) as progress:
+    with Progress(total, "draw catalogue") as progress:
         for place, (domain, draw) in enumerate(_DOMAINS.items()):
             folder = root / f"media-{_EDITION}-{seed}" / domain
             folder.mkdir(parents=True, exist_ok=True)
             for number in range(items_per_domain):
                 rng = np.random.default_rng([seed, place, number])
                 records.append({"domain": domain} | draw(rng, f"{domain}-{number:05d}", folder, root))
-                progress.update()
+                progress.add()
     with whole_file(root / "items.jsonl") as file:
         file.writelines(json.dumps(record).encode() + b"\n" for record in records)
 

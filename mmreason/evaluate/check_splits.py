@@ -16,7 +16,7 @@ from typing import Any, get_args
 import numpy as np
 
 from mmreason.catalogue.check import MAX_PIXELS, PICTURE_FORMATS, inside
-from mmreason.catalogue.index import read_index
+from mmreason.catalogue.index import CatalogueIndex, read_index
 from mmreason.catalogue.split import read_split_rule
 from mmreason.catalogue.tables import stream_table
 from mmreason.database import Database
@@ -92,18 +92,13 @@ def check_splits(
             f"similarity {similarity} must be in (0, 1], image_distance {image_distance} in 0 to 31"
         )
     folder = Path(run_dir, "catalogue")
-    index = read_index(folder)
-    items = index.paths["items"]
     # Where items are not what is split, the same item is meant to be on every side.
     by_item = "item" in read_split_rule(folder).by
+    index = read_index(folder)
     with Database(folder, folder / (TEMPORARY + "crossings")) as database:
         for name, path in index.paths.items():
             database.view(name, path, numbered=True)
-        found: list[Crossing] = list(pairs(database))
-        if by_item:
-            found += groups(stream_table(items, Item))
-            found += item_texts(stream_table(items, Item), similarity)
-            found += media(track(stream_table(items, Item), "hash media"), index.media_root, image_distance)
+        found = [*pairs(database), *(_items(index, similarity, image_distance) if by_item else ())]
         found += review_texts(database, similarity)
         sides = {name: _count_sides(database, name) for name in ("items", "reasons")}
     with whole_file(folder / "crossings.jsonl") as file:
@@ -117,6 +112,15 @@ def check_splits(
             f"{len(found)} crossings of the splits in {folder / 'crossings.jsonl'}, first {first}"
         )
     return report
+
+
+def _items(index: CatalogueIndex, similarity: float, image_distance: int) -> Iterator[Crossing]:
+    """What crosses a split by item."""
+    path = index.paths["items"]
+    yield from groups(stream_table(path, Item))
+    yield from item_texts(stream_table(path, Item), similarity)
+    items = track(stream_table(path, Item), "hash media", total=index.counts["items"])
+    yield from media(items, index.media_root, image_distance)
 
 
 def pairs(database: Database) -> Iterator[Crossing]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 import numpy as np
-from tqdm import tqdm
 
 from mmreason.catalogue.catalogue import describe_reasons
 from mmreason.catalogue.index import read_index, use_tables
@@ -17,6 +16,7 @@ from mmreason.catalogue.split import assign_splits
 from mmreason.catalogue.tables import read_table, write_table
 from mmreason.config import Config, SimulateConfig
 from mmreason.files import remove
+from mmreason.progress import track
 from mmreason.schema import DataError, Evidence, Interaction, Item, Reason, Split
 from mmreason.targets.grammar import Claim, Pair, find_value, value_pattern, write_reason
 
@@ -91,7 +91,7 @@ def simulate(
     splits = assign_splits(names, config.test_users, config.valid_users, seed)
     interactions: list[Interaction] = []
     reasons: list[Reason] = []
-    for number, name in enumerate(tqdm(names, desc="simulate", unit="shopper", disable=None, leave=False)):
+    for number, name in enumerate(track(names, "simulate", "shopper")):
         rng = np.random.default_rng([seed, number])
         domain = domains[rng.choice(len(domains), p=weights / weights.sum())]
         shopper = Shopper(name, splits[name], _draw_tastes(rng, domain, config), [], [])
