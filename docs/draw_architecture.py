@@ -134,11 +134,11 @@ def outside_imports(module: str) -> set[str]:
 
 @cache
 def room_imports() -> dict[str, set[str]]:
-    """Room → the rooms that it imports."""
+    """Room → the rooms that it imports; what it only names in a text, for a registry, is no import."""
     found: dict[str, set[str]] = {room: set() for room in ORDER}
     for each in imports():
         above, below = room_of(each.importer), room_of(each.imported)
-        if above and below and above != below:
+        if above and below and above != below and not each.by_name:
             found[above].add(below)
     return found
 
@@ -208,7 +208,7 @@ def _draw_room(axes: Any, room: str, height: int) -> None:
     )
     words = textwrap.shorten(purpose(room), 110, placeholder=" …")
     axes.text(0.3, height, room, fontsize=12.5, weight="bold", va="center", color="#1c1b19")
-    axes.text(1.85, height, textwrap.fill(words, 52), fontsize=8.5, va="center", color="#57534a")
+    axes.text(1.85, height, textwrap.fill(words, 55), fontsize=8, va="center", color="#57534a")
     count = f"{room_lines()[room]:,} lines"
     axes.text(6.85, height, count, fontsize=8.5, va="center", ha="right", color="#57534a")
 
