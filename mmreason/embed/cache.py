@@ -86,11 +86,6 @@ def open_caches(
     return caches
 
 
-def feature_kinds(config: Config, embedder: Embedder) -> dict[str, str]:
-    """Modality → which features an embedder gives, for the embedding store's ``meta``."""
-    return {name: cache.folder.name for name, cache in open_caches(config, embedder).items()}
-
-
 def standardised(caches: Mapping[str, FeatureCache], embedder: Embedder) -> dict[str, StandardisedFeatures]:
     """Modality → its features as the heads take them, for the embedding store."""
     heads = {name: embedder.model.head(name) for name in embedder.model.dims}
