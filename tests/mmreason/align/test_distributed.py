@@ -15,6 +15,7 @@ from mmreason.align.losses import PairLoss
 from mmreason.align.train import align
 from mmreason.checkpoint import load_tensors
 from mmreason.config import AlignStage, Config
+from mmreason.schema import DataError
 
 
 def test_local_is_global_is_one_process_is_cached(tmp_path: Path) -> None:
@@ -48,7 +49,9 @@ def test_two_processes_train_as_one_with_twice_the_batch(run: Config, tmp_path: 
 def test_when_a_process_dies_the_others_say_so_and_the_checkpoint_is_intact(run: Config) -> None:
     assert run_two(train, run, 5) == [1, 9]
     assert "another process died in stage heads" in run.path("told-0").read_text()
-    align(run)
+    with pytest.raises(DataError, match="was stopped with 2 processes"):
+        align(run)
+    assert run_two(train, run, -1) == [0, 0]
     log = json.loads(run.path("align", "log.json").read_text())
     assert [row["step"] for row in log] == list(range(1, 9))
 
