@@ -33,7 +33,7 @@ def input_key(raw: str | bytes) -> bytes:
 
     Example:
         >>> input_key("Coat").hex()[:8]
-        '9a4e0f8d'
+        '1e025c02'
     """
     return hashlib.sha256(raw.encode("utf-8", "replace") if isinstance(raw, str) else raw).digest()
 
