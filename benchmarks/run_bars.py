@@ -40,7 +40,7 @@ def main(
     path: str,
     color: float = 0.8,
     changed: float = 0.8,
-    minutes: float = 15,
+    minutes: float = 8,
     fresh: bool = False,
     kill: bool = False,
 ) -> None:
