@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
 from mmreason.files import TEMPORARY, has_writer, remove, whole_file, whole_folder
+from mmreason.progress import track
 from mmreason.schema import DataError
 from mmreason.store.store import EmbeddingStore
 
@@ -80,7 +81,7 @@ def _write_folder(store: EmbeddingStore, array: str, path: Path) -> None:
         remove(path)
 
 
-def _chunks(store: EmbeddingStore) -> tqdm:
+def _chunks(store: EmbeddingStore) -> Iterator[np.ndarray]:
     starts = range(0, len(store), CHUNK)
     chunks = (np.arange(start, min(start + CHUNK, len(store))) for start in starts)
-    return tqdm(chunks, "export", total=len(starts), unit="chunk", disable=None)
+    return track(chunks, "export", "chunk", total=len(starts))

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from mmreason.files import whole_file
+from mmreason.progress import track
 from mmreason.schema import DataError
 from mmreason.store.store import EmbeddingStore
 
@@ -96,7 +96,7 @@ class Nearest:
         )
         sample = np.sort(np.random.default_rng(0).choice(rows, min(rows, 40 * cells), replace=False))
         index.train(_unit(self.store.get(self.array, sample)))
-        for chunk in tqdm(self._chunks(), "index", total=-(-rows // CHUNK), unit="chunk", disable=None):
+        for chunk in track(self._chunks(), "index", "chunk", total=-(-rows // CHUNK)):
             index.add(chunk)
         with whole_file(path) as file:
             file.write(self._faiss.serialize_index(index).tobytes())
