@@ -12,7 +12,7 @@ whole. Beside it: linear probes on the same features, and heads trained by contr
 
 ``--folds`` measures on the training photos alone: those of each product are put into groups that look alike (one
 scene, mostly), and each group is looked up by a model that never saw it. Photos of one scene on both sides, as a
-random split has them, find each other at 95 % whatever the recipe.
+random split has them, find each other whatever the recipe.
 """
 
 from __future__ import annotations
