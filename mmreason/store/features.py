@@ -68,9 +68,9 @@ class FeatureCache:
         DataError: If the folder is of vectors of another length, or, without ``dim``, holds none.
 
     Example:
-        >>> cache = FeatureCache(folder, dim=2)                          # doctest: +SKIP
-        >>> cache.write([input_key("Coat")], np.ones((1, 2)))            # doctest: +SKIP
-        >>> cache.rows([input_key("Coat"), input_key("Hat")])            # doctest: +SKIP
+        >>> cache = FeatureCache(Path("features/text"), dim=2, about={})
+        >>> cache.write([input_key("Coat")], np.ones((1, 2)))
+        >>> cache.rows([input_key("Coat"), input_key("Hat")])
         array([ 0, -1])
     """
 
