@@ -12,7 +12,7 @@ from pathlib import Path
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from mmreason.config import Config
-from mmreason.pipeline import run, run_verb
+from mmreason.pipeline import alone_in, run, run_verb
 from mmreason.records import STAGES
 from mmreason.schema import DataError, printable
 from mmreason.settings import NAME as SAVED
@@ -131,8 +131,12 @@ def _dispatch(arguments: list[str]) -> None:
     if saved.is_file():  # what this call is not told is as it was in this run
         values = _parse(top, [verb, "--config", str(saved), *arguments[1:]])[verb]
     config = to_config(values)
-    if verb in COMMANDS:
+    if verb == "status":
         print(_function(verb)(config))
+        return
+    if verb in COMMANDS:
+        with alone_in(config):
+            print(_function(verb)(config))
         return
     if verb == "ingest":
         config.catalogue.source = values.reader or config.catalogue.source

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from mmreason.config import Config
+from mmreason.files import remove
 from mmreason.lock import locked
 from mmreason.processes import is_main_process, on_main_process, share_of
 from mmreason.products import fingerprint
@@ -37,7 +38,7 @@ def run(config: Config, force: bool = False, change_source: bool = False) -> Pat
 
     Args:
         config: The run.
-        force: Do every stage again.
+        force: Do every stage again, from the start.
         change_source: Allow that the catalogue is another one than the run's.
 
     Returns:
@@ -51,7 +52,7 @@ def run(config: Config, force: bool = False, change_source: bool = False) -> Pat
     with _opened(config, STAGES, change_source):
         on_main_process(lambda: _fetch_weights(config, force))
         for number, stage in enumerate(STAGES, start=1):
-            run_stage(stage, config, force, f"[{number}/{len(STAGES)}] ")
+            run_stage(stage, config, force, f"[{number}/{len(STAGES)}] ", anew=force)
     report = config.path("report.html")
     _say(f"done in {_clock(time.monotonic() - started)}; report: {report.resolve()}")
     return report
@@ -79,21 +80,36 @@ def _opened(config: Config, stages: Sequence[Stage], change_source: bool, share:
     for product in FROM_OUTSIDE:
         if any(product in stage.reads for stage in stages):
             fingerprint(product, config)
-    with ExitStack() as held:
-
-        def open_folder() -> None:
-            held.enter_context(locked(config.path(), share))
+    if share:
+        with locked(config.path(), share):
             keep(config, change_source)
-
-        if share:
-            open_folder()
-        else:
-            on_main_process(open_folder)
+            yield
+        return
+    with alone_in(config):
+        on_main_process(lambda: keep(config, change_source))
         yield
 
 
-def run_stage(stage: Stage, config: Config, force: bool = False, prefix: str = "") -> None:
-    """Run a stage if it is stale, saying why, and record what it was done with; a line tells what became of it."""
+@contextmanager
+def alone_in(config: Config) -> Iterator[None]:
+    """Hold the run's folder; of several processes that were launched together, the first does."""
+    with ExitStack() as held:
+        on_main_process(lambda: held.enter_context(locked(config.path())))
+        yield
+
+
+def run_stage(
+    stage: Stage, config: Config, force: bool = False, prefix: str = "", anew: bool = False
+) -> None:
+    """Run a stage if it is stale, saying why, and record what it was done with; a line tells what became of it.
+
+    Args:
+        stage: The stage.
+        config: The run.
+        force: Run it in any case; it goes on from what is there.
+        prefix: Of each line.
+        anew: Let it not use what it made before.
+    """
     why = on_main_process(lambda: causes(stage, config))
     if not why and not force:
         done = on_main_process(lambda: read_record(stage, config))
@@ -102,12 +118,42 @@ def run_stage(stage: Stage, config: Config, force: bool = False, prefix: str = "
     began = on_main_process(lambda: _begin(stage, config))
     _say(f"{prefix}{stage.name} … ({'; '.join(why) or 'asked for'})")
     started = time.monotonic()
-    summary = stage.run(config) if stage.by_all else on_main_process(lambda: stage.run(config))
+    with _anew(stage, config) if anew else nullcontext():
+        summary = stage.run(config) if stage.by_all else on_main_process(lambda: stage.run(config))
     seconds = time.monotonic() - started
     on_main_process(
         lambda: _record(stage, config, replace(began, summary=summary, seconds=round(seconds, 1)))
     )
     _say(f"{prefix}{stage.name}: {summary} [{_clock(seconds)}]")
+
+
+@contextmanager
+def _anew(stage: Stage, config: Config) -> Iterator[None]:
+    """Set aside what would spare the stage work; it goes when the stage is done, and comes back if it fails."""
+    paths = [config.path(name.format(job=config.generate.job)) for name in stage.spares]
+    moved = {path.with_name(f"{path.name}.before"): path for path in paths}
+
+    def set_aside() -> None:
+        for before, path in moved.items():
+            if path.exists():
+                remove(before)
+                path.rename(before)
+
+    on_main_process(set_aside)
+    try:
+        yield
+    except BaseException:
+        for before, path in moved.items() if is_main_process() else ():
+            if before.exists():
+                remove(path)
+                before.rename(path)
+        raise
+
+    def finish() -> None:
+        for before in moved:
+            remove(before)
+
+    on_main_process(finish)
 
 
 def _begin(stage: Stage, config: Config) -> Record:

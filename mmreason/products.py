@@ -157,10 +157,15 @@ def _embedded_items(config: Config) -> Parts:
 
 
 def _reason_shards(config: Config) -> Parts:
+    return _shards(config, "reasons-train", "reasons-valid", "reasons-test")
+
+
+def _learnt_reason_shards(config: Config) -> Parts:
+    """Those that a training reads, and the weights that it draws their rows by, if it does."""
     manifest = _json(config.path("shards", "manifest.json"))
     weights = (manifest or {}).get("balance", {}).get("sha256")
     drawn = {"weights": str(weights)} if weights and config.reason.balanced else {}
-    return _shards(config, "reasons-train", "reasons-valid", "reasons-test") | drawn
+    return _shards(config, "reasons-train", "reasons-valid") | drawn
 
 
 def _shards(config: Config, *kinds: str) -> Parts:
@@ -218,7 +223,8 @@ def _vectors(config: Config) -> Parts:
     """Which items are embedded, from which content, by which model, in whatever order and parts."""
     indexes = {path.name: _json(path) for path in sorted(config.path("embed").glob("index*.json"))}
     names = [part["name"] for index in indexes.values() for part in (index or {}).get("parts", ())]
-    if not names or not all(config.path("embed", name).is_dir() for name in names):
+    caches = (_json(config.path("embed", "features.json")) or {}).values()
+    if not names or not all(config.path("embed", name).is_dir() for name in (*names, *caches)):
         return {}
 
     def look() -> Parts:
@@ -278,6 +284,7 @@ PRODUCTS: dict[str, Callable[[Config], Parts]] = {
     "behaviours": _behaviours,
     "item shards": _item_shards,
     "reason shards": _reason_shards,
+    "learnt reason shards": _learnt_reason_shards,
     "embedded items": _embedded_items,
     "encoder weights": _encoder_weights,
     "shared space": _shared_space,

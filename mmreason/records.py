@@ -31,6 +31,7 @@ class Stage:
         beside: Keys that say where things are or what is made beside: the stage runs again when they change, and what
             it trained stays good.
         version: Raised when the same inputs give another result.
+        spares: Files and folders of the run that spare a stage work that was done: set aside if all is to be done anew.
         by_all: Under several processes each does its share; else one works and the others wait.
     """
 
@@ -41,6 +42,7 @@ class Stage:
     settings: tuple[str, ...]
     except_for: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
+    spares: tuple[str, ...] = ()
     version: int = 1
     by_all: bool = False
 
@@ -73,6 +75,7 @@ STAGES = (
         reads=("items", "media", "behaviours"),
         writes=("item shards", "reason shards"),
         settings=("pack", "balance"),
+        spares=("shards/.packed.jsonl",),
     ),
     Stage(
         "align",
@@ -85,6 +88,7 @@ STAGES = (
             *("align.micro_batch", "align.loss_chunk", "align.local_loss"),
         ),
         beside=("align.image_weights", "align.text_weights"),
+        spares=("checkpoints/align", "features"),
         by_all=True,
     ),
     Stage(
@@ -93,12 +97,13 @@ STAGES = (
         reads=("embedded items", "shared space", "encoder weights"),
         writes=("vectors",),
         settings=("embed.int8", "embed.source", "dtype"),
+        spares=("embed",),
         by_all=True,
     ),
     Stage(
         "train",
         "mmreason.reason.train:train",
-        reads=("items", "vectors", "reason shards", "shared space", "language model"),
+        reads=("items", "vectors", "learnt reason shards", "shared space", "language model"),
         writes=("models",),
         settings=("reason", "seed", "dtype", "evaluate.baseline", "evaluate.baseline_steps"),
         except_for=("reason.save_every", "reason.log_every"),
@@ -112,6 +117,7 @@ STAGES = (
         writes=("reasons",),
         settings=("generate", "dtype"),
         except_for=("generate.batch_size", "generate.part_size"),
+        spares=("generate/{job}",),
         by_all=True,
     ),
     Stage(

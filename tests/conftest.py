@@ -11,19 +11,9 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+from tiny_models import make_tiny_models, tiny_config
 
-from mmreason.config import (
-    AlignConfig,
-    CatalogueConfig,
-    Config,
-    EmbedConfig,
-    EvaluateConfig,
-    GenerateConfig,
-    PackConfig,
-    ReasonConfig,
-    SimulateConfig,
-    VideoConfig,
-)
+from mmreason.config import Config
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 _SHARED = Path(os.environ.get("MMREASON_SHARED_DATA", Path(__file__).parents[1] / "../shared/data"))
@@ -113,46 +103,7 @@ def damaged(photo: Path, make_video: Callable[..., Path]) -> list[tuple[str, byt
 @pytest.fixture(scope="session")
 def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Folders of a tiny random text encoder and a tiny random decoder LM, with a byte-level tokenizer."""
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    core = Tokenizer(models.BPE(vocab={"<pad>": 0, "<eos>": 1, **_bytes(pre_tokenizers)}, merges=[]))
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    core.decoder = decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=core, pad_token="<pad>", eos_token="<eos>", model_max_length=512
-    )
-    torch.manual_seed(0)
-    size = {
-        "vocab_size": len(tokenizer),
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_attention_heads": 4,
-    }
-    llama = LlamaConfig(
-        num_hidden_layers=2,
-        num_key_value_heads=2,
-        tie_word_embeddings=True,
-        eos_token_id=1,
-        pad_token_id=0,
-        **size,
-    )
-    folders = {}
-    for name, model in (
-        ("lm", LlamaForCausalLM(llama)),
-        ("text", BertModel(BertConfig(num_hidden_layers=1, max_position_embeddings=512, **size))),
-    ):
-        folder = tmp_path_factory.mktemp(name)
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        folders[name] = str(folder)
-    return folders
-
-
-def _bytes(pre_tokenizers: object) -> dict[str, int]:
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())  # type: ignore[attr-defined]
-    return {symbol: index + 2 for index, symbol in enumerate(alphabet)}
+    return make_tiny_models(tmp_path_factory.mktemp("models"))
 
 
 MakeConfig = Callable[..., Config]
@@ -161,43 +112,7 @@ MakeConfig = Callable[..., Config]
 @pytest.fixture(scope="session")
 def make_config(tiny_models: dict[str, str]) -> MakeConfig:
     """``make_config(run_dir, **sections)``: a run of seconds over the made-up catalogue, with tiny random models."""
-    base = Config(
-        device="cpu",
-        dtype="fp32",
-        catalogue=CatalogueConfig(
-            "demo", options={"items_per_domain": 12}, hidden=["color", "pattern"], test_items=0.3
-        ),
-        simulate=SimulateConfig(users=40, favour=["color"], history=5, test_users=0.3),
-        pack=PackConfig(shard_size=8),
-        align=AlignConfig(
-            image="timm:test_efficientnet",
-            image_weights="",
-            text_weights=tiny_models["text"],
-            video=VideoConfig(frames=2),
-            dim=16,
-            steps=20,
-            batch_size=16,
-        ),
-        embed=EmbedConfig(part_size=8, batch_size=8),
-        reason=ReasonConfig(
-            lm=tiny_models["lm"],
-            soft_tokens=3,
-            hidden_size=16,
-            layers=1,
-            heads=2,
-            warmup_steps=10,
-            projector_steps=4,
-            lora_steps=6,
-            batch_size=4,
-            warmup_batch_size=8,
-            lora_rank=2,
-            save_every=2,
-            log_every=2,
-            max_length=24,
-        ),
-        generate=GenerateConfig(batch_size=4, part_size=4, max_new_tokens=6),
-        evaluate=EvaluateConfig(sample=4, rows=6),
-    )
+    base = tiny_config(tiny_models)
 
     def make(run_dir: Path, **changes: object) -> Config:
         return replace(base, run_dir=str(run_dir), **changes)  # type: ignore[arg-type]

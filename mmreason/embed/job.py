@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from encoders.digest import weights_digest
 from encoders.errors import WeightsError
@@ -28,7 +29,7 @@ from mmreason.embed.cache import CachedPending, CachedReader, standardised
 from mmreason.embed.embedder import Embedder
 from mmreason.embed.features import INPUTS, Errors
 from mmreason.files import remove, whole_file
-from mmreason.processes import Share, share_of
+from mmreason.processes import Share, on_main_process, share_of, wait_for_others
 from mmreason.progress import PartProgress, Progress
 from mmreason.schema import DataError, Item
 from mmreason.shards.loader import item_samples
@@ -65,6 +66,9 @@ def embed(config: Config) -> str:
         job.run(items, progress)
     missing = total - job.counts["embedded"] - job.counts["unchanged"]
     gone = writer.forget_unseen() if total and not missing and share == (1, 1) else 0
+    if share[1] > 1 and not config.embed.shard:
+        wait_for_others()
+        gone = on_main_process(lambda: _forget_gone(config, meta))
     store = EmbeddingStore.open(folder) if writer.found or job.counts["embedded"] else None
     if store is None:
         return "no items to embed"
@@ -116,6 +120,15 @@ def _forget_without_features(folder: Path) -> None:
     if any(not one.cache.is_dir() for one in read_features(folder).values()):
         for path in index_files(folder):
             remove(path)
+
+
+def _forget_gone(config: Config, meta: dict[str, Any]) -> int:
+    """Take out what the catalogue no longer has, when several processes have embedded what it has; returns how many."""
+    writer = StoreWriter(config.path("embed"), meta)
+    items = pq.read_table(read_index(config.path("catalogue")).paths["items"], columns=["id"])["id"]
+    for item_id in items.to_pylist():
+        writer.has(item_id, "")
+    return writer.forget_unseen()
 
 
 def fingerprint(folder: Path) -> str:

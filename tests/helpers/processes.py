@@ -228,3 +228,13 @@ def main_process_fails(rank: int, folder: Path, dies: bool) -> None:
         (folder / f"told-{rank}").write_text(str(error))
         if rank == 0:
             os._exit(9)
+
+
+def whole_run(rank: int, config: Config, stages: tuple[str, ...] = ()) -> None:
+    """All stages, or some of them alone."""
+    from mmreason.pipeline import run, run_verb
+
+    for stage in stages:
+        run_verb(stage, config)
+    if not stages:
+        run(config)

@@ -114,6 +114,29 @@ def test_a_removed_folder_is_made_again_and_nothing_else(
     assert (again.get("fused", before.ids) == vectors).all()
 
 
+def test_force_does_everything_from_the_start(copied: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = [copied.path(name, "model.safetensors") for name in ("align", "reason", "baseline")]
+    before = [path.read_bytes() for path in weights]
+    run(copied, force=True)
+    said = capsys.readouterr().out
+    assert said.count(" … (asked for)") == len(STAGES) and said.count("(0 were there already)") == 2
+    assert [path.read_bytes() for path in weights] == before
+    assert not list(copied.path().rglob("*.before"))
+
+
+def test_a_forced_stage_that_fails_leaves_what_was_there(
+    copied: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(config: Config) -> str:
+        raise DataError("no")
+
+    rows = read_job(copied)
+    monkeypatch.setattr("mmreason.embed.job.embed", fails)
+    with pytest.raises(DataError, match="no"):
+        run(copied, force=True)
+    assert len(EmbeddingStore.open(copied.path("embed"))) > 0 and read_job(copied).equals(rows)
+
+
 def test_what_replaces_a_model_is_made_first(copied: Config) -> None:
     """Without shoppers there is nothing to learn from: the model that is there stays."""
     model = copied.path("reason", "model.safetensors")
