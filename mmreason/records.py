@@ -108,6 +108,7 @@ STAGES = (
         settings=("reason", "seed", "dtype", "evaluate.baseline", "evaluate.baseline_steps"),
         except_for=("reason.save_every", "reason.log_every"),
         beside=("reason.lm", "evaluate.baseline", "evaluate.baseline_steps"),
+        spares=("checkpoints/reason", "checkpoints/baseline"),
         by_all=True,
     ),
     Stage(
