@@ -19,9 +19,7 @@ from mmreason.progress import Progress
 
 Rng = np.random.Generator
 
-_EDITION = (
-    1  # raised when items or their drawing change, so that files drawn before are not taken for new ones
-)
+_EDITION = 2  # raised when items or their drawing change, so that files drawn before count as none
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +62,11 @@ def make(root: Path, items_per_domain: int, seed: int) -> None:
         file.writelines(json.dumps(record).encode() + b"\n" for record in records)
 
 
+def _brush(rng: Rng) -> Rng:
+    """A generator to draw with, which takes nothing from that of the texts: they are the same if a file is there."""
+    return rng.spawn(1)[0]
+
+
 def _pick(rng: Rng, options: Any) -> str:
     options = list(options)
     return options[rng.integers(len(options))]
@@ -93,7 +96,7 @@ def _product(rng: Rng, item_id: str, folder: Path, root: Path) -> dict[str, Any]
     text = _fill(rng, words.PRODUCT_FIRST, 1, **slots) + " " + _fill(rng, words.PRODUCT_MORE, 2, **slots)
     path = folder / f"{item_id}.jpg"
     if not path.exists():
-        save_jpeg(draw_product(category, color, pattern, rng), path)
+        save_jpeg(draw_product(category, color, pattern, _brush(rng)), path)
     return {
         "id": item_id,
         "title": f"{brand} {category.title()}",
@@ -118,7 +121,7 @@ def _clip(rng: Rng, item_id: str, folder: Path, root: Path) -> dict[str, Any]:
     slots = {"topic": topic, "scene": scene, "mood": mood, "seconds": f"{seconds:g}"}
     path = folder / f"{item_id}.mp4"
     if not path.exists():
-        draw_clip(topic, color, action, scene, seconds, path, rng)
+        draw_clip(topic, color, action, scene, seconds, path, _brush(rng))
     return {
         "id": item_id,
         "title": _pick(rng, words.CLIP_TITLES).format(**slots).capitalize(),
@@ -139,7 +142,7 @@ def _article(rng: Rng, item_id: str, folder: Path, root: Path) -> dict[str, Any]
     slots = {"topic": topic, "region": region, "tone": tone, "form": form, "subject": subject}
     path = folder / f"{item_id}.jpg"
     if not path.exists():
-        save_jpeg(draw_lead(topic, color, rng), path)
+        save_jpeg(draw_lead(topic, color, _brush(rng)), path)
     text = (
         _fill(rng, words.NEWS_FIRST, 1, **slots)
         + " "

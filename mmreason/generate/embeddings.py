@@ -62,7 +62,8 @@ class Embeddings:
         Raises:
             MediaError: If a picture or video cannot be read.
         """
-        by_id = {item.id: item for item in items if not self._is_stored(item)}
+        known = self._chimeras
+        by_id = {item.id: item for item in items if item.id not in known and not self._is_stored(item)}
         contents = {item_id: _content(item) for item_id, item in by_id.items()}
         missing = {
             c: by_id[i] for i, c in contents.items() if c not in self._kept and not self._is_in_store(i, c)

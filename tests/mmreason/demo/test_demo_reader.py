@@ -77,7 +77,9 @@ def test_no_text_tells_colour_or_pattern_even_before_hiding(config: Config, cata
 def test_made_once_and_the_same_each_time(config: Config, catalogue: Catalogue, tmp_path: Path) -> None:
     raw = config.path("raw")
     before = {path: path.stat().st_mtime_ns for path in raw.rglob("*.[jm]p*")}
+    rows = (raw / "items.jsonl").read_bytes()
     make(raw, SIZE, config.seed)
+    assert (raw / "items.jsonl").read_bytes() == rows  # whether or not the files were there
     assert {path: path.stat().st_mtime_ns for path in raw.rglob("*.[jm]p*")} == before
     make(tmp_path, 2, config.seed)
     for path in tmp_path.rglob("*.[jm]p*"):

@@ -80,3 +80,18 @@ def test_the_stores_vector_is_taken_for_the_item_as_it_was(tiny_run: Config, emb
     changed.add([item])
     assert np.array_equal(_vector(changed, item.id), store.get("fused", [item.id])[0])
     assert changed.get("image_features", [item.id]).shape == (1, store.dims["image_features"])
+
+
+def test_a_chimera_has_one_items_text_and_anothers_picture(tiny_run: Config) -> None:
+    store = EmbeddingStore.open(tiny_run.path("embed"))
+    items = read_catalogue(tiny_run.path("catalogue")).items
+    text, picture = [item for item in items.values() if item.images][:2]
+
+    def never() -> Embedder:
+        raise AssertionError("a chimera has no media of its own to embed")
+
+    embeddings = Embeddings(store, never, stored=items)
+    embeddings.add_chimera("both", text.id, picture.id)
+    embeddings.add([replace(text, id="both")])
+    assert np.array_equal(embeddings.get("text", ["both"]), store.get("text", [text.id]))
+    assert np.array_equal(embeddings.get("image", ["both"]), store.get("image", [picture.id]))
