@@ -179,6 +179,7 @@ def die_in_step(step: int) -> None:
 def _shard_on_cpus() -> None:
     """FSDP as configs/accelerate/fsdp.yaml has it; Accelerate itself turns it on for GPUs only."""
     import accelerate
+    from accelerate.state import PartialState
     from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 
     import mmreason.training.accelerator as module
@@ -187,6 +188,8 @@ def _shard_on_cpus() -> None:
         def __init__(self, **options: Any) -> None:
             super().__init__(**options)
             self.state.distributed_type = DistributedType.FSDP
+            # As on GPUs; every optimizer that is prepared makes the state take it from there again.
+            PartialState._shared_state["distributed_type"] = DistributedType.FSDP
             self.state.fsdp_plugin = FullyShardedDataParallelPlugin(
                 fsdp_version=2, auto_wrap_policy="transformer_based_wrap", reshard_after_forward=True
             )
