@@ -36,7 +36,6 @@ from mmreason import records
 from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.config import Config
 from mmreason.demo.reader import make
-from mmreason.generate.job import read_job
 from mmreason.pipeline import run, run_verb
 from mmreason.schema import to_record
 from mmreason.shards.manifest import read_manifest
@@ -224,14 +223,14 @@ def main(folder: str = "", only: str = "") -> None:
 
     Args:
         folder: Where to; empty takes a temporary one.
-        only: Try the edits whose names hold this.
+        only: Try the edits whose names match this regular expression.
     """
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(folder or temporary).resolve()
         place.mkdir(parents=True, exist_ok=True)
         shop = Shop(place)
         _run(shop.config)
-        good = sum(try_edit(edit, shop, place) for edit in EDITS if only in edit.name)
+        good = sum(try_edit(edit, shop, place) for edit in EDITS if re.search(only, edit.name))
     print(f"reuse: {good}/{len(EDITS)} (bar {BAR})")
     sys.exit(good < BAR)
 
@@ -287,6 +286,8 @@ def _again_here(config: Config) -> float:
 
 def differences(one: Config, other: Config) -> list[str]:
     """What is not the same in two runs, a word each."""
+    from mmreason.generate.job import read_job  # seconds, that every process that decodes would take with this file
+
     found = []
     for table in ("items", "interactions", "reasons"):
         path = f"catalogue/{table}.parquet"
