@@ -286,7 +286,8 @@ def _again_here(config: Config) -> float:
 
 def differences(one: Config, other: Config) -> list[str]:
     """What is not the same in two runs, a word each."""
-    from mmreason.generate.job import read_job  # seconds, that every process that decodes would take with this file
+    # Not above: every process that decodes imports this file, and would take seconds for it.
+    from mmreason.generate.job import read_job
 
     found = []
     for table in ("items", "interactions", "reasons"):
