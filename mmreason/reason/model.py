@@ -102,7 +102,7 @@ class ReasonModel(nn.Module):
         The loss is the negative log of the probability of the evidence's words in the mean of the K soft
         tokens' distributions (see :meth:`soft_tokens`), so that the tokens may share the words among them.
         """
-        log_p, _ = self._word_distribution(self._projected(batch), batch.prior)
+        log_p, _ = self._word_distribution(self._directions(batch), batch.prior)
         mixture = torch.logsumexp(log_p, dim=1) - math.log(log_p.shape[1])
         return -(batch.words * mixture).sum(1).mean()
 
@@ -114,20 +114,21 @@ class ReasonModel(nn.Module):
         what no word says. The distribution is a softmax of the cosine between projector and embedding, leaning
         with a learned weight to the words that the evidence says item and history share.
         """
-        projected = self._projected(batch)
+        directions = self._directions(batch)
+        projected = self.projector.scale * directions
         if not len(self.candidates):
             return projected
-        log_p, words = self._word_distribution(projected, batch.prior)
+        log_p, words = self._word_distribution(directions, batch.prior)
         return log_p.exp() @ words + self.projector.free * projected
 
-    def _projected(self, batch: ReasonBatch) -> Tensor:
+    def _directions(self, batch: ReasonBatch) -> Tensor:
         assert batch.fusion is not None, "inputs=text has no soft tokens"
         return self.projector(self.fusion(batch.fusion))
 
-    def _word_distribution(self, projected: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
+    def _word_distribution(self, directions: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
         """(B, K, C) log-probabilities of the candidates, and their embeddings (C, hidden_size)."""
         words = self.lm.get_input_embeddings().weight[self.candidates].float()
-        cosine = F.normalize(projected, dim=-1) @ F.normalize(words, dim=-1).T
+        cosine = F.normalize(directions, dim=-1) @ F.normalize(words, dim=-1).T
         logits = cosine / WORD_TEMPERATURE + self.projector.trust * prior[:, None]
         return F.log_softmax(logits, dim=-1), words
 

@@ -7,12 +7,15 @@ from torch import Tensor, nn
 
 
 class Projector(nn.Module):
-    """A two-layer MLP whose output has the scale of the LM's own embeddings, so that training starts level.
+    """A two-layer MLP into directions among the LM's own embeddings; ``scale`` makes them as long as those are.
+
+    The scale is left to the caller: where only the angle to a word counts, its gradient would be rounding alone,
+    which Adam scales up to a step.
 
     Args:
         input_size: Width of the fused tokens.
         hidden_size: The LM's hidden size.
-        rms: Root mean square of the LM's input embeddings.
+        rms: Root mean square of the LM's input embeddings, where ``scale`` starts.
         dropout: Dropout between the layers.
 
     Example:
@@ -35,5 +38,5 @@ class Projector(nn.Module):
         self.trust = nn.Parameter(torch.tensor(1.0))  # weight of the evidence prior
 
     def forward(self, fused: Tensor) -> Tensor:
-        """(B, K, input_size) to (B, K, hidden_size) soft tokens."""
-        return self.mlp(fused) * self.scale
+        """(B, K, input_size) to (B, K, hidden_size) directions, of root mean square 1."""
+        return self.mlp(fused)

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from mmreason.align.losses import PairLoss, cached_backward
+from mmreason.checkpoint import load_tensors
 from mmreason.config import Config
 
 ROWS, WORLD = 12, 2
@@ -200,6 +201,21 @@ def _shard_on_cpus() -> None:
 def smaller(config: Config, **changes: Any) -> Config:
     """The same run with other settings of alignment."""
     return replace(config, align=replace(config.align, **changes))
+
+
+def differing_weights(one: Path, other: Path, atol: float = 1e-5) -> list[str]:
+    """Names of the tensors in which two safetensors files differ.
+
+    The keys' bias of an attention is left out: softmax cancels it, so that its gradient is rounding alone, which
+    Adam scales up to a step.
+    """
+    tensors = [load_tensors(path) for path in (one, other)]
+    assert tensors[0].keys() == tensors[1].keys()
+    for weights in tensors:
+        for name, tensor in weights.items():
+            if name.endswith("in_proj_bias"):  # of queries, keys and values
+                tensor.chunk(3)[1].zero_()
+    return [n for n, tensor in tensors[0].items() if not torch.allclose(tensor, tensors[1][n], atol=atol)]
 
 
 def main_process_works(rank: int, folder: Path) -> None:

@@ -32,6 +32,6 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, run: Callable[[], Any]) 
 def before_train(finished: Config, folder: Path) -> Config:
     """A copy of a finished run that has come up to ``train``."""
     run = replace(finished, run_dir=str(folder / "run"))
-    for name in ("catalogue", "shoppers", "shards", "align", "embed"):
+    for name in ("catalogue", "shoppers", "shards", "features", "align", "embed"):
         shutil.copytree(finished.path(name), run.path(name))
     return run

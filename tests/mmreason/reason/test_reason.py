@@ -116,8 +116,19 @@ def test_unknown_items_are_named(collator: Collator) -> None:
 
 
 def test_projector_has_the_scale_of_the_embeddings() -> None:
-    out = Projector(8, 64, rms=0.05)(torch.randn(4, 3, 8) * 30)
+    projector = Projector(8, 64, rms=0.05)
+    out = projector.scale * projector(torch.randn(4, 3, 8) * 30)
     assert out.pow(2).mean().sqrt().item() == pytest.approx(0.05, rel=0.02)
+
+
+def test_the_warm_up_leaves_the_scale_alone(
+    model: ReasonModel, collator: Collator, samples: list[ReasonSample]
+) -> None:
+    """Angles do not tell it: its gradient would be rounding, and Adam would walk with it."""
+    model.set_stage("projector")
+    model.warmup_loss(collator(samples)).backward()
+    assert model.projector.scale.grad is None
+    assert model.projector.trust.grad is not None
 
 
 def test_fusion_is_the_same_alone_and_padded(
