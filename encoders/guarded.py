@@ -19,6 +19,8 @@ from encoders.errors import MediaError, name_of
 # Forked into every worker, so that a new one is there in milliseconds and not after importing torch.
 _PRELOAD = ["encoders.image", "encoders.frames"]
 
+_START_SECONDS = 5.0
+
 
 class GuardedPool:
     """Applies a function to inputs in worker processes, with a time limit for each input.
@@ -61,7 +63,10 @@ class GuardedPool:
         context = multiprocessing.get_context(method)
         if method == "forkserver":
             context.set_forkserver_preload(_PRELOAD)
-        self._pool = ProcessPool(self.workers, initializer=_install, initargs=(function,), context=context)
+        self._started = context.Semaphore(0)
+        initial = (function, self._started)
+        self._pool = ProcessPool(self.workers, initializer=_install, initargs=initial, context=context)
+        self._used = False
 
     def map(self, inputs: Iterable[Any]) -> Iterator[Any]:
         """One result or one :class:`MediaError` (returned, not raised) per input, in order, as they are ready.
@@ -74,6 +79,7 @@ class GuardedPool:
         waiting: deque[tuple[Any, Any]] = deque()
         try:
             for raw in inputs:
+                self._used = True
                 waiting.append((raw, self._pool.schedule(_call, args=[raw], timeout=self.timeout)))
                 if len(waiting) >= self.ahead:
                     yield self._result(*waiting.popleft())
@@ -85,6 +91,11 @@ class GuardedPool:
 
     def close(self) -> None:
         """Stop the workers; what they were doing is lost."""
+        # Pebble removes its locks before it stops the workers: one that is still starting would print a traceback.
+        for _ in range(self.workers if self._used else 0):
+            if not self._started.acquire(timeout=_START_SECONDS):
+                break
+        self._used = False
         self._pool.stop()
         self._pool.join()
 
@@ -108,7 +119,7 @@ class GuardedPool:
 _function: Callable[[Any], Any] | None = None
 
 
-def _install(function: Callable[[Any], Any]) -> None:
+def _install(function: Callable[[Any], Any], started: Any) -> None:
     """Once in each worker."""
     global _function
     _function = function
@@ -117,6 +128,7 @@ def _install(function: Callable[[Any], Any]) -> None:
         import torch
 
         torch.set_num_threads(1)  # the workers are the parallelism
+    started.release()
 
 
 def _call(raw: Any) -> Any:

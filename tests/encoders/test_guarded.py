@@ -37,6 +37,30 @@ def decode(raw: Any) -> Any:
     return raw
 
 
+class SlowToArrive:
+    """A function whose second worker needs a while to start; each leaves a file once it has."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ = state
+        try:
+            (self.folder / "first").touch(exist_ok=False)
+        except FileExistsError:
+            time.sleep(1)
+            (self.folder / "second").touch()
+
+    def __call__(self, raw: Any) -> Any:
+        return raw
+
+
+def test_a_worker_that_is_still_starting_is_waited_for(tmp_path: Path) -> None:
+    with GuardedPool(SlowToArrive(tmp_path), workers=2) as pool:
+        assert list(pool.map(["one"])) == ["one"]
+    assert {path.name for path in tmp_path.iterdir()} == {"first", "second"}
+
+
 @pytest.fixture(scope="module")
 def pool() -> Iterator[GuardedPool]:
     with GuardedPool(decode, workers=2, timeout=0.8) as pool:
