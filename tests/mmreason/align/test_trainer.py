@@ -304,10 +304,10 @@ def test_weights_replaced_in_place_give_other_features(
 
 def test_features_that_are_not_finite_are_named(copy: Copy) -> None:
     config = copy("run")
-    values = next(config.path("features").glob("text-*/*.values"))
-    array = np.memmap(values, np.float16, "r+")
-    array[:] = np.nan
-    array.flush()
+    for values in config.path("features").glob("text-*/*.values"):
+        array = np.memmap(values, np.float16, "r+")
+        array[:] = np.nan
+        array.flush()
     with pytest.raises(DataError, match=r"text-.* features are not finite; the files are damaged"):
         align(config)
 

@@ -96,7 +96,7 @@ def test_heads_over_cached_features_give_the_vectors_of_fresh_ones(
     with CachedReader(config, embedder) as reader:
         cached, _ = reader.start(items).result()
     a, b = (embedder.project(features)[0]["fused"] for features in (fresh, cached))
-    assert (a * b).sum(axis=1).min() > 1 - 1e-5
+    assert (a * b).sum(axis=1).min() > 0.9999  # what is kept is float16
 
 
 def test_what_a_feature_depends_on_names_its_folder(
