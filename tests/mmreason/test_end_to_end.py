@@ -38,7 +38,7 @@ def real_run(tmp_path_factory: pytest.TempPathFactory) -> Config:
         reason=ReasonConfig(
             warmup_steps=120,
             projector_steps=0,
-            lora_steps=32,
+            lora_steps=64,
             batch_size=4,
             prompt=PromptConfig(history_items=1),
             log_every=20,
