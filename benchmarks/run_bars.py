@@ -104,8 +104,11 @@ def check(bars: Bars, config: Config, color: float, changed: float, minutes: flo
             f"R@{k} {recall[f'recall@{k}']:.1%} (chance {recall[f'chance@{k}']:.1%})" for k in (1, 5, 10)
         )
         print(f"retrieval over {recall['gallery']} unseen items, {name}: {figures}")
+    from mmreason.records import find_stage, record_path
+
     seconds = {
-        stage: json.loads(config.path("done", f"{stage}.json").read_text())["seconds"] for stage in _stages()
+        stage: json.loads(record_path(find_stage(stage), config).read_text())["seconds"]
+        for stage in _stages()
     }
     print("seconds: " + ", ".join(f"{stage} {value:.0f}" for stage, value in seconds.items()))
     floor = result["most_frequent"]["color"]
