@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from mmreason.processes import is_running
 from mmreason.schema import DataError
 
 TEMPORARY = ".tmp-"
@@ -119,13 +120,7 @@ def has_writer(path: Path) -> bool:
     owner = _OWNED.match(path.name)
     if owner is None or int(owner[1]) == os.getpid():
         return False
-    try:
-        os.kill(int(owner[1]), 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True  # of another user
-    return True
+    return is_running(int(owner[1]))
 
 
 def finished_name(path: Path) -> str:

@@ -9,11 +9,12 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from mmreason.processes import is_running
 from mmreason.schema import DataError
 
 NAME = "run.lock"
@@ -44,13 +45,10 @@ def locked(run: Path, share: str = "") -> Iterator[None]:
             yield
         return
     mine = FileLock(folder / f"share-{share.replace('/', '-of-')}.lock")
-    with _held(alone, run, 5.0):  # others of the shares hold it for a moment, too
-        mine_held = _held(mine, run, 0.0)
-        mine_held.__enter__()
-    try:
+    with ExitStack() as held:
+        with _held(alone, run, 5.0):  # others of the shares hold it for a moment, too
+            held.enter_context(_held(mine, run, 0.0))
         yield
-    finally:
-        mine_held.__exit__(None, None, None)
 
 
 @contextmanager
@@ -91,12 +89,9 @@ def _is_dead(owner: dict[str, object]) -> bool:
     if owner.get("host") != socket.gethostname():
         return False
     try:
-        os.kill(int(str(owner["pid"])), 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, ValueError, KeyError):
+        return not is_running(int(str(owner["pid"])))
+    except (ValueError, KeyError):
         return False
-    return False
 
 
 def _in_use(run: Path, owner: dict[str, object]) -> str:

@@ -41,6 +41,22 @@ def share_of(shard: str = "") -> Share:
     return int(match[1]), int(match[2])
 
 
+def is_running(pid: int) -> bool:
+    """Whether a process of this machine is alive, whoever's it is.
+
+    Example:
+        >>> is_running(os.getpid())
+        True
+    """
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # of another user
+    return True
+
+
 def is_main_process() -> bool:
     """Whether this is the process that writes and prints: the first of those launched, or the only one."""
     return share_of()[0] == 1

@@ -47,7 +47,7 @@ def combined(parts: Parts) -> str:
 def _source(config: Config) -> Parts:
     """Size and time of every file that a reader may read: those of its folder, and those that its options name."""
     settings = config.catalogue
-    root = Path(settings.root) if settings.root else config.path("raw")
+    root = _source_root(config)
     if settings.root and not root.exists():
         raise DataError(f"catalogue.root {root}: no such file or folder; put it back, or name its new place")
     if root.is_dir():
@@ -58,6 +58,11 @@ def _source(config: Config) -> Parts:
         if isinstance(value, str) and Path(value).is_file():
             stamps[value] = _stamp(Path(value))
     return _folded(stamps)
+
+
+def _source_root(config: Config) -> Path:
+    """What the reader reads; a reader without a root makes its source in the run."""
+    return Path(config.catalogue.root) if config.catalogue.root else config.path("raw")
 
 
 def _stamps(root: Path, run: Path) -> Iterator[tuple[str, str]]:
@@ -109,10 +114,7 @@ def _media(config: Config) -> Parts:
             raise DataError(f"{root}: the folder of the pictures and videos is gone; put it back")
         return _folded(stamps)
 
-    covered = root.is_dir() and (
-        config.path("raw") if not config.catalogue.root else Path(config.catalogue.root)
-    )
-    if not covered or not covered.is_dir():
+    if not (root.is_dir() and _source_root(config).is_dir()):
         return look()
     return _noted(config, "media", combined(_source(config) | {"items": file_digest(items)}), look)
 
@@ -259,14 +261,15 @@ def _requests(config: Config) -> Parts:
 
 
 def _reasons(config: Config) -> Parts:
-    folder = f"generate/{config.generate.job}"
-    return _files(
-        config, *(f"{folder}/{path.name}" for path in sorted(config.path(folder).glob("*.parquet")))
-    )
+    return _job(config, config.generate.job)
 
 
 def _judged_reasons(config: Config) -> Parts:
-    folder = f"generate/{config.evaluate.job or config.generate.job}"
+    return _job(config, config.evaluate.job or config.generate.job)
+
+
+def _job(config: Config, name: str) -> Parts:
+    folder = f"generate/{name}"
     return _files(
         config, *(f"{folder}/{path.name}" for path in sorted(config.path(folder).glob("*.parquet")))
     )

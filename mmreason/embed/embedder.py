@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from encoders import CropsEncoder, Encoder, MediaError, VideoEncoder, ViewsEncoder, create_encoder
 from encoders.frame_readers import check_reader
@@ -21,6 +20,7 @@ from mmreason.embed.features import BatchSize, Errors, FeatureReader, Features, 
 from mmreason.embed.inputs import as_item
 from mmreason.embed.model import MODALITIES, AlignModel, fuse
 from mmreason.embed.vectors import Precision, quantise, rank, shorten, similarity
+from mmreason.progress import Progress
 from mmreason.schema import DataError, Item
 
 __all__ = ["Embedder", "Features", "create_encoders"]
@@ -239,10 +239,10 @@ class Embedder:
         inputs = {name: inputs_of(items, name, encoder) for name, encoder in self.encoders.items()}
         total = sum(len(raws) for _, raws in inputs.values())
         with (
-            tqdm(total=total, desc="encode", unit="input", disable=not show_progress or None) as bar,
+            Progress(total, "encode", "input", shown=show_progress) as bar,
             FeatureReader(self.encoders, batch_size, threads=1 if total <= 2 else None) as reader,
         ):
-            encoded = reader.start({name: raws for name, (_, raws) in inputs.items()}, bar.update).result()
+            encoded = reader.start({name: raws for name, (_, raws) in inputs.items()}, bar.add).result()
         return features_of(items, {name: rows for name, (rows, _) in inputs.items()}, encoded)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm import tqdm
 
 from mmreason.align.losses.negatives import same_rows
+from mmreason.progress import track
 
 QUERIES = 1024  # scored at a time, so that memory is QUERIES × N
 
@@ -39,7 +39,7 @@ def mine_hard_negatives(
     queries, keys = F.normalize(queries.float(), dim=-1), F.normalize(keys.float(), dim=-1)
     found = torch.full((len(queries), count), -1, dtype=torch.long)
     width = min(count, len(keys))
-    for low in tqdm(range(0, len(queries), QUERIES), desc="mine", unit="queries", disable=None):
+    for low in track(range(0, len(queries), QUERIES), "mine", "queries"):
         rows = torch.arange(low, min(low + QUERIES, len(queries)), device=queries.device)
         scores = queries[rows] @ keys.T
         own = scores.gather(1, rows[:, None])
