@@ -117,17 +117,21 @@ class FeatureCache:
     def rows(self, keys: Sequence[bytes]) -> np.ndarray:
         """(n,) int64, the row of each key, which is good for this object; -1 where there is none."""
         with self._lock:
-            prefixes = _prefixes(np.frombuffer(b"".join(keys), np.uint8).reshape(-1, KEY_BYTES))
+            wanted = np.frombuffer(b"".join(keys), np.uint8).reshape(-1, KEY_BYTES)
+            prefixes = _prefixes(wanted)
             places = np.searchsorted(self._prefixes, prefixes)
             rows = np.full(len(keys), -1, np.int64)
-            for number, place in enumerate(places.tolist()):
-                while place < len(self._prefixes) and self._prefixes[place] == prefixes[number]:
-                    row = int(self._rows[place])
-                    if self._files[row // FILE_ROWS][0][row % FILE_ROWS].tobytes() == keys[number]:
-                        rows[number] = row
-                        break
-                    place += 1
-            return rows
+            open_keys = np.arange(len(keys))
+            while True:  # once, but for keys that share their first bytes or were written twice
+                open_keys = open_keys[places[open_keys] < len(self._prefixes)]
+                open_keys = open_keys[self._prefixes[places[open_keys]] == prefixes[open_keys]]
+                if not len(open_keys):
+                    return rows
+                found = self._rows[places[open_keys]]
+                same = (self._gather(found, 0, np.uint8, KEY_BYTES) == wanted[open_keys]).all(axis=1)
+                rows[open_keys[same]] = found[same]
+                open_keys = open_keys[~same]
+                places[open_keys] += 1
 
     def get(self, rows: np.ndarray) -> np.ndarray:
         """(n, dim) float32 of the rows asked for, a copy; zeros for row -1.
@@ -136,11 +140,7 @@ class FeatureCache:
             DataError: If a vector is not finite: the file is damaged.
         """
         rows = np.asarray(rows, np.int64)
-        values = np.zeros((len(rows), self.dim), np.float32)
-        files = np.where(rows < 0, -1, rows // FILE_ROWS)
-        for file in np.unique(files[files >= 0]).tolist():
-            asked = np.flatnonzero(files == file)
-            values[asked] = self._files[file][1][rows[asked] % FILE_ROWS]
+        values = self._gather(rows, 1, np.float32, self.dim)
         bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
         if len(bad):
             raise DataError(
@@ -175,6 +175,15 @@ class FeatureCache:
                 f"{self.folder}: cannot be written ({error.strerror or error}); free space or mend the folder"
             ) from error
         self.refresh()
+
+    def _gather(self, rows: np.ndarray, column: int, dtype: Any, width: int) -> np.ndarray:
+        """(n, width): the keys (column 0) or the values (1) of rows; zeros for row -1."""
+        gathered = np.zeros((len(rows), width), dtype)
+        files = np.where(rows < 0, -1, rows // FILE_ROWS)
+        for file in np.unique(files[files >= 0]).tolist():
+            asked = np.flatnonzero(files == file)
+            gathered[asked] = self._files[file][column][rows[asked] % FILE_ROWS]
+        return gathered
 
     def _map(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
         """Keys and values of one writer, without what a kill cut."""
