@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from mmreason.catalogue.catalogue import Catalogue
 from mmreason.config import Config
@@ -18,6 +19,7 @@ from mmreason.progress import track
 from mmreason.schema import Item, User
 
 Request = tuple[User, Item]
+T = TypeVar("T", User, Item)
 
 
 def ask_again(
@@ -57,6 +59,17 @@ def _texts(reasoner: Reasoner, requests: Sequence[Request], name: str, batch_siz
     return [reason.text for reason in track(reasons, name, "reason", len(requests))]
 
 
+def _by_domain(
+    rows: Sequence[EvaluatedReason], pick: Callable[[EvaluatedReason], T]
+) -> dict[str, dict[str, T]]:
+    """Domain → id → the user or item of its rows."""
+    found: dict[str, dict[str, T]] = {}
+    for row in rows:
+        picked = pick(row)
+        found.setdefault(row.item.domain, {})[picked.id] = picked
+    return found
+
+
 def _ask_for_other_users(
     chosen: Sequence[EvaluatedReason],
     rows: Sequence[EvaluatedReason],
@@ -65,9 +78,7 @@ def _ask_for_other_users(
     batch_size: int,
 ) -> None:
     """Another user is one that has a row of the same domain."""
-    users: dict[str, dict[str, User]] = {}
-    for row in rows:
-        users.setdefault(row.item.domain, {})[row.user.id] = row.user
+    users = _by_domain(rows, lambda row: row.user)
     asked, requests = [], []
     for row in chosen:
         others = [user for name, user in users[row.item.domain].items() if name != row.user.id]
@@ -86,9 +97,7 @@ def _ask_with_other_pictures(
     batch_size: int,
 ) -> None:
     """Show each item with the picture of another of its domain that differs in a hidden fact."""
-    items: dict[str, dict[str, Item]] = {}
-    for row in rows:
-        items.setdefault(row.item.domain, {})[row.item.id] = row.item
+    items = _by_domain(rows, lambda row: row.item)
     asked, requests = [], []
     for row in chosen:
         others = [item for item in items[row.item.domain].values() if item.hidden != row.item.hidden]
