@@ -56,6 +56,10 @@ class CatalogueConfig:
     max_quarantined: float = 0.5
     max_unknown_items: float = 0.99
 
+    def each_source(self) -> list[SourceConfig]:
+        """The sources: several, or the one, which has no name."""
+        return self.sources or [SourceConfig("", self.source, self.root, self.options)]
+
 
 @dataclass
 class SplitConfig:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from encoders.digest import file_digest, weights_digest
 from mmreason.config import Config
+from mmreason.config_data import SourceConfig
 from mmreason.files import whole_file
 from mmreason.schema import DataError
 
@@ -45,24 +46,32 @@ def combined(parts: Parts) -> str:
 
 
 def _source(config: Config) -> Parts:
-    """Size and time of every file that a reader may read: those of its folder, and those that its options name."""
-    settings = config.catalogue
-    root = _source_root(config)
-    if settings.root and not root.exists():
-        raise DataError(f"catalogue.root {root}: no such file or folder; put it back, or name its new place")
-    if root.is_dir():
-        stamps = dict(_stamps(root, config.path().resolve()))
-    else:
-        stamps = {root.name: _stamp(root)} if settings.root else {}
-    for value in settings.options.values():
-        if isinstance(value, str) and Path(value).is_file():
-            stamps[value] = _stamp(Path(value))
+    """Size and time of every file that the readers may read: those of their folders, and those that options name."""
+    stamps: Parts = {}
+    for source in config.catalogue.each_source():
+        where = f"{source.name}:" if source.name else ""
+        stamps |= {where + name: stamp for name, stamp in _stamps_of_source(source, config)}
     return _folded(stamps)
 
 
-def _source_root(config: Config) -> Path:
-    """What the reader reads; a reader without a root makes its source in the run."""
-    return Path(config.catalogue.root) if config.catalogue.root else config.path("raw")
+def _stamps_of_source(source: SourceConfig, config: Config) -> Iterator[tuple[str, str]]:
+    root = _source_root(source, config)
+    if source.root and not root.exists():
+        raise DataError(f"catalogue.root {root}: no such file or folder; put it back, or name its new place")
+    if root.is_dir():
+        yield from _stamps(root, config.path().resolve())
+    elif source.root:
+        yield root.name, _stamp(root)
+    for value in source.options.values():
+        if isinstance(value, str) and Path(value).is_file():
+            yield value, _stamp(Path(value))
+
+
+def _source_root(source: SourceConfig, config: Config) -> Path:
+    """What a reader reads; a reader without a root makes its source in the run."""
+    if source.root:
+        return Path(source.root)
+    return config.path("sources", source.name, "raw") if source.name else config.path("raw")
 
 
 def _stamps(root: Path, run: Path) -> Iterator[tuple[str, str]]:
@@ -114,7 +123,8 @@ def _media(config: Config) -> Parts:
             raise DataError(f"{root}: the folder of the pictures and videos is gone; put it back")
         return _folded(stamps)
 
-    if not (root.is_dir() and _source_root(config).is_dir()):
+    folders = [_source_root(source, config) for source in config.catalogue.each_source()]
+    if not all(folder.is_dir() for folder in (root, *folders)):
         return look()
     return _noted(config, "media", combined(_source(config) | {"items": file_digest(items)}), look)
 

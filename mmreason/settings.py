@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from mmreason.config import Config
+from mmreason.config import CatalogueConfig, Config
+from mmreason.config_data import SourceConfig
 from mmreason.files import whole_file
 from mmreason.records import changed_settings, flat
 from mmreason.schema import DataError
@@ -22,21 +23,21 @@ OF_ONE_CALL = (
 )
 """What a call is told to do, which the next call is not to repeat."""
 
-_SOURCE = ("catalogue.source", "catalogue.root")
-
 
 def with_absolute_paths(config: Config) -> Config:
     """The same configuration, good in every working directory: files and folders that are there by their full path."""
     made = deepcopy(config)
     for section, names in (
-        (made.catalogue, ("root",)),
         (made.align, ("image_weights", "text_weights", "features", "mine_from")),
         (made.reason, ("lm",)),
         (made.generate, ("requests",)),
     ):
         for name in names:
             setattr(section, name, _absolute(getattr(section, name)))
-    made.catalogue.options = {name: _absolute(value) for name, value in made.catalogue.options.items()}
+    places: list[CatalogueConfig | SourceConfig] = [made.catalogue, *made.catalogue.sources]
+    for place in places:
+        place.root = _absolute(place.root)
+        place.options = {name: _absolute(value) for name, value in place.options.items()}
     return made
 
 
@@ -57,7 +58,8 @@ def keep(config: Config, change_source: bool = False) -> None:
     if before == kept:
         return
     if before:
-        source = [f"{before.get(key)!r} → {kept[key]!r}" for key in _SOURCE if before.get(key) != kept[key]]
+        was, is_now = _catalogue(before), _catalogue(kept)
+        source = [f"{was[key]!r} → {is_now[key]!r}" for key in is_now if was[key] != is_now[key]]
         if source and not change_source and config.path("catalogue", "catalogue.json").exists():
             raise DataError(
                 f"{config.run_dir} is the run of another catalogue ({', '.join(source)}); name another --run_dir, or "
@@ -66,6 +68,16 @@ def keep(config: Config, change_source: bool = False) -> None:
         print(f"{config.run_dir}: {'; '.join(changed_settings(before, kept))}", file=sys.stderr, flush=True)
     with whole_file(path) as file:
         file.write(yaml.safe_dump(_nested(kept), sort_keys=False, allow_unicode=True).encode())
+
+
+def _catalogue(settings: dict[str, Any]) -> dict[str, Any]:
+    """What tells one catalogue from another: its readers and their folders."""
+    several = settings.get("catalogue.sources") or []
+    return {
+        "source": settings.get("catalogue.source"),
+        "root": settings.get("catalogue.root"),
+        "sources": [[source.get(key) for key in ("name", "source", "root")] for source in several],
+    }
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -76,3 +76,37 @@ def test_a_damaged_configuration_is_named(shop: Path) -> None:
         keep(Config(run_dir="run"))
     with pytest.raises(SystemExit, match="config"):
         main(["pack", "--run_dir", "run"])
+
+
+def test_every_one_of_several_sources_is_watched(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mapped = shop.with_name("mapped")
+    mapped.mkdir()
+    (mapped / "goods.csv").write_text("id,name\nx,Lamp\n")
+    mapping = shop.with_name("mapping.yaml")
+    mapping.write_text("items: {file: goods.csv, id: id, title: name}\n")
+    sources = [
+        {"name": "mine", "source": "tables", "root": "my_shop"},
+        {"name": "theirs", "source": "tables", "root": "mapped", "options": {"mapping": "mapping.yaml"}},
+    ]
+    Path("two.yaml").write_text(yaml.safe_dump({"run_dir": "run", "catalogue": {"sources": sources}}))
+    main(["ingest", "--config", "two.yaml"])
+    saved = yaml.safe_load(Path("run", NAME).read_text())["catalogue"]["sources"]
+    assert [source["root"] for source in saved] == [str(shop), str(mapped)]
+    assert saved[1]["options"]["mapping"] == str(mapping)
+
+    def state() -> str:
+        capsys.readouterr()
+        main(["status", "--run_dir", "run"])
+        return capsys.readouterr().out.splitlines()[0]
+
+    assert " done" in state()
+    for edited in (shop / "items.csv", mapped / "goods.csv", mapping):
+        text = edited.read_text()
+        edited.write_text(text + "\n")
+        assert " stale" in state() and edited.name in state()
+        main(["ingest", "--run_dir", "run"])
+        assert " done" in state()
+    sources[1]["root"], sources[1]["options"] = "my_shop", {}
+    Path("other.yaml").write_text(yaml.safe_dump({"run_dir": "run", "catalogue": {"sources": sources}}))
+    with pytest.raises(SystemExit, match=r"the run of another catalogue.*mapped.*my_shop"):
+        main(["ingest", "--config", "other.yaml"])
