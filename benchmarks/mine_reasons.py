@@ -32,8 +32,8 @@ from jsonargparse import auto_cli
 
 from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.catalogue.ingest import ingest
-from mmreason.catalogue.readers import read_source
 from mmreason.config import CatalogueConfig, Config, SimulateConfig
+from mmreason.readers import read_source
 from mmreason.schema import DataError, Item
 from mmreason.targets.aspects import Lexicon
 from mmreason.targets.mining.mine import Miner, learn_lexicon

@@ -20,6 +20,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
     ("encoders",),
+    ("readers",),
     ("catalogue",),
     ("demo",),
     ("store",),

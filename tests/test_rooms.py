@@ -29,7 +29,7 @@ MAY_NAME_ALL = {"mmreason", "mmreason.cli", "mmreason.pipeline", "mmreason.recor
 """At the root and above all rooms: the public names, the verbs and the list of stages."""
 
 # The list of readers names the demo's by text, as an entry point of another package would.
-REGISTERED = {("mmreason.catalogue.readers", "demo")}
+REGISTERED = {("mmreason.readers", "demo")}
 DATA_LOADER = "mmreason.shards.loader"  # torch's DataLoader runs its workers; it holds no model
 
 

@@ -1,1 +1,1 @@
-"""Sources in: readers, checks, behaviours, splits, hidden attributes and downloads; the tables on disk."""
+"""Rows in: checks, behaviours, splits, hidden attributes and downloads; the tables on disk."""

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from mmreason.catalogue.check import Quarantine, SourceRow
+from mmreason.catalogue.check import Quarantine
+from mmreason.readers.source import SourceRow
 from mmreason.schema import EVENTS, DataError
 
 COLUMNS: dict[str, pl.DataType] = {

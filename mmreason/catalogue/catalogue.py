@@ -11,10 +11,10 @@ from typing import get_args
 
 import pyarrow.parquet as pq
 
-from mmreason.catalogue.check import inside
 from mmreason.catalogue.index import new_index, read_index
 from mmreason.catalogue.tables import ROW_GROUPS, read_table, write_table
 from mmreason.files import remove
+from mmreason.readers.source import inside
 from mmreason.schema import Interaction, Item, Reason, Split
 
 

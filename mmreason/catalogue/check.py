@@ -7,21 +7,19 @@ at a time in :mod:`mmreason.catalogue.behaviours`.
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, get_args
-
-import polars as pl
+from typing import Any, BinaryIO, get_args
 
 from encoders.video_index import VIDEO_OPTIONS
 from mmreason.catalogue.download import Downloads, is_address
 from mmreason.files import whole_file
+from mmreason.readers.source import SourceRow, batches, inside
 from mmreason.schema import DataError, Item, Reason, Split, from_record
 
 MAX_PIXELS = 100_000_000
@@ -33,43 +31,6 @@ DUPLICATES = ("duplicate id", "duplicate row")
 
 UNKNOWN_ITEM = "unknown item"
 """Reason of a row whose item is not in the catalogue (any more), which is no mistake either."""
-
-T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class SourceRow:
-    """One row as a reader found it.
-
-    Attributes:
-        file: File name, for messages.
-        number: SourceRow number in the file, the header not counted, from 1.
-        record: Field name → value, as in :mod:`mmreason.schema`.
-        problem: Why the reader could not read the row, if so.
-    """
-
-    file: str
-    number: int
-    record: dict[str, Any]
-    problem: str = ""
-
-
-@dataclass(slots=True)
-class Tables:
-    """What a reader returns: every row of its source, good or bad, read as it is asked for.
-
-    Attributes:
-        media_root: Folder that picture and video paths are relative to.
-        items: One row an item.
-        interactions: Frames with the columns of :data:`mmreason.catalogue.behaviours.COLUMNS` that the source has;
-            :func:`mmreason.catalogue.readers.frames.row_frames` makes them of rows.
-        reasons: One row a reason.
-    """
-
-    media_root: Path
-    items: Iterable[SourceRow] = ()
-    interactions: Iterable[pl.DataFrame] = ()
-    reasons: Iterable[SourceRow] = ()
 
 
 class Quarantine:
@@ -155,23 +116,6 @@ class Quarantine:
                     f"{bad} of {read - unknown} {kind} are bad, more than catalogue.max_quarantined={most_bad}: "
                     f"mostly {worst!r} ({n} times, first in {self.first[kind, worst]}); mend them"
                 )
-
-
-def inside(root: Path, relative: str) -> Path:
-    """The path of a media file, which must lie under ``root``.
-
-    The check is on the name alone, so links inside ``root`` (as content-addressed stores use) are followed.
-
-    Raises:
-        DataError: If the name leads out of ``root``.
-    """
-    base = os.path.normpath(root)
-    path = os.path.normpath(root / relative)
-    if os.path.commonpath([os.path.abspath(base), os.path.abspath(path)]) != os.path.abspath(base):  # noqa: PTH100
-        raise DataError(
-            f"{relative!r} leads out of the media folder {root}; use a path relative to that folder"
-        )
-    return Path(path)
 
 
 def picture_problem(path: Path) -> str:
@@ -279,13 +223,6 @@ def check_reasons(rows: Iterable[SourceRow], quarantine: Quarantine) -> Iterator
         reason = _parse(row, "reasons", quarantine, _reason)
         if reason is not None:
             yield row, reason
-
-
-def batches(values: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of ``size`` values, the last one shorter."""
-    iterator = iter(values)
-    while some := list(islice(iterator, size)):
-        yield some
 
 
 def _parse(row: SourceRow, kind: str, quarantine: Quarantine, parse: Callable[[dict[str, Any]], Any]) -> Any:

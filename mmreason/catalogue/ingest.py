@@ -11,14 +11,7 @@ import pyarrow as pa
 
 from mmreason.catalogue.behaviours import COLUMNS, check_interactions
 from mmreason.catalogue.catalogue import describe_reasons, hidden_names
-from mmreason.catalogue.check import (
-    Media,
-    Quarantine,
-    SourceRow,
-    batches,
-    check_items,
-    check_reasons,
-)
+from mmreason.catalogue.check import Media, Quarantine, check_items, check_reasons
 from mmreason.catalogue.download import Downloads
 from mmreason.catalogue.hide import hidden_words, hide_from
 from mmreason.catalogue.index import new_index
@@ -30,6 +23,7 @@ from mmreason.catalogue.tables import SCHEMAS, columns, write_batches
 from mmreason.config import CatalogueConfig, Config
 from mmreason.files import remove, remove_leftovers
 from mmreason.progress import Progress, track
+from mmreason.readers.source import SourceRow, batches
 from mmreason.schema import DataError, Interaction, Item, Reason, from_record
 
 TABLES_AND_MEDIA = ("items", "media", "interactions", "reasons")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import polars as pl
 
-from mmreason.catalogue.check import Tables
-from mmreason.catalogue.readers import read_source
 from mmreason.config import Config
+from mmreason.readers import read_source
+from mmreason.readers.source import Tables
 from mmreason.schema import DataError, Item, Reason
 
 _NAME = re.compile(r"\w+")

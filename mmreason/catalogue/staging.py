@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mmreason.catalogue.check import UNKNOWN_ITEM, Quarantine, SourceRow
+from mmreason.catalogue.check import UNKNOWN_ITEM, Quarantine
 from mmreason.catalogue.split import check_shares, side_by_place
 from mmreason.catalogue.tables import ROW_GROUPS
 from mmreason.database import Database
 from mmreason.files import TEMPORARY, remove
+from mmreason.readers.source import SourceRow
 from mmreason.schema import Attributes, Interaction
 
 _MANY = ROW_GROUPS[Interaction]

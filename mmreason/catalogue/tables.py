@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmreason.catalogue.check import batches
 from mmreason.files import whole_file
+from mmreason.readers.source import batches
 from mmreason.schema import DataError, Evidence, Interaction, Item, Reason, from_record
 
 _TEXT = pa.string()

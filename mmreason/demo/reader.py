@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from mmreason.catalogue.check import Tables
-from mmreason.catalogue.readers.tables import read_folder
 from mmreason.config import Config
 from mmreason.demo import words
 from mmreason.files import whole_file
 from mmreason.progress import Progress
+from mmreason.readers.source import Tables
+from mmreason.readers.tables import read_folder
 
 Rng = np.random.Generator
 

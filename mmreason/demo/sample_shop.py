@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from mmreason.catalogue.check import SourceRow, Tables
-from mmreason.catalogue.readers.frames import row_frames
 from mmreason.config import Config
+from mmreason.readers.frames import row_frames
+from mmreason.readers.source import SourceRow, Tables
 from mmreason.schema import Attributes, DataError
 
 CODE = Path("app/code/Magento")

@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 
 from encoders.digest import weights_digest
 from encoders.errors import WeightsError
-from mmreason.catalogue.check import inside
 from mmreason.catalogue.index import read_index
 from mmreason.catalogue.tables import stream_table
 from mmreason.checkpoint import read_json
@@ -31,6 +30,7 @@ from mmreason.embed.features import INPUTS, Errors
 from mmreason.files import remove, whole_file
 from mmreason.processes import Share, on_main_process, share_of, wait_for_others
 from mmreason.progress import PartProgress, Progress
+from mmreason.readers.source import inside
 from mmreason.schema import DataError, Item
 from mmreason.shards.loader import item_samples
 from mmreason.shards.manifest import read_manifest

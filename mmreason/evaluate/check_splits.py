@@ -15,13 +15,14 @@ from typing import Any, get_args
 
 import numpy as np
 
-from mmreason.catalogue.check import MAX_PIXELS, PICTURE_FORMATS, inside
+from mmreason.catalogue.check import MAX_PIXELS, PICTURE_FORMATS
 from mmreason.catalogue.index import CatalogueIndex, read_index
 from mmreason.catalogue.split import read_split_rule
 from mmreason.catalogue.tables import stream_table
 from mmreason.database import Database
 from mmreason.files import TEMPORARY, whole_file
 from mmreason.progress import track
+from mmreason.readers.source import inside
 from mmreason.schema import DataError, Item, Split, item_text
 
 SHINGLE = 5

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mmreason.catalogue.check import inside
+from mmreason.readers.source import inside
 from mmreason.schema import DataError, Interaction, Item, Reason, User, from_record, item_id_of
 from mmreason.shards.histories import history_before, history_columns, read_history
 from mmreason.shards.tars import Sample, SampleError

@@ -13,19 +13,11 @@ from PIL import Image
 
 from mmreason.catalogue import sources
 from mmreason.catalogue.catalogue import read_catalogue
-from mmreason.catalogue.check import (
-    MAX_PIXELS,
-    UNKNOWN_ITEM,
-    Quarantine,
-    SourceRow,
-    Tables,
-    inside,
-    picture_problem,
-    video_problem,
-)
+from mmreason.catalogue.check import MAX_PIXELS, UNKNOWN_ITEM, Quarantine, picture_problem, video_problem
 from mmreason.catalogue.ingest import ingest
-from mmreason.catalogue.readers.frames import row_frames
 from mmreason.config import CatalogueConfig, Config
+from mmreason.readers.frames import row_frames
+from mmreason.readers.source import SourceRow, Tables, inside
 from mmreason.schema import DataError
 
 

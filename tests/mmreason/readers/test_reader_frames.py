@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmreason.catalogue.check import SourceRow
-from mmreason.catalogue.readers import frames
-from mmreason.catalogue.readers.frames import csv_frames, json_frames, row_frames, table_frames
-from mmreason.catalogue.readers.rows import csv_rows, read_rows
+from mmreason.readers import frames
+from mmreason.readers.frames import csv_frames, json_frames, row_frames, table_frames
+from mmreason.readers.rows import csv_rows, read_rows
+from mmreason.readers.source import SourceRow
 from mmreason.schema import DataError
 
 SCHEMA = pa.schema({"id": pa.string(), "rating": pa.float64(), "time": pa.int64()})

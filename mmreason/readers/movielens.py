@@ -16,10 +16,10 @@ from typing import Any
 
 import polars as pl
 
-from mmreason.catalogue.check import SourceRow, Tables
-from mmreason.catalogue.readers.frames import csv_frames
-from mmreason.catalogue.readers.rows import csv_rows
 from mmreason.config import Config
+from mmreason.readers.frames import csv_frames
+from mmreason.readers.rows import csv_rows
+from mmreason.readers.source import SourceRow, Tables
 from mmreason.schema import DataError
 
 _YEAR = re.compile(r"\s*\((\d{4})(?:[-–]\d{0,4})?\)\s*$")

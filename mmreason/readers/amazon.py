@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 import polars as pl
 import pyarrow as pa
 
-from mmreason.catalogue.check import SourceRow, Tables
-from mmreason.catalogue.readers.frames import json_frames
-from mmreason.catalogue.readers.rows import read_rows
 from mmreason.config import Config
+from mmreason.readers.frames import json_frames
+from mmreason.readers.rows import read_rows
+from mmreason.readers.source import SourceRow, Tables
 from mmreason.schema import Attributes, DataError
 
 ENDINGS = (".jsonl", ".jsonl.gz")

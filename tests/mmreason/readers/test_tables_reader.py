@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmreason.catalogue.readers.tables import _facts, read_folder
+from mmreason.readers.tables import _facts, read_folder
 from mmreason.schema import DataError
 
 ROW = {

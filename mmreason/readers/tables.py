@@ -1,7 +1,7 @@
 """Plain tables: a folder with ``items`` and, if there are any, ``interactions`` and ``reasons``.
 
 Each is Parquet, CSV, TSV or JSONL, the last three also gzipped. Which column is what says a mapping
-(:mod:`mmreason.catalogue.readers.mapping`), or it is guessed from the names. ``images`` may be a list, JSON, one path,
+(:mod:`mmreason.readers.mapping`), or it is guessed from the names. ``images`` may be a list, JSON, one path,
 paths joined by ``|`` or several columns; ``attributes`` JSON or ``name=value;name=value``, or columns
 ``attributes.<name>``; several values are joined by ``|``.
 """
@@ -17,12 +17,13 @@ from typing import Any
 
 import polars as pl
 
-from mmreason.catalogue.check import SourceRow, Tables
-from mmreason.catalogue.readers.frames import table_frames
-from mmreason.catalogue.readers.mapping import TableMap, guess_mapping, read_mapping, write_mapping
-from mmreason.catalogue.readers.rows import read_rows
 from mmreason.config import Config
 from mmreason.files import whole_file
+from mmreason.readers.frames import table_frames
+from mmreason.readers.guess import guess_mapping
+from mmreason.readers.mapping import TableMap, read_mapping, write_mapping
+from mmreason.readers.rows import read_rows
+from mmreason.readers.source import SourceRow, Tables
 from mmreason.schema import DataError
 
 _NESTED = ("attributes", "hidden")

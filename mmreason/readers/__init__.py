@@ -17,8 +17,8 @@ from typing import Any, get_type_hints
 
 from jsonargparse import ArgumentError, ArgumentParser
 
-from mmreason.catalogue.check import Tables
 from mmreason.config import Config
+from mmreason.readers.source import Tables
 from mmreason.schema import DataError
 
 Reader = Callable[..., Tables]
@@ -28,13 +28,13 @@ ENTRY_POINTS = "mmreason.readers"
 
 READERS: dict[str, str] = {
     "demo": "mmreason.demo.reader:read",
-    "tables": "mmreason.catalogue.readers.tables:read",
+    "tables": "mmreason.readers.tables:read",
     "magento": "mmreason.demo.sample_shop:read",
-    "amazon": "mmreason.catalogue.readers.amazon:read",
-    "mind": "mmreason.catalogue.readers.mind:read",
-    "microlens": "mmreason.catalogue.readers.microlens:read",
-    "movielens": "mmreason.catalogue.readers.movielens:read",
-    "xrec": "mmreason.catalogue.readers.xrec:read",
+    "amazon": "mmreason.readers.amazon:read",
+    "mind": "mmreason.readers.mind:read",
+    "microlens": "mmreason.readers.microlens:read",
+    "movielens": "mmreason.readers.movielens:read",
+    "xrec": "mmreason.readers.xrec:read",
 }
 """Name of a source → its reader, ``module:function``, imported when it is asked for."""
 
@@ -65,7 +65,7 @@ def find_reader(name: str) -> Reader:
 
     Example:
         >>> find_reader("movielens").__module__
-        'mmreason.catalogue.readers.movielens'
+        'mmreason.readers.movielens'
     """
     if name in READERS:
         module, function = READERS[name].split(":")
@@ -103,7 +103,7 @@ def make_options(kind: type, given: Mapping[str, Any], source: str) -> Any:
         DataError: On an unknown name (the message lists the known ones) or a value of a wrong type.
 
     Example:
-        >>> from mmreason.catalogue.readers.movielens import MovieLensOptions
+        >>> from mmreason.readers.movielens import MovieLensOptions
         >>> make_options(MovieLensOptions, {"texts": "plots.csv"}, "movielens")
         MovieLensOptions(texts='plots.csv')
     """

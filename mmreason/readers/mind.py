@@ -15,10 +15,10 @@ from pathlib import Path
 
 import polars as pl
 
-from mmreason.catalogue.check import SourceRow, Tables, batches
-from mmreason.catalogue.readers.frames import row_frames
-from mmreason.catalogue.readers.rows import open_text, readable
 from mmreason.config import Config
+from mmreason.readers.frames import row_frames
+from mmreason.readers.rows import open_text, readable
+from mmreason.readers.source import SourceRow, Tables, batches
 from mmreason.schema import DataError
 
 NEWS = ("id", "category", "subcategory", "title", "text", "url", "title_entities", "abstract_entities")

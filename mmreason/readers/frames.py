@@ -16,8 +16,7 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet as pq
 
-from mmreason.catalogue.check import SourceRow, batches
-from mmreason.catalogue.readers.rows import (
+from mmreason.readers.rows import (
     WRONG_FIELDS,
     csv_rows,
     delimiter_of,
@@ -28,6 +27,7 @@ from mmreason.catalogue.readers.rows import (
     read_rows,
     readable,
 )
+from mmreason.readers.source import SourceRow, batches
 from mmreason.schema import DataError
 
 BLOCK_BYTES = 8 << 20

@@ -7,17 +7,17 @@ import pytest
 
 from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.catalogue.ingest import ingest
-from mmreason.catalogue.readers import find_reader, make_options, options_type
 from mmreason.cli import main
 from mmreason.config import CatalogueConfig, Config
 from mmreason.demo.reader import DemoOptions
+from mmreason.readers import find_reader, make_options, options_type
 from mmreason.schema import DataError
 
 PACKAGE = '''
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmreason.catalogue.check import SourceRow, Tables
+from mmreason.readers.source import SourceRow, Tables
 
 
 @dataclass

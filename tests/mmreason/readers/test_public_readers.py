@@ -11,8 +11,8 @@ from PIL import Image
 
 from mmreason.catalogue.catalogue import Catalogue, read_catalogue
 from mmreason.catalogue.ingest import ingest
-from mmreason.catalogue.readers.movielens import plain_title
 from mmreason.config import CatalogueConfig, Config, SimulateConfig
+from mmreason.readers.movielens import plain_title
 from mmreason.schema import DataError, Interaction, Reason
 from mmreason.shards.histories import history_before
 

@@ -7,16 +7,18 @@ import gzip
 import io
 import json
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmreason.catalogue.check import SourceRow
+from mmreason.readers.source import SourceRow
 from mmreason.schema import DataError
 
 FORMATS = ("parquet", "csv", "tsv", "jsonl", "csv.gz", "tsv.gz", "jsonl.gz")
+SAMPLE = 500
 WRONG_FIELDS = "more or fewer fields than the header"
 
 
@@ -34,6 +36,16 @@ def read_rows(path: Path) -> Iterator[SourceRow]:
         raise DataError(f"{path} is none of {', '.join(FORMATS)}")
     with readable(path):
         yield from _READ[ending.removesuffix(".gz")](path)
+
+
+def sample(path: Path) -> dict[str, list[Any]]:
+    """Column → its values in the first :data:`SAMPLE` rows."""
+    columns: dict[str, list[Any]] = {}
+    for row in islice(read_rows(path), SAMPLE):
+        if not row.problem:
+            for name, value in row.record.items():
+                columns.setdefault(name, []).append(value)
+    return columns
 
 
 class readable:

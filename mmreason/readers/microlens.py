@@ -13,10 +13,10 @@ from pathlib import Path
 
 import polars as pl
 
-from mmreason.catalogue.check import SourceRow, Tables
-from mmreason.catalogue.readers.frames import csv_frames, row_frames
-from mmreason.catalogue.readers.rows import csv_rows, open_text, readable
 from mmreason.config import Config
+from mmreason.readers.frames import csv_frames, row_frames
+from mmreason.readers.rows import csv_rows, open_text, readable
+from mmreason.readers.source import SourceRow, Tables
 from mmreason.schema import DataError
 
 _USER, _ITEM = ("user", "userid", "user_id"), ("item", "videoid", "video_id", "item_id", "id")

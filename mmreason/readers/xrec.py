@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
-from mmreason.catalogue.check import SourceRow, Tables
-from mmreason.catalogue.readers.frames import row_frames
-from mmreason.catalogue.readers.rows import read_rows
 from mmreason.config import Config
+from mmreason.readers.frames import row_frames
+from mmreason.readers.rows import read_rows
+from mmreason.readers.source import SourceRow, Tables
 from mmreason.schema import DataError, Split
 
 
