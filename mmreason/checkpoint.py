@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from mmreason.files import whole_file
+from mmreason.files import atomic_write
 from mmreason.schema import DataError
 
 
@@ -23,7 +23,7 @@ def write_json(path: Path, value: Any) -> None:
     Raises:
         DataError: If it cannot be written (a full disk, say).
     """
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write((json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode())
 
 
@@ -47,7 +47,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     Raises:
         DataError: If it cannot be written (a full disk, say).
     """
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write(save({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}))
 
 

@@ -30,14 +30,14 @@ _WHAT_TO_DO = {
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary neighbour of ``path``; sync and rename it when the block ends well.
 
     Raises:
         DataError: If it cannot be written (a full disk, a quota, no permission); nothing is left behind.
 
     Example:
-        >>> with whole_file(Path("index.json")) as file:
+        >>> with atomic_write(Path("index.json")) as file:
         ...     _ = file.write(b"{}")
     """
     temporary = _temporary(path)
@@ -52,8 +52,8 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """Like :func:`whole_file` for a flat folder: yields the temporary folder to write files into.
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Like :func:`atomic_write` for a flat folder: yields the temporary folder to write files into.
 
     Raises:
         DataError: If it cannot be written; nothing is left behind.
@@ -75,7 +75,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 def replaced_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder to fill; when the block ends well, it takes the place of ``path``, which goes last.
 
-    Until then the old folder stays as it was, and may be read. Unlike :func:`whole_folder` this one may hold folders.
+    Until then the old folder stays as it was, and may be read. Unlike :func:`atomic_folder` this one may hold folders.
 
     Raises:
         DataError: If it cannot be written; the old folder is untouched then.

@@ -11,7 +11,7 @@ from pathlib import Path
 from encoders.digest import file_digest, weights_digest
 from mmreason.config import Config
 from mmreason.config_data import SourceConfig
-from mmreason.files import whole_file
+from mmreason.files import atomic_write
 from mmreason.schema import DataError
 
 Parts = dict[str, str]
@@ -326,7 +326,7 @@ def _noted(config: Config, name: str, key: str, look: Callable[[], Parts]) -> Pa
         return dict(found["parts"])
     parts = look()
     if note.parent.is_dir():
-        with whole_file(note) as file:
+        with atomic_write(note) as file:
             file.write(json.dumps({"key": key, "parts": parts}).encode())
     return parts
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from encoders.errors import WeightsError
 from mmreason.config import Config
-from mmreason.files import whole_file
+from mmreason.files import atomic_write
 from mmreason.products import Parts, combined, fingerprint
 from mmreason.schema import DataError
 
@@ -153,7 +153,7 @@ class Record:
 
     def write(self, path: Path) -> None:
         """Write it, whole or not at all."""
-        with whole_file(path) as file:
+        with atomic_write(path) as file:
             file.write(json.dumps(asdict(self), ensure_ascii=False).encode())
 
 

@@ -12,7 +12,7 @@ import yaml
 
 from mmreason.config import CatalogueConfig, Config
 from mmreason.config_data import SourceConfig
-from mmreason.files import whole_file
+from mmreason.files import atomic_write
 from mmreason.records import changed_settings, flat
 from mmreason.schema import DataError
 
@@ -66,7 +66,7 @@ def keep(config: Config, change_source: bool = False) -> None:
                 "add --change-source true"
             )
         print(f"{config.run_dir}: {'; '.join(changed_settings(before, kept))}", file=sys.stderr, flush=True)
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write(yaml.safe_dump(_nested(kept), sort_keys=False, allow_unicode=True).encode())
 
 

@@ -21,7 +21,7 @@ from mmreason.config import Config
 from mmreason.embed.cache import CachedPending, CachedReader
 from mmreason.embed.features import Errors
 from mmreason.embed.model import Head
-from mmreason.files import remove, remove_leftovers, whole_folder
+from mmreason.files import atomic_folder, remove, remove_leftovers
 from mmreason.progress import Progress
 from mmreason.schema import DataError, Item
 from mmreason.shards.loader import item_samples
@@ -111,7 +111,7 @@ def collect_items(config: Config, reader: CachedReader, folder: Path) -> Errors:
     remove_leftovers(folder.parent)
     with (
         Progress(total, "features") as progress,
-        whole_folder(folder) as temporary,
+        atomic_folder(folder) as temporary,
         _TableWriter(temporary, list(reader.caches)) as writer,
     ):
         before: tuple[list[Item], CachedPending] | None = None

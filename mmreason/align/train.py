@@ -16,7 +16,7 @@ from mmreason.align.towers import save_towers
 from mmreason.checkpoint import write_json
 from mmreason.config import Config
 from mmreason.device import pick_device
-from mmreason.files import replaced_folder, whole_file
+from mmreason.files import atomic_write, replaced_folder
 from mmreason.records import stage_identity
 from mmreason.training.accelerator import make_accelerator
 from mmreason.training.loop import TrainingLoop
@@ -103,7 +103,7 @@ def _quarantine(folder: Path, errors: list[tuple[str, str, str]]) -> None:
         rows = [
             json.dumps({"item_id": i, "modality": m, "reason": e}, ensure_ascii=False) for i, m, e in errors
         ]
-        with whole_file(folder / "quarantine.jsonl") as file:
+        with atomic_write(folder / "quarantine.jsonl") as file:
             file.write("".join(row + "\n" for row in sorted(rows)).encode())
 
 

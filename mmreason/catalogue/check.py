@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, get_args
 
 from encoders.video_index import VIDEO_OPTIONS
 from mmreason.catalogue.download import Downloads, is_address
-from mmreason.files import whole_file
+from mmreason.files import atomic_write
 from mmreason.readers.source import SourceRow, batches, inside
 from mmreason.schema import DataError, Item, Reason, Split, from_record
 
@@ -58,7 +58,7 @@ class Quarantine:
         self._file: BinaryIO | None = None
 
     def __enter__(self) -> Quarantine:
-        self._file = self._stack.enter_context(whole_file(self.path))
+        self._file = self._stack.enter_context(atomic_write(self.path))
         return self
 
     def __exit__(self, *error: Any) -> None:

@@ -15,7 +15,7 @@ from urllib.parse import urljoin, urlsplit
 
 import urllib3
 
-from mmreason.files import whole_file
+from mmreason.files import atomic_write
 from mmreason.schema import DataError
 
 FOLDER = "downloads"
@@ -152,7 +152,7 @@ class Downloads:
     def _save(self, response: urllib3.BaseHTTPResponse, path: Path, deadline: float) -> None:
         if response.status != 200:
             raise DownloadError(f"download answered {response.status}")
-        with whole_file(path) as file:
+        with atomic_write(path) as file:
             size = 0
             while chunk := response.read1(
                 _CHUNK, decode_content=False

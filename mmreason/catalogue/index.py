@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from mmreason.files import whole_file
+from mmreason.files import atomic_write
 from mmreason.schema import DataError
 
 NAME = "catalogue.json"
@@ -45,7 +45,7 @@ class CatalogueIndex:
             "paths": {name: os.path.relpath(path.resolve(), folder) for name, path in self.paths.items()},
             "hidden": list(self.hidden),
         }
-        with whole_file(self.folder / NAME) as file:
+        with atomic_write(self.folder / NAME) as file:
             file.write(json.dumps(index, indent=2).encode() + b"\n")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mmreason.config import Config
-from mmreason.files import whole_file
+from mmreason.files import atomic_write
 from mmreason.schema import DataError, Split
 
 SPLIT_BY = ("item", "user", "time")
@@ -61,7 +61,7 @@ def split_rule(config: Config) -> SplitRule:
 
 def write_split_rule(rule: SplitRule, folder: Path) -> None:
     """Write ``split.json`` into a catalogue's folder."""
-    with whole_file(folder / "split.json") as file:
+    with atomic_write(folder / "split.json") as file:
         file.write(json.dumps(asdict(rule)).encode() + b"\n")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmreason.files import whole_file
+from mmreason.files import atomic_write
 from mmreason.readers.source import batches
 from mmreason.schema import DataError, Evidence, Interaction, Item, Reason, from_record
 
@@ -53,7 +53,7 @@ def write_batches(path: Path, kind: type, tables: Iterable[pa.Table]) -> int:
     """Write in row groups of one size, whatever the sizes of the tables: same rows, same bytes."""
     size, schema = ROW_GROUPS[kind], SCHEMAS[kind]
     held, written = schema.empty_table(), 0
-    with whole_file(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+    with atomic_write(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for table in tables:
             held = pa.concat_tables([held, table.cast(schema)])
             while held.num_rows >= size:

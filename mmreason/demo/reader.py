@@ -12,7 +12,7 @@ import numpy as np
 
 from mmreason.config import Config
 from mmreason.demo import words
-from mmreason.files import whole_file
+from mmreason.files import atomic_write
 from mmreason.progress import Progress
 from mmreason.readers.source import Tables
 from mmreason.readers.tables import read_folder
@@ -58,7 +58,7 @@ def make(root: Path, items_per_domain: int, seed: int) -> None:
                 rng = np.random.default_rng([seed, place, number])
                 records.append({"domain": domain} | draw(rng, f"{domain}-{number:05d}", folder, root))
                 progress.add()
-    with whole_file(root / "items.jsonl") as file:
+    with atomic_write(root / "items.jsonl") as file:
         file.writelines(json.dumps(record).encode() + b"\n" for record in records)
 
 

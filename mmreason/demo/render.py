@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from mmreason.files import whole_file
+from mmreason.files import atomic_write
 
 Rng = np.random.Generator
 RGB = tuple[int, int, int]
@@ -58,7 +58,7 @@ def lightness(color: RGB) -> float:
 
 def save_jpeg(image: Image.Image, path: Path) -> None:
     """Write a JPEG, which appears whole or not at all."""
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         image.save(file, "JPEG", quality=84, optimize=True)
 
 

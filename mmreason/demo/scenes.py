@@ -23,7 +23,7 @@ from mmreason.demo.render import (
     shade,
     shadow,
 )
-from mmreason.files import whole_file
+from mmreason.files import atomic_write
 
 CLIP_SIZE = 192  # pixels of a clip's side
 CLIP_RATE = 24  # frames per second
@@ -230,7 +230,7 @@ def draw_clip(topic: str, color: str, action: str, scene: str, seconds: float, p
     shift = rng.uniform(-0.06, 0.06, 2)
     start = rng.random()
     count = round(seconds * CLIP_RATE)
-    with whole_file(path) as file, av.open(file, "w", format="mp4") as container:
+    with atomic_write(path) as file, av.open(file, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=CLIP_RATE)
         stream.width, stream.height, stream.pix_fmt = CLIP_SIZE, CLIP_SIZE, "yuv420p"
         stream.time_base = Fraction(1, CLIP_RATE)

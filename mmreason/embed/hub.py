@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from encoders import WeightsError
 from encoders.weights import resolve_weights
 from mmreason.config import AlignConfig
-from mmreason.files import whole_file
+from mmreason.files import atomic_write
 from mmreason.schema import DataError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def upload(
 
 def write_card(folder: Path, model: AlignModel) -> None:
     """Write ``README.md``: what the model is, its sizes and how to load it."""
-    with whole_file(folder / "README.md") as file:
+    with atomic_write(folder / "README.md") as file:
         file.write(model_card(model).encode())
 
 

@@ -27,7 +27,7 @@ from mmreason.device import pick_device, pick_dtype
 from mmreason.embed.cache import CachedPending, CachedReader, standardised
 from mmreason.embed.embedder import Embedder
 from mmreason.embed.features import INPUTS, Errors
-from mmreason.files import remove, whole_file
+from mmreason.files import atomic_write, remove
 from mmreason.processes import Share, on_main_process, share_of, wait_for_others
 from mmreason.progress import PartProgress, Progress
 from mmreason.readers.source import inside
@@ -324,6 +324,6 @@ class BulkJob:
             row = {"item_id": item_id, "modality": modality, "reason": reason}
             self._lost[item_id].append(json.dumps(row, ensure_ascii=False))
         if errors or any(before):
-            with whole_file(self.quarantine) as file:
+            with atomic_write(self.quarantine) as file:
                 for line in (line for lines in self._lost.values() for line in lines):
                     file.write(f"{line}\n".encode("utf-8", "replace"))

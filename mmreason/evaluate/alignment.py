@@ -29,7 +29,7 @@ from mmreason.evaluate.retrieval import COLD, KS, retrieval_by_pair, with_modali
 from mmreason.evaluate.showcase import with_media
 from mmreason.evaluate.space_map import draw_map, project
 from mmreason.evaluate.zero_shot import attribute_values, zero_shot
-from mmreason.files import whole_file
+from mmreason.files import atomic_write
 from mmreason.schema import DataError, Interaction, Item
 from mmreason.store.store import EmbeddingStore
 from mmreason.users.model import UserTower, before_last, known_steps
@@ -64,12 +64,12 @@ def evaluate_alignment(config: Config) -> str:
     }
     picture, unreadable = _map(items, catalogue, store, config)
     if picture:
-        with whole_file(config.path("evaluate", "alignment.png")) as file:
+        with atomic_write(config.path("evaluate", "alignment.png")) as file:
             file.write(picture)
     result["media not shown on the map"] = unreadable
     write_json(config.path("evaluate", "alignment.json"), json.loads(json.dumps(result, default=_plain)))
     page = config.path("alignment.html")
-    with whole_file(page) as file:
+    with atomic_write(page) as file:
         file.write(_page(result, picture, config).encode("utf-8", "replace"))
     return f"{summary(result)}; {page}"
 

@@ -20,7 +20,7 @@ from mmreason.catalogue.index import CatalogueIndex, read_index
 from mmreason.catalogue.split import read_split_rule
 from mmreason.catalogue.tables import stream_table
 from mmreason.database import Database
-from mmreason.files import TEMPORARY, whole_file
+from mmreason.files import TEMPORARY, atomic_write
 from mmreason.progress import track
 from mmreason.readers.source import inside
 from mmreason.schema import DataError, Item, Split, item_text
@@ -102,7 +102,7 @@ def check_splits(
         found = [*pairs(database), *(_items(index, similarity, image_distance) if by_item else ())]
         found += review_texts(database, similarity)
         sides = {name: _count_sides(database, name) for name in ("items", "reasons")}
-    with whole_file(folder / "crossings.jsonl") as file:
+    with atomic_write(folder / "crossings.jsonl") as file:
         file.writelines(
             json.dumps(asdict(crossing), ensure_ascii=False).encode() + b"\n" for crossing in found
         )

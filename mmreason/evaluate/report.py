@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from mmreason.evaluate.metrics import Proportion
 from mmreason.evaluate.plots import Curve, draw_curve
 from mmreason.evaluate.thumbnails import Thumbnails, make_thumbnails
-from mmreason.files import whole_file
+from mmreason.files import atomic_write
 from mmreason.schema import Attributes, Evidence, Interaction, Item, Reason
 
 SOURCES = {
@@ -143,7 +143,7 @@ def write_report(
         plots=[(curve.name, draw_curve(curve)) for curve in curves],
         unreadable=len(unreadable),
     )
-    with whole_file(Path(path)) as file:
+    with atomic_write(Path(path)) as file:
         file.write(html.encode("utf-8", "replace"))
     return unreadable
 

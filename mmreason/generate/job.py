@@ -14,7 +14,7 @@ from encoders.errors import MediaError
 from mmreason.catalogue.catalogue import Catalogue, read_catalogue
 from mmreason.checkpoint import read_json, write_json
 from mmreason.config import Config
-from mmreason.files import remove, remove_leftovers, whole_file
+from mmreason.files import atomic_write, remove, remove_leftovers
 from mmreason.generate.reasoner import Reasoner
 from mmreason.generate.requests import Request, read_requests, request_keys
 from mmreason.processes import on_main_process, share_of, wait_for_others
@@ -122,7 +122,7 @@ def run_job(
                 table = pa.Table.from_pylist(
                     [row | {"request": start + n} for n, row in enumerate(rows)], SCHEMA
                 )
-                with whole_file(path) as file:
+                with atomic_write(path) as file:
                     pq.write_table(table, file)
             bar.add(len(wanted))
     wait_for_others()

@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 
 from mmreason.config import Config
-from mmreason.files import whole_file
+from mmreason.files import atomic_write
 from mmreason.readers.frames import table_frames
 from mmreason.readers.guess import guess_mapping
 from mmreason.readers.mapping import TableMap, read_mapping, write_mapping
@@ -57,7 +57,7 @@ def read(config: Config, options: TablesOptions) -> Tables:
         return read_mapped(root, read_mapping(Path(options.mapping), root))
     tables = guess_mapping(root)
     path = config.path("mapping.yaml")
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write(write_mapping(tables).encode())
     print(
         f"columns guessed: {path}; to change them, edit a copy and pass it as --catalogue.options.mapping",

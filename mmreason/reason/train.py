@@ -16,7 +16,7 @@ from mmreason.device import pick_device, pick_dtype
 from mmreason.embed.model import AlignModel
 from mmreason.evidence.claims import Vocabulary
 from mmreason.evidence.probe import PictureProbe
-from mmreason.files import remove, replaced_folder, whole_file
+from mmreason.files import atomic_write, remove, replaced_folder
 from mmreason.processes import on_main_process
 from mmreason.reason.batch import Collator, candidate_tokens
 from mmreason.reason.lm import load_tokenizer
@@ -104,7 +104,7 @@ def _save(
     with replaced_folder(folder) as temporary:
         model.save_pretrained(temporary)
         probe.save_pretrained(temporary / "probe")
-        with whole_file(temporary / "vocabulary.json") as file:
+        with atomic_write(temporary / "vocabulary.json") as file:
             file.write(Vocabulary.of(items.values()).to_json().encode())
         write_json(temporary / "log.json", log)
         # The heads, so that the folder is enough to explain new items.

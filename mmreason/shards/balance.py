@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmreason.config import BalanceConfig
-from mmreason.files import whole_file
+from mmreason.files import atomic_write
 from mmreason.schema import DataError
 from mmreason.shards.manifest import read_manifest
 
@@ -53,7 +53,7 @@ def write_weights(
     weights = np.concatenate(parts) if parts else np.ones(1)
     scale = len(weights) / weights.sum()
     path = folder / WEIGHTS
-    with whole_file(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+    with atomic_write(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for batch in _weighted(rows, balance, sources or {}):
             values = pa.array(batch["weight"].to_numpy() * scale)
             writer.write_batch(pa.record_batch([batch["user_id"], batch["item_id"], values], schema=schema))

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmreason.files import whole_file
+from mmreason.files import atomic_write
 from mmreason.progress import track
 from mmreason.schema import DataError
 
@@ -65,7 +65,7 @@ class Manifest:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write ``manifest.json``."""
     record = {"version": VERSION, **asdict(manifest), "totals": manifest.totals()}
-    with whole_file(folder / MANIFEST) as file:
+    with atomic_write(folder / MANIFEST) as file:
         file.write(json.dumps(record, indent=1).encode())
 
 

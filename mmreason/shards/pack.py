@@ -33,7 +33,7 @@ import pyarrow as pa
 
 from mmreason.catalogue.sources import source_weights
 from mmreason.config import BalanceConfig, Config
-from mmreason.files import TEMPORARY, remove, remove_leftovers, whole_file
+from mmreason.files import TEMPORARY, atomic_write, remove, remove_leftovers
 from mmreason.progress import Progress
 from mmreason.schema import DataError, Interaction, Item, Reason, from_record
 from mmreason.shards.balance import write_weights
@@ -153,7 +153,7 @@ def _write_all(rows: CatalogueRows, folder: Path, processes: int) -> tuple[list[
     for path in folder.glob("*.tar"):
         if SHARD_NAME.fullmatch(path.name) and path.name not in kept:
             remove(path)  # of an earlier pack
-    with whole_file(folder / PACKED) as file:
+    with atomic_write(folder / PACKED) as file:
         file.writelines(to_json(record) + b"\n" for record in records)
     lost += [row for record in records for row in record["lost"]]
     return [Shard(**record["shard"]) for record in records], lost
@@ -202,7 +202,7 @@ def _write_shard(job: _Job) -> dict[str, Any]:
     if job.known and job.known["made_from"] == made_from and job.known["file"] == _stamp(path):
         return job.known
     lost: list[dict[str, str]] = []
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         written = write_tar(file, _samples(tables, job, lost))
     shard = Shard(job.name, job.kind, *written)
     return {"shard": asdict(shard), "made_from": made_from, "file": _stamp(path), "lost": lost}
@@ -262,7 +262,7 @@ def _write_quarantine(path: Path, rows: list[dict[str, str]]) -> None:
     if not rows:
         remove(path)
         return
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.writelines(to_json(row) + b"\n" for row in rows)
 
 

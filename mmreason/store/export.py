@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmreason.files import TEMPORARY, has_writer, remove, whole_file, whole_folder
+from mmreason.files import TEMPORARY, atomic_folder, atomic_write, has_writer, remove
 from mmreason.progress import track
 from mmreason.schema import DataError
 from mmreason.store.store import EmbeddingStore
@@ -54,7 +54,7 @@ def _write_parquet(store: EmbeddingStore, array: str, path: Path) -> None:
     dim = store.dims[array]
     fields = [("id", pa.string()), ("embedding", pa.list_(pa.float32(), dim))]
     schema = pa.schema([*fields, *((f"has_{name}", pa.bool_()) for name in store.masks)])
-    with whole_file(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+    with atomic_write(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for rows in _chunks(store):
             vectors = pa.FixedSizeListArray.from_arrays(store.get(array, rows).ravel(), dim)
             columns = {"id": pa.array([store.id(row) for row in rows], pa.string()), "embedding": vectors}
@@ -70,7 +70,7 @@ def _write_folder(store: EmbeddingStore, array: str, path: Path) -> None:
     for left in path.parent.glob(f"{TEMPORARY}*-{path.name}"):  # by a kill
         if not has_writer(left):
             remove(left)
-    with whole_folder(path) as folder:
+    with atomic_folder(path) as folder:
         shape = (len(store), store.dims[array])
         vectors = np.lib.format.open_memmap(folder / "embeddings.npy", "w+", np.float32, shape)
         with (folder / "ids.jsonl").open("w", encoding="utf-8") as lines:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from mmreason.files import whole_file
+from mmreason.files import atomic_write
 from mmreason.schema import DataError, Item, item_text
 
 KEY_BYTES = 32
@@ -84,7 +84,7 @@ class FeatureCache:
         self.dim: int = dim if dim is not None else found  # type: ignore[assignment]
         self._about = about
         if about is not None and found is None:
-            with whole_file(folder / "about.json") as file:
+            with atomic_write(folder / "about.json") as file:
                 file.write(json.dumps({"dim": self.dim, "of": about}, indent=1).encode())
         self._writer = uuid.uuid4().hex
         self._lock = threading.RLock()

@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from mmreason.catalogue.index import read_index
 from mmreason.catalogue.tables import SCHEMAS, stream_table
-from mmreason.files import remove, remove_leftovers, whole_folder
+from mmreason.files import atomic_folder, remove, remove_leftovers
 from mmreason.schema import DataError, Item, from_record
 
 BATCH = 1024  # items a batch of the copy on the disk
@@ -114,7 +114,7 @@ def _copy(table: Path, folder: Path, stamp: str) -> None:
     hashes: list[np.ndarray] = []
     try:
         with (
-            whole_folder(folder) as temporary,
+            atomic_folder(folder) as temporary,
             pq.ParquetFile(table) as source,
             pa.ipc.new_file(str(temporary / "items.arrow"), SCHEMAS[Item]) as target,
         ):

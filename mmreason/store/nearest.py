@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mmreason.files import whole_file
+from mmreason.files import atomic_write
 from mmreason.progress import track
 from mmreason.schema import DataError
 from mmreason.store.store import EmbeddingStore
@@ -98,9 +98,9 @@ class Nearest:
         index.train(_unit(self.store.get(self.array, sample)))
         for chunk in track(self._chunks(), "index", "chunk", total=-(-rows // CHUNK)):
             index.add(chunk)
-        with whole_file(path) as file:
+        with atomic_write(path) as file:
             file.write(self._faiss.serialize_index(index).tobytes())
-        with whole_file(path.with_suffix(".json")) as file:
+        with atomic_write(path.with_suffix(".json")) as file:
             file.write(json.dumps(stamp).encode())
 
     def _chunks(self) -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmreason.files import whole_file
+from mmreason.files import atomic_write
 from mmreason.schema import DataError
 from mmreason.store.features import KEY_BYTES, FeatureCache, mean_of_inputs
 
@@ -127,10 +127,10 @@ def write_features(folder: Path, features: Mapping[str, StandardisedFeatures]) -
     """Write ``features.json`` and ``features-<modality>.npy`` (mean and std) into a store's folder."""
     where = {}
     for name, one in features.items():
-        with whole_file(folder / f"features-{name}.npy") as file:
+        with atomic_write(folder / f"features-{name}.npy") as file:
             np.save(file, np.stack([one.mean, one.std]).astype(np.float32))
         where[name] = os.path.relpath(one.cache.resolve(), folder.resolve())
-    with whole_file(folder / "features.json") as file:
+    with atomic_write(folder / "features.json") as file:
         file.write(json.dumps(where, indent=1).encode())
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmreason.files import finished_name, has_writer, remove, whole_file, whole_folder
+from mmreason.files import atomic_folder, atomic_write, finished_name, has_writer, remove
 from mmreason.schema import DataError
 from mmreason.store.index import (
     GONE,
@@ -186,7 +186,7 @@ class StoreWriter:
         name = f"part-{self._number:06d}{self.suffix}"
         columns = {"id": pa.array(ids, pa.string()), "hash": pa.array(hashes, pa.string())}
         columns |= {f"has_{mask}": pa.array(np.asarray(masks[mask])) for mask in sorted(masks)}
-        with whole_folder(self.folder / name) as folder:
+        with atomic_folder(self.folder / name) as folder:
             for array_name, array in arrays.items():
                 np.save(folder / f"{array_name}.npy", np.ascontiguousarray(array))
             for modality, keys in (inputs or {}).items():
@@ -198,7 +198,7 @@ class StoreWriter:
             "parts": [*self._index["parts"], {"name": name, "rows": len(ids)}],
         }
         try:
-            with whole_file(self._path) as file:
+            with atomic_write(self._path) as file:
                 file.write(json.dumps(index, ensure_ascii=False, indent=1).encode())
         except DataError:
             remove(self.folder / name)

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from mmreason.evidence.claims import COMMON, phrase
-from mmreason.files import whole_file
+from mmreason.files import atomic_write
 from mmreason.language import stem_of_plural
 from mmreason.schema import DataError, Item
 
@@ -103,7 +103,7 @@ class Lexicon:
         record["opinions"] = {"good": self.good, "bad": self.bad, "ignore": self.ignore}
         record["item_words"] = self.item_words
         text = yaml.safe_dump(record, allow_unicode=True, sort_keys=False, width=110, default_flow_style=None)
-        with whole_file(path) as file:
+        with atomic_write(path) as file:
             file.write((HEADER + text).encode())
 
     def add_attributes(self, items: Iterable[Item]) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mmreason.checkpoint import load_tensors, read_json, save_tensors, write_json
-from mmreason.files import remove, remove_leftovers, whole_folder
+from mmreason.files import atomic_folder, remove, remove_leftovers
 from mmreason.schema import DataError
 from mmreason.training.sharding import full_tensor, shard_like
 
@@ -75,7 +75,7 @@ def save_checkpoint(
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
     remove(target)
-    with whole_folder(target) as temporary:
+    with atomic_folder(target) as temporary:
         save_tensors(temporary / "state.safetensors", tensors)
         write_json(temporary / "state.json", {"identity": identity, "step": step, **state})
     for other in folder.glob("checkpoint-*"):
