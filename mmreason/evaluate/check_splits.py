@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain, pairwise
@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from encoders.guarded import GuardedPool
 from mmreason.catalogue.check import MAX_PIXELS, PICTURE_FORMATS
 from mmreason.catalogue.index import CatalogueIndex, read_index
 from mmreason.catalogue.split import read_split_rule
@@ -157,16 +158,26 @@ def media(items: Iterable[Item], root: Path, distance: int) -> Iterator[Crossing
         distance: Bits in which the perceptual hashes of nearly the same pictures may differ.
     """
     digests: list[tuple[Hashable, str, Split]] = []
+    owners: deque[tuple[str, Split, str]] = deque()  # of the pictures that are being hashed
+
+    def pictures() -> Iterator[str]:
+        for item in items:
+            for name in (*item.images, *([item.video] if item.video else [])):
+                path = inside(root, name)
+                if not path.is_file():
+                    continue
+                with path.open("rb") as file:
+                    digests.append((hashlib.file_digest(file, "sha256").digest(), item.id, item.split))
+                if name in item.images:
+                    owners.append((item.id, item.split, name))
+                    yield str(path)
+
     shown: dict[int, dict[Split, tuple[str, str]]] = {}  # hash → side → its first item with it, and the file
-    for item in items:
-        for name in (*item.images, *([item.video] if item.video else [])):
-            path = inside(root, name)
-            if not path.is_file():
-                continue
-            with path.open("rb") as file:
-                digests.append((hashlib.file_digest(file, "sha256").digest(), item.id, item.split))
-            if name in item.images and (code := _picture_hash(path)) is not None:
-                shown.setdefault(code, {}).setdefault(item.split, (item.id, name))
+    with GuardedPool(_picture_hash) as pool:
+        for code in pool.map(pictures()):
+            item_id, split, name = owners.popleft()
+            if isinstance(code, int):
+                shown.setdefault(code, {}).setdefault(split, (item_id, name))
     exact = list(_on_two_sides("media file", digests))
     yield from exact
     known = {frozenset((c.one, c.other)) for c in exact}
@@ -264,7 +275,7 @@ def _normal(text: str) -> str:
     return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
 
 
-def _picture_hash(path: Path) -> int | None:
+def _picture_hash(path: str) -> int | None:
     """The 64-bit perceptual hash (pHash, library imagehash); None if the picture cannot be read."""
     import imagehash
     from PIL import Image
