@@ -36,6 +36,7 @@ class CatalogueConfig:
         options: The reader's own options, name → value; see the dataclass beside the reader.
         sources: Several sources in one catalogue, in place of the three above.
         allow_download: Fetch pictures and videos that are given by address, into ``<root>/downloads``.
+        events: Events of the sources' own → the known one that each counts as (``{book: purchase}``).
         hidden: Attributes taken out of every text, so that only the picture can tell them.
         test_items: Share of item groups kept for testing.
         valid_items: Share of item groups kept for validation.
@@ -50,6 +51,7 @@ class CatalogueConfig:
     options: dict[str, Any] = field(default_factory=dict)
     sources: list[SourceConfig] = field(default_factory=list)
     allow_download: bool = False
+    events: dict[str, str] = field(default_factory=dict)
     hidden: list[str] = field(default_factory=list)
     test_items: float = 0.2
     valid_items: float = 0.1

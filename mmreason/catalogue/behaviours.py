@@ -6,14 +6,15 @@ A catalogue keeps events with their times; :mod:`mmreason.shards.histories` cuts
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Mapping
 
 import polars as pl
 
 from mmreason.catalogue.check import Quarantine
 from mmreason.readers.source import SourceRow
 from mmreason.schema import EVENTS, DataError
+from mmreason.times import EARLIEST, LATEST, SCALES, moment
+from mmreason.values import LONGEST_NULL, NULL_WORDS
 
 COLUMNS: dict[str, pl.DataType] = {
     **dict.fromkeys(("user_id", "item_id", "event"), pl.String()),
@@ -27,21 +28,23 @@ COLUMNS: dict[str, pl.DataType] = {
 """Columns of the interactions and their types."""
 
 RATINGS = (0.5, 5.0)
-_FORMATS = ("%m/%d/%Y %I:%M:%S %p", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d")
-"""Times that are not ISO 8601 but can be read one way only (the first is MIND's)."""
+NO_TIME = "is no time from 1990 to 2100, or can be read two ways"
 
 
-def check_interactions(frame: pl.DataFrame, quarantine: Quarantine) -> pl.DataFrame:
+def check_interactions(
+    frame: pl.DataFrame, quarantine: Quarantine, events: Mapping[str, str] | None = None
+) -> pl.DataFrame:
     """The good rows of a frame, typed; the bad ones go to the quarantine with the first thing wrong.
 
     Whether the item exists is not looked at. An event that is not named is a ``review`` if the row has a text,
-    a ``rating`` if it has a rating, else a ``click``. Numbers above 10¹¹ are times in milli- or microseconds.
+    a ``rating`` if it has a rating, else a ``click``. What times may look like says :func:`mmreason.times.moment`.
 
     Args:
         frame: ``file``, ``row``, any of :data:`COLUMNS` in any type, and where the reader has them ``length``
             (of the item, in seconds), ``problem`` (why it could not read the row) and ``record`` (the whole
             row as JSON, for the quarantine).
         quarantine: Counts what is read and what is bad.
+        events: Event of the source's own → the known one that it counts as.
 
     Returns:
         ``file``, ``row`` and all :data:`COLUMNS`.
@@ -55,17 +58,31 @@ def check_interactions(frame: pl.DataFrame, quarantine: Quarantine) -> pl.DataFr
     typed = pl.DataFrame({"file": frame["file"], "row": frame["row"], **texts}).with_columns(
         *(numbers[name][0].alias(name) for name in names), *(times[name][0].alias(name) for name in times)
     )
-    typed = typed.with_columns(event=_event(), count=pl.col("count").fill_null(1.0))
+    typed = typed.with_columns(
+        event=_event().replace(own_events(events or {})), count=pl.col("count").fill_null(1.0)
+    )
     problem = _first_problem(frame, typed, numbers, times)
     bad = problem.is_not_null()
     if bad.any():
         _set_aside(frame.filter(bad), problem.filter(bad), quarantine)
         typed = typed.filter(~bad)
     share = pl.when(pl.col("length") > 0).then(pl.col("seconds") / pl.col("length"))
-    typed = typed.with_columns(
-        share=pl.coalesce("share", share), timestamp=_seconds("timestamp"), first=_seconds("first")
-    )
+    typed = typed.with_columns(share=pl.coalesce("share", share))
     return typed.select("file", "row", *(pl.col(name).cast(kind) for name, kind in COLUMNS.items()))
+
+
+def own_events(given: Mapping[str, str]) -> dict[str, str]:
+    """``catalogue.events``, checked: own event → known one, in small letters.
+
+    Raises:
+        DataError: If one counts as an event that is not known.
+    """
+    for name, known in given.items():
+        if known not in EVENTS:
+            raise DataError(
+                f"catalogue.events: {name!r} counts as {known!r}, which is none of {', '.join(EVENTS)}"
+            )
+    return {name.lower(): known for name, known in given.items()}
 
 
 def _column(frame: pl.DataFrame, name: str) -> pl.Series:
@@ -79,7 +96,18 @@ def _column(frame: pl.DataFrame, name: str) -> pl.Series:
 
 
 def _text(column: pl.Series) -> pl.Series:
-    return column.cast(pl.String, strict=False).str.strip_chars().fill_null("")
+    if column.dtype.is_float():  # ids of a column with gaps: 123.0 is 123
+        whole = column.cast(pl.Int64, strict=False)
+        same = (whole.cast(pl.Float64) == column).fill_null(False)
+        plain = column.fill_nan(None).cast(pl.String)
+        column = whole.cast(pl.String).zip_with(same, plain)
+    if column.dtype == pl.Binary:
+        column = column.cast(pl.String, strict=False)
+    text = column.cast(pl.String, strict=False).str.strip_chars().fill_null("")
+    if column.name != "text":
+        return text
+    null = (text.str.len_bytes() <= LONGEST_NULL) & text.is_in(list(NULL_WORDS))
+    return text.set(null, "")
 
 
 def _numbers(column: pl.Series) -> tuple[pl.Series, pl.Series]:
@@ -87,7 +115,9 @@ def _numbers(column: pl.Series) -> tuple[pl.Series, pl.Series]:
     given = column.is_not_null()
     if column.dtype == pl.String:
         column = column.str.strip_chars()
-        given &= column != ""
+        given &= ~column.is_in(list(NULL_WORDS))
+    elif column.dtype.is_float():
+        given &= ~column.is_nan()
     elif not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)):
         return pl.Series(column.name, [None], pl.Float64).new_from_index(0, len(column)), given
     values = column.cast(pl.Float64, strict=False)
@@ -96,35 +126,38 @@ def _numbers(column: pl.Series) -> tuple[pl.Series, pl.Series]:
 
 
 def _times(column: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """Like :func:`_numbers`, in Unix seconds or what may be milliseconds; dates and ISO texts are read, too."""
+    """Unix seconds, 0 where there is no time, and where something stands that is none: see :func:`moment`."""
     if column.dtype.is_temporal():
-        return column.cast(pl.Datetime("us"), strict=False).dt.epoch("us") / 1e6, column.is_null() & False
-    values, odd = _numbers(column)
-    if column.dtype != pl.String or not odd.any():
-        return values, odd
-    read = {text: _moment(text) for text in column.filter(odd).unique()}
-    moments = column.replace_strict(read, default=None, return_dtype=pl.Float64)
-    return values.zip_with(~odd, moments), odd & moments.is_null()
+        column = (column.cast(pl.Datetime("us"), strict=False).dt.epoch("us") / 1e6).alias(column.name)
+    if column.dtype == pl.String:
+        text = column.str.strip_chars()
+        column = text.cast(pl.Float64, strict=False)
+        odd = column.is_null() & text.is_not_null() & ~text.is_in(list(NULL_WORDS))
+        if odd.any():
+            read = {each: moment(each) for each in text.filter(odd).unique()}
+            moments = text.replace_strict(read, default=None, return_dtype=pl.Float64)
+            column = column.zip_with(~odd, moments)
+    else:
+        column, odd = _numbers(column)
+    seconds = _scaled(column)
+    strange = (column.is_not_null() & (column != 0) & seconds.is_null()).fill_null(False)
+    if strange.any():
+        read = {each: moment(each) for each in column.filter(strange).unique()}
+        seconds = seconds.zip_with(
+            ~strange, column.replace_strict(read, default=None, return_dtype=pl.Float64)
+        )
+    wrong = (odd | strange) & seconds.is_null()
+    return seconds.fill_null(0.0), wrong
 
 
-def _moment(text: str) -> float | None:
-    """Unix seconds of a text; UTC where it names no zone."""
-    for read in (datetime.fromisoformat, *(_by(form) for form in _FORMATS)):
-        try:
-            moment = read(text.strip())
-            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-        except (ValueError, OverflowError):
-            continue
-    return None
-
-
-def _by(form: str) -> Callable[[str], datetime]:
-    return lambda text: datetime.strptime(text, form)
-
-
-def _seconds(name: str) -> pl.Expr:
-    value = pl.col(name).fill_null(0.0)
-    return pl.when(value > 1e14).then(value / 1e6).when(value > 1e11).then(value / 1e3).otherwise(value)
+def _scaled(column: pl.Series) -> pl.Series:
+    """Unix seconds of numbers that are such, or milli-, micro- or nanoseconds; null of others."""
+    name = pl.col(column.name)
+    whens = pl.lit(None, pl.Float64)
+    for scale in SCALES:
+        value = name / scale
+        whens = pl.when((value >= EARLIEST) & (value < LATEST)).then(value).otherwise(whens)
+    return column.to_frame().select(whens.alias(column.name)).to_series()
 
 
 def _event() -> pl.Expr:
@@ -155,7 +188,7 @@ def _first_problem(
         ("rating out of range", (typed["rating"] < low) | (typed["rating"] > high)),
         ("rating event without a rating", (typed["event"] == "rating") & typed["rating"].is_null()),
     ]
-    checks += [(f"{name} is neither unix seconds nor an ISO date", odd) for name, (_, odd) in times.items()]
+    checks += [(f"{name} {NO_TIME}", odd) for name, (_, odd) in times.items()]
     for reason, wrong in checks:
         wrong = wrong.fill_null(False) & problem.is_null()
         if wrong.any():

@@ -21,6 +21,8 @@ from mmreason.catalogue.download import Downloads, is_address
 from mmreason.files import atomic_write
 from mmreason.readers.source import SourceRow, batches, inside
 from mmreason.schema import DataError, Item, Reason, Split, from_record
+from mmreason.values import identifier
+from mmreason.values import text as plain_text
 
 MAX_PIXELS = 100_000_000
 """A picture or video frame with more pixels than this is refused from its header alone."""
@@ -36,7 +38,8 @@ UNKNOWN_ITEM = "unknown item"
 class Quarantine:
     """Bad rows with their reasons, written as they are found, and the count that nothing was lost.
 
-    Kinds: ``items``, ``interactions``, ``reasons`` and ``media`` (a picture or video of an item that stays).
+    Kinds: ``items``, ``interactions``, ``reasons``, and of an item that stays ``media`` (a picture or video) and
+    ``fields`` (any other field that could not be read).
 
     Args:
         path: The file, one JSON object a line; it appears when the block ends well.
@@ -212,7 +215,12 @@ def check_items(
         for row in some:
             quarantine.read["items"] += 1
             item = _parse(row, "items", quarantine, _item)
-            if item is not None and _check_media(item, row, media, quarantine):
+            if item is None:
+                continue
+            for name, value in row.unreadable:
+                record = {"id": item.id, "field": name, "value": repr(value)[:200]}
+                quarantine.add("fields", SourceRow(row.file, row.number, record), f"{name} cannot be read")
+            if _check_media(item, row, media, quarantine):
                 yield row, item
 
 
@@ -220,40 +228,59 @@ def check_reasons(rows: Iterable[SourceRow], quarantine: Quarantine) -> Iterator
     """The good ones of the reasons; ``reason.split`` is empty where the row gives none."""
     for row in rows:
         quarantine.read["reasons"] += 1
-        reason = _parse(row, "reasons", quarantine, _reason)
+        reason = _parse(row, "reasons", quarantine, lambda row: _reason(row.record))
         if reason is not None:
             yield row, reason
 
 
-def _parse(row: SourceRow, kind: str, quarantine: Quarantine, parse: Callable[[dict[str, Any]], Any]) -> Any:
+def _parse(row: SourceRow, kind: str, quarantine: Quarantine, parse: Callable[[SourceRow], Any]) -> Any:
     """The row's value, or None after setting the row aside."""
     try:
         if row.problem:
             raise DataError(row.problem)
-        try:
-            json.dumps(row.record, ensure_ascii=False, default=str).encode()
-        except (UnicodeEncodeError, RecursionError):
-            raise DataError("text is not valid Unicode") from None
-        return parse(row.record)
+        if not _is_unicode(row.record):
+            if kind != "items" or not _is_unicode(row.record.get("id")):
+                raise DataError("text is not valid Unicode")
+            for name in row.record:
+                row.read(name, _unicode, None)
+        return parse(row)
     except DataError as error:
         quarantine.add(kind, row, str(error))
         return None
 
 
-def _item(record: Mapping[str, Any]) -> Item:
-    item_id = _text(record, "id")
+def _is_unicode(value: Any) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False, default=str).encode()
+    except (UnicodeEncodeError, RecursionError):
+        return False
+    return True
+
+
+def _unicode(value: Any) -> Any:
+    if not _is_unicode(value):
+        raise ValueError("not valid Unicode")
+    return value
+
+
+def _item(row: SourceRow) -> Item:
+    record = row.record
+    item_id = row.read("id", identifier, "")
     if not item_id:
         raise DataError("no id")
+    title, text, video, domain = (
+        row.read(name, plain_text, "") for name in ("title", "text", "video", "domain")
+    )
     return Item(
         id=item_id,
-        title=_text(record, "title"),
-        text=_text(record, "text"),
+        title=title,
+        text=text,
         images=[str(path) for path in record.get("images") or []],
-        video=_text(record, "video") or None,
+        video=video or None,
         attributes=record.get("attributes") or {},
         hidden=record.get("hidden") or {},
-        domain=_text(record, "domain"),
-        group=_text(record, "group"),
+        domain=domain,
+        group=row.read("group", identifier, ""),
         split=_split(record),
     )
 

@@ -72,6 +72,8 @@ def ingest(config: Config) -> str:
             for kind in TABLES_AND_MEDIA
             if quarantine.read[kind] or kind == "items"
         ]
+        if fields := quarantine.count("fields"):
+            parts.append(f"{fields:,} fields of items could not be read and are left out")
         if not_fetched:
             parts.append(f"{not_fetched:,} addresses not fetched (catalogue.allow_download is off)")
         parts += _split(config, new, staging.split_given)
@@ -93,7 +95,7 @@ def _stage(source: OpenSource, settings: CatalogueConfig, quarantine: Quarantine
     with Progress(None, "read interactions", "row") as progress:
         for frame in tables.interactions:
             progress.add(frame.height)
-            checked = source.own_interactions(check_interactions(frame, quarantine))
+            checked = source.own_interactions(check_interactions(frame, quarantine, settings.events))
             staging.add("interactions", checked.to_arrow())
     for found in batches(check_reasons(tables.reasons, quarantine), 2048):
         reasons = [source.own_reason(reason) for _, reason in found]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,19 +15,21 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet as pq
 
-from mmreason.readers.rows import (
+from mmreason.readers.delimited import (
     WRONG_FIELDS,
+    Dialect,
     csv_rows,
-    delimiter_of,
-    json_object,
+    dialect_of,
+    may_hold_rows,
     open_bytes,
-    open_text,
-    quoting,
-    read_rows,
     readable,
 )
+from mmreason.readers.rows import NOT_AN_OBJECT, format_of, json_object, read_rows
 from mmreason.readers.source import SourceRow, batches
 from mmreason.schema import DataError
+
+Choose = Callable[[pl.DataFrame], pl.DataFrame]
+"""Makes the columns that are wanted of those that a file has."""
 
 BLOCK_BYTES = 8 << 20
 """Bytes read at a time; a line must fit into one."""
@@ -37,21 +38,28 @@ FRAME_ROWS = 50_000
 _SLOW = 1 << 16  # a block of fewer bytes is read line by line rather than cut further
 
 
-def row_frames(rows: Iterable[SourceRow]) -> Iterator[pl.DataFrame]:
+def row_frames(rows: Iterable[SourceRow], choose: Choose | None = None) -> Iterator[pl.DataFrame]:
     """Frames of rows: a column a field, all text, with ``file``, ``row``, ``problem`` and ``record`` (as JSON)."""
     for some in batches(rows, FRAME_ROWS):
         names = dict.fromkeys(name for row in some for name in row.record if isinstance(name, str))
         columns: dict[str, list[Any]] = {
             name: [_text(row.record.get(name)) for row in some] for name in names
         }
-        columns |= {"file": [row.file for row in some], "problem": [row.problem or None for row in some]}
+        problems = [row.problem or None for row in some]
         for place, row in enumerate(some):
             if not row.problem and any("\ud800" <= c <= "\udfff" for c in _joined(row)):
-                columns["problem"][place] = "text is not valid Unicode"
-        columns["record"] = [json.dumps(row.record, default=str, skipkeys=True) for row in some]
+                problems[place] = "text is not valid Unicode"
         columns = {name: [_valid(value) for value in values] for name, values in columns.items()}
-        frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
-        yield frame.with_columns(pl.Series("row", [row.number for row in some], pl.Int64))
+        frame = pl.DataFrame(
+            columns or {"": [None] * len(some)}, schema_overrides=dict.fromkeys(columns, pl.String)
+        )
+        records = [json.dumps(row.record, default=str, skipkeys=True) for row in some]
+        yield (choose(frame) if choose else frame).with_columns(
+            pl.Series("file", [row.file for row in some], pl.String),
+            pl.Series("row", [row.number for row in some], pl.Int64),
+            pl.Series("problem", problems, pl.String),
+            pl.Series("record", records, pl.String),
+        )
 
 
 def _joined(row: SourceRow) -> str:
@@ -59,69 +67,109 @@ def _joined(row: SourceRow) -> str:
 
 
 def _text(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else str(value)
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, float):
+        if value != value:
+            return None
+        return str(int(value)) if value.is_integer() else str(value)
+    return str(value)
 
 
 def _valid(value: str | None) -> str | None:
     return value if value is None or value.isascii() else value.encode("utf-8", "replace").decode()
 
 
-def table_frames(path: Path) -> Iterator[pl.DataFrame]:
-    """Frames of a table with a header; Parquet keeps its types, the rest is text."""
-    if path.suffix == ".parquet":
-        return parquet_frames(path)
-    if ".jsonl" in path.suffixes:
-        return row_frames(read_rows(path))
-    return csv_frames(path, delimiter_of(path))
+def table_frames(
+    path: Path, choose: Choose | None = None, columns: Sequence[str] | None = None
+) -> Iterator[pl.DataFrame]:
+    """Frames of a table; Parquet keeps its types, the rest is text.
+
+    Args:
+        path: The file.
+        choose: What to make of the file's own columns, before ``file``, ``row``, ``problem`` and ``record`` are put
+            beside them: so a column of the file may have any of these names.
+        columns: Names of the columns of a delimited file without a header.
+    """
+    kind = format_of(path)
+    if kind == "parquet":
+        return parquet_frames(path, choose)
+    if kind in ("csv", "tsv", "txt"):
+        return csv_frames(path, columns=columns, choose=choose)
+    return row_frames(read_rows(path), choose)
 
 
-def parquet_frames(path: Path) -> Iterator[pl.DataFrame]:
+def parquet_frames(path: Path, choose: Choose | None = None) -> Iterator[pl.DataFrame]:
     """Frames of a Parquet file, in its own types."""
     number = 0
     try:
         with readable(path), pq.ParquetFile(path) as file:
             for batch in file.iter_batches(FRAME_ROWS):
                 frame = pl.DataFrame(pl.from_arrow(batch))
-                yield _numbered(frame, path, range(number + 1, number + 1 + frame.height))
+                yield _numbered(frame, path, range(number + 1, number + 1 + frame.height), choose)
                 number += frame.height
     except pa.ArrowException as error:
         raise DataError(f"{path} is not a Parquet file: {error}") from None
 
 
 def csv_frames(
-    path: Path, delimiter: str = ",", columns: Sequence[str] | None = None, quote: bool = True
+    path: Path,
+    delimiter: str = "",
+    columns: Sequence[str] | None = None,
+    quote: bool = True,
+    choose: Choose | None = None,
 ) -> Iterator[pl.DataFrame]:
     """Frames of a delimited file, all text; the same rows as :func:`csv_rows`, read by Arrow.
 
-    From the first block with a broken byte on, rows are read one by one, so that only theirs are set aside.
+    From the first block with a broken byte or a stray quote on, rows are read one by one, so that only theirs are
+    set aside.
     """
-    names = list(columns or _header(path, delimiter, quote))
+    dialect = dialect_of(path, delimiter, quote)
+    names = list(columns or dialect.header)
+    skipped = dialect.skipped + (columns is None)
     number, wrong = 0, []
 
     def set_aside(row: pyarrow.csv.InvalidRow) -> str:
-        wrong.append((row.number - (columns is None), row.text))  # Arrow counts the header
+        wrong.append((row.number - skipped, row.text))  # Arrow counts the header
         return "skip"
 
     with readable(path), open_bytes(path) as file:
         try:
-            for batch in _open_csv(file, delimiter, names, columns is None, quote, set_aside):
+            for batch in _open_csv(file, dialect, names, skipped, quote, set_aside):
+                frame = pl.DataFrame(pl.from_arrow(batch))
+                if quote and _quotes_astray(frame, wrong, dialect.delimiter):
+                    raise pa.ArrowInvalid("a quote that does not end")
                 last = number + batch.num_rows + len(wrong)
-                skipped = {n for n, _ in wrong}
-                numbers = [n for n in range(number + 1, last + 1) if n not in skipped]
-                yield _numbered(pl.DataFrame(pl.from_arrow(batch)), path, numbers)
-                yield from _wrong_frames(path, wrong)
+                set_apart = {n for n, _ in wrong}
+                numbers = [n for n in range(number + 1, last + 1) if n not in set_apart]
+                yield _numbered(frame, path, numbers, choose)
+                yield from _wrong_frames(path, wrong, choose)
                 number = last
-        except pa.ArrowInvalid:
+        except (pa.ArrowInvalid, UnicodeDecodeError):
             wrong.clear()
-            yield from row_frames(islice(csv_rows(path, delimiter, columns, quote), number, None))
-    yield from _wrong_frames(path, wrong)
+            rows = csv_rows(path, dialect.delimiter, columns, quote)
+            yield from row_frames(islice(rows, number, None), choose)
+    yield from _wrong_frames(path, wrong, choose)
+
+
+def _quotes_astray(frame: pl.DataFrame, wrong: list[tuple[int, str]], delimiter: str) -> bool:
+    """Whether a row holds others, as it does from a quote that does not end up to the next one."""
+    if any("\n" in text.strip("\r\n") for _, text in wrong):
+        return True
+    for column in frame:
+        for value in column.filter(column.str.contains("\n", literal=True)):
+            if may_hold_rows(value, delimiter, frame.width):
+                return True
+    return False
 
 
 def _open_csv(
     file: Any,
-    delimiter: str,
+    dialect: Dialect,
     names: list[str],
-    header: bool,
+    skipped: int,
     quote: bool,
     set_aside: Callable[[pyarrow.csv.InvalidRow], str],
 ) -> Iterable[pa.RecordBatch]:
@@ -130,10 +178,14 @@ def _open_csv(
     return pyarrow.csv.open_csv(
         file,
         pyarrow.csv.ReadOptions(
-            use_threads=False, block_size=BLOCK_BYTES, column_names=names, skip_rows=int(header)
+            use_threads=False,
+            block_size=BLOCK_BYTES,
+            column_names=names,
+            skip_rows=skipped,
+            encoding="utf8" if dialect.encoding == "utf-8-sig" else dialect.encoding,
         ),
         pyarrow.csv.ParseOptions(
-            delimiter=delimiter,
+            delimiter=dialect.delimiter,
             quote_char='"' if quote else False,
             newlines_in_values=quote,
             invalid_row_handler=set_aside,
@@ -142,15 +194,10 @@ def _open_csv(
     )
 
 
-def _header(path: Path, delimiter: str, quote: bool) -> list[str]:
-    with readable(path), open_text(path) as file:
-        return next(csv.reader(file, delimiter=delimiter, quoting=quoting(quote)), [])
-
-
-def _wrong_frames(path: Path, wrong: list[tuple[int, str]]) -> Iterator[pl.DataFrame]:
+def _wrong_frames(path: Path, wrong: list[tuple[int, str]], choose: Choose | None) -> Iterator[pl.DataFrame]:
     rows = [SourceRow(path.name, number, {"line": text[:200]}, WRONG_FIELDS) for number, text in wrong]
     wrong.clear()
-    yield from row_frames(rows)
+    yield from row_frames(rows, choose)
 
 
 def json_frames(path: Path, schema: pa.Schema) -> Iterator[pl.DataFrame]:
@@ -205,7 +252,7 @@ def _json_rows(block: bytes, before: int, path: Path, schema: pa.Schema) -> Iter
         if line.strip():
             record = json_object(line)
             if record is None:
-                yield SourceRow(path.name, number, {"line": line.strip()[:200]}, "not a JSON object")
+                yield SourceRow(path.name, number, {"line": line.strip()[:200]}, NOT_AN_OBJECT)
             else:
                 yield SourceRow(path.name, number, {name: record.get(name) for name in schema.names})
 
@@ -224,5 +271,9 @@ def _arrow_json(block: bytes, schema: pa.Schema) -> pa.Table | None:
         return None
 
 
-def _numbered(frame: pl.DataFrame, path: Path, numbers: Sequence[int]) -> pl.DataFrame:
-    return frame.with_columns(pl.lit(path.name).alias("file"), pl.Series("row", numbers, pl.Int64))
+def _numbered(
+    frame: pl.DataFrame, path: Path, numbers: Sequence[int], choose: Choose | None = None
+) -> pl.DataFrame:
+    return (choose(frame) if choose else frame).with_columns(
+        pl.lit(path.name).alias("file"), pl.Series("row", numbers, pl.Int64)
+    )

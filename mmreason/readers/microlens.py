@@ -1,8 +1,8 @@
 """MicroLens: ``*_pairs.csv`` or ``*_pairs.tsv``, ``*_titles.csv``, a folder of covers and one of videos.
 
-``*_pairs.tsv`` has a user's videos in order without times: the order is kept as times 1, 2, 3 …, so that a history can
-still be cut before its target. ``*_comments*.txt``, if there, gives the words of a pair; ``*_watch*.csv`` (user,
-item, and what it has of seconds, length, timestamp) adds watches.
+``*_pairs.tsv`` has a user's videos in order without times: the order is kept as seconds from 1990 on, so that a
+history can still be cut before its target. ``*_comments*.txt``, if there, gives the words of a pair; ``*_watch*.csv``
+(user, item, and what it has of seconds, length, timestamp) adds watches.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from pathlib import Path
 import polars as pl
 
 from mmreason.config import Config
+from mmreason.readers.delimited import csv_rows, open_text, readable
 from mmreason.readers.frames import csv_frames, row_frames
-from mmreason.readers.rows import csv_rows, open_text, readable
 from mmreason.readers.source import SourceRow, Tables
 from mmreason.schema import DataError
+from mmreason.times import EARLIEST
 
 _USER, _ITEM = ("user", "userid", "user_id"), ("item", "videoid", "video_id", "item_id", "id")
 NAMES = {
@@ -91,7 +92,12 @@ def _ordered(path: Path) -> Iterator[pl.DataFrame]:
                 if not tab and line.strip():
                     yield SourceRow(path.name, number, {"line": line[:200]}, "no tab after the user")
                 for place, item in enumerate(videos.split(), 1):
-                    record = {"user_id": user, "item_id": item, "event": "click", "timestamp": place}
+                    record = {
+                        "user_id": user,
+                        "item_id": item,
+                        "event": "click",
+                        "timestamp": EARLIEST + place,
+                    }
                     yield SourceRow(path.name, number, record)
 
     return row_frames(rows())

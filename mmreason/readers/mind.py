@@ -16,8 +16,8 @@ from pathlib import Path
 import polars as pl
 
 from mmreason.config import Config
+from mmreason.readers.delimited import open_text, readable
 from mmreason.readers.frames import row_frames
-from mmreason.readers.rows import open_text, readable
 from mmreason.readers.source import SourceRow, Tables, batches
 from mmreason.schema import DataError
 

@@ -17,8 +17,8 @@ from typing import Any
 import polars as pl
 
 from mmreason.config import Config
+from mmreason.readers.delimited import csv_rows
 from mmreason.readers.frames import csv_frames
-from mmreason.readers.rows import csv_rows
 from mmreason.readers.source import SourceRow, Tables
 from mmreason.schema import DataError
 

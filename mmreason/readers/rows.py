@@ -1,84 +1,85 @@
-"""Rows of one file, one by one: Parquet, CSV, TSV and JSONL, the last three also gzipped."""
+"""Rows of one file, one by one: Parquet, delimited text, JSON and Excel, all but the first also gzipped."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
+from datetime import date
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any
+from zipfile import BadZipFile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mmreason.readers.delimited import csv_rows, open_text, readable, unique_names
 from mmreason.readers.source import SourceRow
 from mmreason.schema import DataError
+from mmreason.values import literal
 
-FORMATS = ("parquet", "csv", "tsv", "jsonl", "csv.gz", "tsv.gz", "jsonl.gz")
+_TEXTS = ("csv", "tsv", "txt", "jsonl", "ndjson", "json")
+FORMATS = ("parquet", *_TEXTS, *(f"{ending}.gz" for ending in _TEXTS), "xlsx")
+"""What names of tables end in, in small or capital letters."""
+
 SAMPLE = 500
-WRONG_FIELDS = "more or fewer fields than the header"
+NOT_AN_OBJECT = "not a JSON object"
+
+_CHUNK = 1 << 16
+_LONGEST_VALUE = 64 << 20  # characters of one value of a JSON array
+_ARRAY = re.compile(r"\[\s*(\{|$)")
+_BROKEN_OVER_LINES = re.compile(r"\{(.*[\[{,])?")
+_NEXT_OBJECT = re.compile(r"\}\s*,\s*(?=\{)")
 
 
-def read_rows(path: Path) -> Iterator[SourceRow]:
+def format_of(path: Path) -> str:
+    """Which of :data:`FORMATS` a name ends in, without ``.gz``; empty if none.
+
+    Example:
+        >>> format_of(Path("ITEMS.CSV.GZ")), format_of(Path("notes.md"))
+        ('csv', '')
+    """
+    name = path.name.lower()
+    return next((ending.removesuffix(".gz") for ending in FORMATS if name.endswith("." + ending)), "")
+
+
+def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[SourceRow]:
     """Every row of a table, by what its name ends in.
 
-    Ids that look like numbers stay text, a byte-order mark is passed over, a row that cannot be read has a
-    ``problem``.
+    Ids that look like numbers stay text; encoding, delimiter and kind of JSON are found by look; a row that cannot be
+    read has a ``problem``.
+
+    Args:
+        path: The file.
+        columns: Names of the columns of a delimited file without a header.
 
     Raises:
-        DataError: If the file cannot be opened, or its Parquet or gzip is broken.
+        DataError: If the file cannot be opened, or its Parquet, gzip or Excel is broken.
     """
-    ending = next((e for e in sorted(FORMATS, key=len, reverse=True) if path.name.endswith("." + e)), "")
-    if not ending:
+    kind = format_of(path)
+    if not kind:
         raise DataError(f"{path} is none of {', '.join(FORMATS)}")
     with readable(path):
-        yield from _READ[ending.removesuffix(".gz")](path)
+        yield from csv_rows(path, columns=columns) if kind in ("csv", "tsv", "txt") else _READ[kind](path)
 
 
-def sample(path: Path) -> dict[str, list[Any]]:
+def sample(path: Path, columns: Sequence[str] | None = None) -> dict[str, list[Any]]:
     """Column → its values in the first :data:`SAMPLE` rows."""
-    columns: dict[str, list[Any]] = {}
-    for row in islice(read_rows(path), SAMPLE):
+    found: dict[str, list[Any]] = {}
+    for row in islice(read_rows(path, columns), SAMPLE):
         if not row.problem:
             for name, value in row.record.items():
-                columns.setdefault(name, []).append(value)
-    return columns
-
-
-class readable:
-    """Turns what goes wrong with a whole file into one line that names it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if isinstance(error, EOFError | gzip.BadGzipFile) or type(error).__name__ == "error":  # zlib's
-            raise DataError(f"{self.path} is not whole gzip ({error}); fetch it again") from None
-        if isinstance(error, OSError):
-            raise DataError(f"{self.path} cannot be read: {error.strerror or error}") from None
-
-
-def open_bytes(path: Path) -> BinaryIO:
-    """A file's bytes, unzipped where its name ends in ``.gz``."""
-    return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
-
-
-def open_text(path: Path, newline: str | None = "") -> io.TextIOWrapper:
-    """A file's text; a broken byte becomes a surrogate, so that its row can be set aside alone."""
-    return io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", errors="surrogateescape", newline=newline)
+                found.setdefault(name, []).append(value)
+    return found
 
 
 def _parquet(path: Path) -> Iterator[SourceRow]:
     number = 0
     try:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(10_000):
+            wide = len(file.schema_arrow) > 200  # many columns: fewer rows at a time
+            for batch in file.iter_batches(500 if wide else 10_000):
                 for record in batch.to_pylist():
                     number += 1
                     yield SourceRow(path.name, number, record)
@@ -86,68 +87,110 @@ def _parquet(path: Path) -> Iterator[SourceRow]:
         raise DataError(f"{path} is not a Parquet file: {error}") from None
 
 
-def delimiter_of(path: Path) -> str:
-    """A comma, unless the header has none but semicolons (as some offices write it) or tabs."""
-    if ".tsv" in path.suffixes:
-        return "\t"
-    with readable(path), open_text(path) as file:
-        header = file.readline(1 << 16)
-    return next((sign for sign in ",;\t" if sign in header), ",")
-
-
-def quoting(quote: bool) -> Literal[0, 3]:
-    """The csv module's word for whether ``"`` encloses fields."""
-    return csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
-
-
-def csv_rows(
-    path: Path, delimiter: str = ",", columns: Sequence[str] | None = None, quote: bool = True
-) -> Iterator[SourceRow]:
-    """Rows of a delimited file, all text.
-
-    Args:
-        path: The file, gzipped or not.
-        delimiter: What parts the fields.
-        columns: Names of the columns of a file without a header.
-        quote: Whether ``"`` may enclose a field.
-    """
-    with open_text(path) as file:
-        reader = csv.DictReader(file, columns, delimiter=delimiter, quoting=quoting(quote))
-        number = 0
-        while True:
-            number += 1
-            try:
-                record = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield SourceRow(path.name, number, {}, f"not CSV: {error}")
-                continue
-            odd = None in record or None in record.values()  # DictReader marks both with None
-            yield SourceRow(path.name, number, record, WRONG_FIELDS if odd else "")
-
-
-def _jsonl(path: Path) -> Iterator[SourceRow]:
+def _json(path: Path) -> Iterator[SourceRow]:
+    """An object a line, or values of an array or after another, whichever the file begins like."""
+    with open_text(path, newline=None) as file:
+        first = file.read(_CHUNK).lstrip().partition("\n")[0].strip()
+    if _ARRAY.match(first) or _BROKEN_OVER_LINES.fullmatch(first):
+        yield from _json_values(path)
+        return
     with open_text(path, newline=None) as file:
         for number, line in enumerate(file, 1):
             if line.strip():
-                record = json_object(line)
-                kept = {"line": line.strip()[:200]} if record is None else record
-                yield SourceRow(path.name, number, kept, "not a JSON object" if record is None else "")
+                yield _json_row(path, number, line)
+
+
+def _json_row(path: Path, number: int, line: str) -> SourceRow:
+    record = json_object(line)
+    if record is None:
+        return SourceRow(path.name, number, {"line": line.strip()[:200]}, NOT_AN_OBJECT)
+    return SourceRow(path.name, number, record)
 
 
 def json_object(line: str) -> dict[str, Any] | None:
-    """The object that a line of JSON is, or None."""
+    """The object that a line of JSON, or of Python's own printing, is; else None."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
-        return None
+        try:
+            record = literal(line.strip()) if line.lstrip()[:2] in ("{'", "{u") else None
+        except ValueError:
+            record = None
     return record if isinstance(record, dict) else None
+
+
+def _json_values(path: Path) -> Iterator[SourceRow]:
+    """Rows of an array (or of values one after another), read as the text comes."""
+    found = _values(path)
+    first = next(found, None)
+    second = next(found, None)
+    wrapped = _list_in(first) if second is None else None
+    if wrapped is not None:  # {"products": [ … ]}
+        values: Iterator[Any] = iter(wrapped)
+    else:
+        values = (each for some in ([first], [second], found) for each in some if each is not None)
+    for number, value in enumerate(values, 1):
+        if isinstance(value, dict):
+            yield SourceRow(path.name, number, value)
+        else:
+            yield SourceRow(path.name, number, {"line": str(value)[:200]}, NOT_AN_OBJECT)
+
+
+def _list_in(value: Any) -> list[Any] | None:
+    """The one list of objects that an object around a table holds."""
+    if not isinstance(value, dict):
+        return None
+    lists = [v for v in value.values() if isinstance(v, list) and v and all(isinstance(e, dict) for e in v)]
+    return lists[0] if len(lists) == 1 and "id" not in value else None
+
+
+def _values(path: Path) -> Iterator[Any]:
+    """JSON values one after another; what cannot be read up to the next object is given as text."""
+    decoder = json.JSONDecoder()
+    with open_text(path, newline=None) as file:
+        text, size = file.read(_CHUNK).lstrip(), _CHUNK
+        text = text[1:] if text[:1] == "[" else text
+        while text := text.lstrip(" \t\n\r,]"):
+            try:
+                value, end = decoder.raw_decode(text)
+                if end == len(text) and (more := file.read(size)):  # a number may go on
+                    text += more
+                    continue
+            except (ValueError, RecursionError):
+                more = file.read(size) if len(text) < _LONGEST_VALUE else ""
+                size = min(size * 2, _LONGEST_VALUE)
+                if more:
+                    text += more
+                    continue
+                found = _NEXT_OBJECT.search(text)
+                end = found.end() if found else len(text)
+                value = text[: min(end, 200)]
+            yield value
+            text, size = text[end:] or file.read(_CHUNK), _CHUNK
+
+
+def _excel(path: Path) -> Iterator[SourceRow]:
+    """Rows of the first sheet of an Excel workbook, which begins with a header."""
+    try:
+        from openpyxl import load_workbook
+    except ImportError:
+        raise DataError(f"{path}: to read Excel, pip install openpyxl; or save it as CSV (UTF-8)") from None
+    try:
+        sheet = load_workbook(path, read_only=True, data_only=True).worksheets[0]
+        rows = sheet.iter_rows(values_only=True)
+        header, _ = unique_names([str(name or "").strip() for name in next(rows, ())])
+        for number, cells in enumerate(rows, 1):
+            if any(cell is not None for cell in cells):
+                values = [cell.isoformat() if isinstance(cell, date) else cell for cell in cells]
+                yield SourceRow(path.name, number, dict(zip(header, values, strict=False)))
+    except (KeyError, ValueError, BadZipFile) as error:
+        raise DataError(f"{path} is not an Excel workbook: {error}") from None
 
 
 _READ: dict[str, Callable[[Path], Iterator[SourceRow]]] = {
     "parquet": _parquet,
-    "csv": lambda path: csv_rows(path, delimiter_of(path)),
-    "tsv": lambda path: csv_rows(path, "\t"),
-    "jsonl": _jsonl,
+    "jsonl": _json,
+    "ndjson": _json,
+    "json": _json,
+    "xlsx": _excel,
 }

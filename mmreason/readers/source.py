@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -25,12 +25,25 @@ class SourceRow:
         number: SourceRow number in the file, the header not counted, from 1.
         record: Field name → value, as in :mod:`mmreason.schema`.
         problem: Why the reader could not read the row, if so.
+        unreadable: Single fields that could not be read, with what stood there; the rest of the row is good.
     """
 
     file: str
     number: int
     record: dict[str, Any]
     problem: str = ""
+    unreadable: tuple[tuple[str, Any], ...] = ()
+
+    def read(self, field: str, parse: Callable[[Any], Any], otherwise: Any) -> Any:
+        """Parse one field of the record in place; what cannot be read is noted, and ``otherwise`` put there."""
+        value = self.record.get(field)
+        try:
+            found = parse(value)
+        except (ValueError, TypeError, RecursionError):
+            self.unreadable += ((field, value),)
+            found = otherwise
+        self.record[field] = found
+        return found
 
 
 @dataclass(slots=True)

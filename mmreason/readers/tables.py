@@ -8,7 +8,6 @@ paths joined by ``|`` or several columns; ``attributes`` JSON or ``name=value;na
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,9 +24,9 @@ from mmreason.readers.mapping import TableMap, read_mapping, write_mapping
 from mmreason.readers.rows import read_rows
 from mmreason.readers.source import SourceRow, Tables
 from mmreason.schema import DataError
+from mmreason.values import facts, paths, words
 
 _NESTED = ("attributes", "hidden")
-_JOINED = ("title", "text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,36 +96,23 @@ def _rows(folder: Path, table: TableMap) -> Iterator[SourceRow]:
 def _rename(row: SourceRow, fields: Mapping[str, Any]) -> None:
     """From the source's columns to the schema's fields."""
     record: dict[str, Any] = {}
-    try:
-        for name, source in fields.items():
-            if isinstance(source, Mapping):
-                record[name] = (
-                    source["value"]
-                    if name not in _NESTED
-                    else {key: _values(row.record.get(column)) for key, column in source.items()}
-                )
-            elif not isinstance(source, str):
-                values = [row.record.get(column) for column in source]
-                record[name] = _joined(values) if name in _JOINED else _all_paths(values)
-            else:
-                record[name] = row.record.get(source)
-        nested = tuple(f"{name}." for name in _NESTED)
-        row.record = record | {c: v for c, v in row.record.items() if c.startswith(nested)}
-    except (ValueError, TypeError, RecursionError):
-        row.problem = "images or attributes cannot be read"
-
-
-def _joined(values: list[Any]) -> str:
-    return "\n".join(str(value).strip() for value in values if value not in (None, ""))
-
-
-def _all_paths(values: list[Any]) -> list[str]:
-    return [path for value in values for path in _paths(value)]
+    for name, source in fields.items():
+        if isinstance(source, Mapping):
+            record[name] = (
+                source["value"]
+                if name not in _NESTED
+                else {key: row.record.get(column) for key, column in source.items()}
+            )
+        elif not isinstance(source, str):
+            record[name] = [row.record.get(column) for column in source]
+        else:
+            record[name] = row.record.get(source)
+    nested = tuple(f"{name}." for name in _NESTED)
+    row.record = record | {c: v for c, v in row.record.items() if c.startswith(nested)}
 
 
 def _frames(folder: Path, table: TableMap) -> Iterator[pl.DataFrame]:
-    for frame in table_frames(folder / table.file):
-        named = [name for name in ("file", "row", "problem", "record") if name in frame.columns]
+    def choose(frame: pl.DataFrame) -> pl.DataFrame:
         columns = [
             pl.lit(str(source["value"])).alias(name)
             if isinstance(source, Mapping)
@@ -134,7 +120,9 @@ def _frames(folder: Path, table: TableMap) -> Iterator[pl.DataFrame]:
             for name, source in table.fields.items()
             if isinstance(source, Mapping) or source in frame.columns
         ]
-        yield frame.select(*named, *columns)
+        return frame.select(columns)
+
+    return table_frames(folder / table.file, choose)
 
 
 def _tidy_item(row: SourceRow) -> SourceRow:
@@ -142,48 +130,17 @@ def _tidy_item(row: SourceRow) -> SourceRow:
     if row.problem:
         return row
     record = row.record
-    try:
-        record["images"] = _paths(record.get("images"))
-        for field in _NESTED:
-            facts = _facts(record.get(field))
-            for column in [c for c in record if c.startswith(field + ".")]:
-                facts[column.removeprefix(field + ".")] = _values(record.pop(column))
-            record[field] = {name: values for name, values in facts.items() if name and values}
-    except (ValueError, TypeError, RecursionError):
-        row.problem = "images or attributes cannot be read"
+    row.read("images", _pictures, [])
+    for field in _NESTED:
+        found = row.read(field, facts, {})
+        for column in [c for c in record if c.startswith(field + ".")]:
+            if values := row.read(column, words, []):
+                found[column.removeprefix(field + ".")] = values
+            del record[column]
     return row
 
 
-def _paths(value: Any) -> list[str]:
-    if isinstance(value, str) and value.lstrip().startswith("["):
-        value = json.loads(value)
-    return _values(value)
-
-
-def _facts(value: Any) -> dict[str, list[str]]:
-    if isinstance(value, str):
-        text = value.strip()
-        if text.startswith("{"):
-            value = json.loads(text)
-        else:
-            facts: dict[str, list[str]] = {}
-            for part in filter(str.strip, text.split(";")):
-                name, equals, values = part.partition("=")
-                if not equals:
-                    raise ValueError(part)
-                facts.setdefault(name.strip(), []).extend(_values(values))
-            return facts
-    if isinstance(value, list) and all(isinstance(pair, tuple) for pair in value):
-        value = dict(value)  # a Parquet map
-    if value is not None and not isinstance(value, Mapping):
-        raise ValueError(value)
-    return {str(name).strip(): _values(values) for name, values in (value or {}).items()}
-
-
-def _values(value: Any) -> list[str]:
-    if value is None:
-        return []
-    values = value.split("|") if isinstance(value, str) else value if isinstance(value, list) else [value]
-    if any(isinstance(v, Mapping | list) for v in values):
-        raise ValueError(value)
-    return [text for v in values if v is not None and (text := str(v).strip())]
+def _pictures(value: Any) -> list[Any]:
+    """The pictures of one column, or of several."""
+    several = value if isinstance(value, list) else [value]
+    return [path for each in several for path in paths(each)]

@@ -128,8 +128,8 @@ def shop(tmp_path: Path) -> Config:
     (root / "items.jsonl").write_text("\n".join(lines))
     (root / "interactions.csv").write_text(
         "user_id,item_id,event,timestamp\n"
-        + "".join(f"u{n % 2},{n},view,{90 - n}\n" for n in range(12))
-        + "u0,99,view,1\n"
+        + "".join(f"u{n % 2},{n},view,{1_700_000_090 - n}\n" for n in range(12))
+        + "u0,99,view,1700000001\n"
     )
     (root / "reasons.jsonl").write_text(
         "\n".join(json.dumps({"user_id": "u0", "item_id": str(n), "text": "Warm."}) for n in range(3))

@@ -73,7 +73,9 @@ def make_video(path: Path, codec: str = "libx264") -> None:
         ({"id": "good", "title": "x"}, "duplicate id"),
         ({"id": "b"}, "no title, text, picture or video"),
         ({"id": "b", "title": "x", "split": "dev"}, "unknown split; known are train, valid, test"),
-        ({"id": "b", "title": "\ud800"}, "text is not valid Unicode"),
+        ({"id": "\ud800", "title": "x"}, "text is not valid Unicode"),
+        ({"id": {"a": 1}, "title": "x"}, "no id"),
+        ({"id": "b", "title": "N/A", "text": float("nan")}, "no title, text, picture or video"),
     ],
 )
 def test_bad_items(run, record: dict[str, Any], reason: str) -> None:
@@ -93,14 +95,16 @@ def test_bad_items(run, record: dict[str, Any], reason: str) -> None:
         ({"user_id": "u", "item_id": "a", "event": "rating"}, "rating event without a rating"),
         ({"user_id": "u", "item_id": "a", "rating": 6}, "rating out of range"),
         ({"user_id": "u", "item_id": "a", "rating": "five"}, "rating is not a number"),
-        ({"user_id": "u", "item_id": "a", "rating": "nan"}, "rating is not a number"),
+        ({"user_id": "u", "item_id": "a", "rating": "inf"}, "rating is not a number"),
         ({"user_id": "u", "item_id": "a", "count": -1}, "negative count"),
         ({"user_id": "u", "item_id": "a", "count": "1.5"}, "count is not a whole number"),
         ({"user_id": "u", "item_id": "a", "seconds": -0.1}, "negative seconds"),
         ({"user_id": "\ud800", "item_id": "a"}, "text is not valid Unicode"),
-        ({"user_id": "u", "item_id": "a", "timestamp": "11/12/2019"}, "timestamp is neither"),
-        ({"user_id": "u", "item_id": "a", "timestamp": "last week"}, "timestamp is neither"),
-        ({"user_id": "u", "item_id": "a", "timestamp": "inf"}, "timestamp is neither"),
+        ({"user_id": "u", "item_id": "a", "timestamp": "11/12/2019"}, "timestamp is no time"),
+        ({"user_id": "u", "item_id": "a", "timestamp": "last week"}, "timestamp is no time"),
+        ({"user_id": "u", "item_id": "a", "timestamp": "inf"}, "timestamp is no time"),
+        ({"user_id": "u", "item_id": "a", "timestamp": "900"}, "timestamp is no time"),
+        ({"user_id": "u", "item_id": "a", "timestamp": "1969-07-20"}, "timestamp is no time"),
     ],
 )
 def test_bad_interactions(run, record: dict[str, Any], reason: str) -> None:
@@ -122,10 +126,10 @@ def test_good_interactions(run) -> None:
         "seconds": "3.5",
     }
     times = ["1700000000", "2023-11-14T22:13:20", "2023-11-14T23:13:20+01:00", "11/14/2023 10:13:20 PM"]
-    times += ["1700000000000", None]
+    times += ["1700000000000", None, "N/A", "0", "2023-11-14 22:13:20 UTC", "20231114221320"]
     catalogue, _, _ = run([{"id": "a", "title": "x"}], [{**record, "timestamp": t} for t in times])
     clicks = catalogue.interactions
-    assert [c.timestamp for c in clicks] == [0.0, *[1.7e9] * 5]
+    assert [c.timestamp for c in clicks] == [*[0.0] * 3, *[1.7e9] * 7]
     first = clicks[0]
     assert (first.user_id, first.event, first.count, first.rating, first.seconds) == (
         "7",
@@ -204,9 +208,9 @@ def test_media_of_a_duplicate_are_not_counted_twice(run, tmp_path: Path) -> None
 
 
 def test_a_rating_is_given_once_a_click_may_come_twice(run) -> None:
-    rating = {"user_id": "u", "item_id": "a", "rating": 4, "event": "rating", "timestamp": 5}
-    click = {"user_id": "u", "item_id": "a", "event": "click", "timestamp": 5}
-    others = [rating | {"rating": 3}, rating | {"timestamp": 6}, rating | {"timestamp": None}] * 2
+    rating = {"user_id": "u", "item_id": "a", "rating": 4, "event": "rating", "timestamp": 1_700_000_005}
+    click = {"user_id": "u", "item_id": "a", "event": "click", "timestamp": 1_700_000_005}
+    others = [rating | {"rating": 3}, rating | {"timestamp": 1_700_000_006}, rating | {"timestamp": None}] * 2
     catalogue, quarantined, _ = run([{"id": "a", "title": "x"}], [rating, click, *others, rating, click])
     assert [row["reason"] for row in quarantined] == ["duplicate row"] * 3
     assert len(catalogue.interactions) == 10 - 3

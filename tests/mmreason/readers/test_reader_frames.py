@@ -95,7 +95,7 @@ def test_csv_block_by_block_is_row_by_row(
 
 def test_a_broken_byte_sets_its_own_row_aside(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
-    path.write_bytes(b"id,rating\n007,1\ncaf\xe9,2\nb,3,4\nc,5\n")
+    path.write_bytes(b"id,rating\n007,1\ncaf\xe9\xff\x81\x90,2\nb,3,4\nc,5\n")
     assert cells(table_frames(path)) == [
         (1, "007", 1.0, None),
         (2, "text is not valid Unicode"),
