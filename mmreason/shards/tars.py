@@ -9,15 +9,19 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self, cast
+
+import numpy as np
 
 from mmreason.schema import DataError
 
 CHECKSUM = "crc32:"
+_FAR = 1 << 62  # a place or size that no file has; a damaged header may say more than 64 bits hold
 
 Sample = tuple[str, dict[str, bytes]]
 """Key and, in order, extension → bytes."""
@@ -79,6 +83,35 @@ class Member(NamedTuple):
     crc32: int
 
 
+def _crc32(owner: str) -> int:
+    """The checksum in a header; -1 if it has none."""
+    found = re.fullmatch(rf"{CHECKSUM}([0-9a-f]{{8}})", owner)
+    return int(found[1], 16) if found else -1
+
+
+class _Samples:
+    """Where the members of a tar's samples lie, in some 30 bytes a member: dozens of tars are open at a time."""
+
+    def __init__(self, found: Mapping[str, Mapping[str, Member]]) -> None:
+        self._keys = "\n".join(found).encode("utf-8", "surrogateescape")
+        self._ends = np.cumsum([len(key.encode("utf-8", "surrogateescape")) + 1 for key in found])
+        self._extensions = [*dict.fromkeys(extension for members in found.values() for extension in members)]
+        number = {extension: place for place, extension in enumerate(self._extensions)}
+        self._starts = np.cumsum([0, *(len(members) for members in found.values())])
+        rows = [(number[e], *m) for members in found.values() for e, m in members.items()]
+        self._members = np.array(rows, dtype=np.int64).reshape(-1, 4)
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, number: int) -> tuple[str, dict[str, Member]]:
+        """The key of a sample and its members by extension."""
+        start = int(self._ends[number - 1]) if number else 0
+        key = self._keys[start : int(self._ends[number]) - 1].decode("utf-8", "surrogateescape")
+        rows = self._members[self._starts[number] : self._starts[number + 1]].tolist()
+        return key, {self._extensions[extension]: Member(*place) for extension, *place in rows}
+
+
 class TarReader:
     """The samples of one tar, by number in the order of their first members.
 
@@ -97,7 +130,7 @@ class TarReader:
     def __init__(self, path: Path, expected: int, most_bytes: int) -> None:
         self._file: BinaryIO | None = None
         self._name = path.name
-        self._samples: list[tuple[str, dict[str, Member]]] = []
+        self._samples = _Samples({})
         bad, self._cause = [], "samples missing"
         try:
             if path.is_file():  # a pipe would wait for ever
@@ -198,12 +231,8 @@ class TarReader:
             if extension in members:
                 doubled.add(key)
                 continue
-            crc32 = info.uname.removeprefix(CHECKSUM) if info.uname.startswith(CHECKSUM) else "-1"
-            try:
-                members[extension] = Member(info.offset_data, info.size, int(crc32, 16))
-            except ValueError:
-                members[extension] = Member(info.offset_data, info.size, -1)
-        self._samples = list(found.items())
+            members[extension] = Member(min(info.offset_data, _FAR), min(info.size, _FAR), _crc32(info.uname))
+        self._samples = _Samples(found)
         return bad + ["duplicate key"] * len(doubled)
 
     def _headers(self) -> Iterator[tarfile.TarInfo]:
