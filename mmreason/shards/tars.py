@@ -129,13 +129,14 @@ class TarReader:
 
     def __init__(self, path: Path, expected: int, most_bytes: int) -> None:
         self._file: BinaryIO | None = None
-        self._name = path.name
+        self._name, self._size = path.name, 0
         self._samples = _Samples({})
         bad, self._cause = [], "samples missing"
         try:
             if path.is_file():  # a pipe would wait for ever
                 self._file = path.open("rb")
-                bad = self._find_samples(os.fstat(self._file.fileno()).st_size, most_bytes)
+                self._size = os.fstat(self._file.fileno()).st_size
+                bad = self._find_samples(self._size, most_bytes)
             else:
                 self._cause = "shard missing"
         except OSError:
@@ -187,9 +188,11 @@ class TarReader:
 
     def _bytes(self, key: str, member: Member) -> bytes:
         assert self._file is not None
+        if member.offset + member.size > self._size:  # a header that lies must not make us ask for so much memory
+            raise SampleError(key, "broken tar")
         try:
             data = os.pread(self._file.fileno(), member.size, member.offset)
-        except (OSError, OverflowError):
+        except OSError:
             raise SampleError(key, "shard unreadable") from None
         if len(data) != member.size:
             raise SampleError(key, "broken tar")
