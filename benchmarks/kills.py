@@ -96,18 +96,13 @@ class Run:
 
     def kill(self, verb: str, after: float) -> bool:
         """Kill a verb so many seconds after its stage began; False if it had ended."""
-        process = subprocess.Popen(self.command(verb), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self._wait_for_start(process, verb)
+        process = subprocess.Popen(self.command(verb), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        assert process.stdout is not None
+        process.stdout.readline()  # the stage says that it begins
         time.sleep(after)
         process.send_signal(signal.SIGKILL)
-        return process.wait() == -signal.SIGKILL
-
-    def _wait_for_start(self, process: subprocess.Popen, verb: str) -> None:
-        """Until the stage begins: its mark is there, new."""
-        mark = self.folder / "done" / f"{verb}.started"
-        before = mark.stat().st_mtime_ns if mark.exists() else 0
-        while process.poll() is None and not (mark.exists() and mark.stat().st_mtime_ns != before):
-            time.sleep(0.005)
+        process.communicate()
+        return process.returncode == -signal.SIGKILL
 
 
 def contents(folder: Path) -> dict[str, bytes]:
