@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from mmreason.catalogue.check import Quarantine
+from mmreason.cleaning import MAYBE_UNCLEAN, clean_review, private_user
 from mmreason.readers.source import SourceRow
 from mmreason.schema import EVENTS, DataError
 from mmreason.times import EARLIEST, LATEST, SCALES, moment
@@ -52,6 +53,8 @@ def check_interactions(
     quarantine.read["interactions"] += frame.height
     columns = {name: _column(frame, name) for name in (*COLUMNS, "length")}
     texts = {name: _text(columns[name]) for name, kind in COLUMNS.items() if kind == pl.String()}
+    texts["text"] = _changed(texts["text"], MAYBE_UNCLEAN, clean_review)
+    texts["user_id"] = _changed(texts["user_id"], "@", private_user)
     times = {name: _times(columns[name]) for name in ("timestamp", "first")}
     names = ("count", "seconds", "rating", "share", "helpful", "length")
     numbers = {name: _numbers(columns[name]) for name in names}
@@ -108,6 +111,14 @@ def _text(column: pl.Series) -> pl.Series:
         return text
     null = (text.str.len_bytes() <= LONGEST_NULL) & text.is_in(list(NULL_WORDS))
     return text.set(null, "")
+
+
+def _changed(column: pl.Series, where: str, change: Callable[[str], str]) -> pl.Series:
+    """A column whose values that hold a pattern are changed."""
+    found = column.filter(column.str.contains(where)).unique()
+    if not len(found):
+        return column
+    return column.replace(found, pl.Series([change(value) for value in found], dtype=pl.String))
 
 
 def _numbers(column: pl.Series) -> tuple[pl.Series, pl.Series]:

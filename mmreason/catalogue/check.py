@@ -18,11 +18,12 @@ from typing import Any, BinaryIO, get_args
 
 from encoders.video_index import VIDEO_OPTIONS
 from mmreason.catalogue.download import Downloads, is_address
+from mmreason.cleaning import plain_text, private_user, without_contacts
 from mmreason.files import atomic_write
 from mmreason.readers.source import SourceRow, batches, inside
-from mmreason.schema import DataError, Item, Reason, Split, from_record
+from mmreason.schema import Attributes, DataError, Item, Reason, Split, from_record
 from mmreason.values import identifier
-from mmreason.values import text as plain_text
+from mmreason.values import text as one_text
 
 MAX_PIXELS = 100_000_000
 """A picture or video frame with more pixels than this is refused from its header alone."""
@@ -269,20 +270,25 @@ def _item(row: SourceRow) -> Item:
     if not item_id:
         raise DataError("no id")
     title, text, video, domain = (
-        row.read(name, plain_text, "") for name in ("title", "text", "video", "domain")
+        row.read(name, one_text, "") for name in ("title", "text", "video", "domain")
     )
     return Item(
         id=item_id,
-        title=title,
-        text=text,
+        title=plain_text(title),
+        text=without_contacts(plain_text(text)),
         images=[str(path) for path in record.get("images") or []],
         video=video or None,
-        attributes=record.get("attributes") or {},
-        hidden=record.get("hidden") or {},
+        attributes=_facts(record, "attributes"),
+        hidden=_facts(record, "hidden"),
         domain=domain,
         group=row.read("group", identifier, ""),
         split=_split(record),
     )
+
+
+def _facts(record: Mapping[str, Any], name: str) -> Attributes:
+    facts = record.get(name) or {}
+    return {key: [plain_text(value) for value in values] for key, values in facts.items()}
 
 
 def _media_of(record: Mapping[str, Any]) -> list[str]:
@@ -303,6 +309,7 @@ def _check_media(item: Item, row: SourceRow, media: Media, quarantine: Quarantin
 
 def _reason(record: Mapping[str, Any]) -> Reason:
     values = {name: _text(record, name) for name in ("user_id", "item_id", "text", "profile")}
+    values["user_id"] = private_user(values["user_id"])
     if not values["user_id"]:
         raise DataError("no user id")
     if not values["item_id"]:
