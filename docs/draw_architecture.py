@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
     ("encoders",),
     ("readers",),
+    ("shops",),
     ("catalogue",),
     ("demo",),
     ("store",),

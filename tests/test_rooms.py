@@ -28,8 +28,8 @@ ROOM_LINES, FILE_LINES, FUNCTION_LINES = 3500, 400, 50  # a function's without i
 MAY_NAME_ALL = {"mmreason", "mmreason.cli", "mmreason.pipeline", "mmreason.records"}
 """At the root and above all rooms: the public names, the verbs and the list of stages."""
 
-# The list of readers names the demo's by text, as an entry point of another package would.
-REGISTERED = {("mmreason.readers", "demo")}
+# The list of readers names those of other rooms by text, as an entry point of another package would.
+REGISTERED = {("mmreason.readers", "demo"), ("mmreason.readers", "shops")}
 DATA_LOADER = "mmreason.shards.loader"  # torch's DataLoader runs its workers; it holds no model
 
 

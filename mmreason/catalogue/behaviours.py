@@ -6,7 +6,7 @@ A catalogue keeps events with their times; :mod:`mmreason.shards.histories` cuts
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import polars as pl
 

@@ -15,7 +15,7 @@ from mmreason.demo import words
 from mmreason.files import atomic_write
 from mmreason.progress import Progress
 from mmreason.readers.source import Tables
-from mmreason.readers.tables import read_folder
+from mmreason.shops.tables import read_folder
 
 Rng = np.random.Generator
 

@@ -28,7 +28,12 @@ ENTRY_POINTS = "mmreason.readers"
 
 READERS: dict[str, str] = {
     "demo": "mmreason.demo.reader:read",
-    "tables": "mmreason.readers.tables:read",
+    "tables": "mmreason.shops.tables:read",
+    "shopify": "mmreason.shops.tables:read_shopify",
+    "woocommerce": "mmreason.shops.tables:read_woocommerce",
+    "google_merchant": "mmreason.shops.tables:read_google_merchant",
+    "bigcommerce": "mmreason.shops.tables:read_bigcommerce",
+    "magento_csv": "mmreason.shops.tables:read_magento_csv",
     "magento": "mmreason.demo.sample_shop:read",
     "amazon": "mmreason.readers.amazon:read",
     "mind": "mmreason.readers.mind:read",

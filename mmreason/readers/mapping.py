@@ -14,6 +14,21 @@ interactions:
   item_id: sku
   timestamp: date
   event: {value: purchase}
+
+A product export of a shop system is a table with a ``layout``, which knows its columns; its attributes may be chosen
+and renamed. ``order`` says which lines are of one order, so that its first names their customer; ``item_id`` may be
+what the items have in another column (``{column: Lineitem sku, matches: sku}``, or several such). Of an attribute's
+cell, ``split`` parts values and ``path`` the levels of a category, of which the leaf comes first.
+
+items:
+  file: products_export.csv
+  layout: shopify
+  attributes: {color: color, tags: tags}
+interactions:
+  file: orders_export.csv
+  order: Name
+  user_id: Email
+  item_id: {column: Lineitem sku, matches: sku}
 """
 
 from __future__ import annotations
@@ -37,6 +52,10 @@ USER = [
     *("user_id", "user", "userid", "uid", "customer_id", "customer", "visitor_id"),
     *("reviewer_id", "reviewer", "account_id"),
 ]
+EMAIL = [
+    *("email", "customer_email", "billing_email", "e_mail", "user_email", "email_billing", "bill_to_email"),
+    "buyer_email",
+]
 
 FIELDS: dict[str, dict[str, list[str]]] = {
     "items": {
@@ -55,7 +74,7 @@ FIELDS: dict[str, dict[str, list[str]]] = {
         "split": ["split"],
     },
     "interactions": {
-        "user_id": USER,
+        "user_id": [*USER, *EMAIL],
         "item_id": [*_ITEM, "itemid"],
         "event": ["event", "event_type", "action", "behavior", "behaviour"],
         "count": ["count", "quantity", "qty"],
@@ -65,6 +84,8 @@ FIELDS: dict[str, dict[str, list[str]]] = {
         "rating": ["rating", "stars", "score", "rating_value"],
         "timestamp": ["timestamp", "time", "date", "datetime", "created_at", "event_time", "ts"],
         "first": ["first"],
+        "order": [],
+        "products": [],
         "text": ["text", "review", "review_text", "comment", "body"],
         "helpful": ["helpful", "helpful_vote", "helpful_votes"],
     },
@@ -78,6 +99,9 @@ FIELDS: dict[str, dict[str, list[str]]] = {
     },
 }
 """Kind of table → field → names of columns that are taken for it, likeliest first."""
+
+PRODUCT_COLUMNS = ("product_id", "product_sku", "product_name", "product_count")
+"""What a cell of ``products`` (all of an order) is read into."""
 
 NEEDED = {
     "items": ("id",),
@@ -95,10 +119,12 @@ class TableMap:
         file: Its path in the catalogue's folder.
         fields: Field → column; a list of columns for ``images``, ``title`` and ``text``; ``{"value": …}`` for
             the same in every row; for ``attributes`` and ``hidden`` also attribute → column.
+        layout: The shop system whose export the file is; empty for a plain table.
     """
 
     file: str
     fields: dict[str, Any] = field(default_factory=dict)
+    layout: str = ""
 
 
 def read_mapping(path: Path, root: Path) -> dict[str, TableMap]:
@@ -119,33 +145,55 @@ def read_mapping(path: Path, root: Path) -> dict[str, TableMap]:
 def _checked(path: Path, root: Path, kind: str, table: Any) -> TableMap:
     if kind not in FIELDS or not isinstance(table, dict) or "file" not in table:
         raise DataError(f"{path}: {kind} is no table with a `file`; there are {', '.join(FIELDS)}")
-    fields = {name: source for name, source in table.items() if name != "file"}
+    fields = {name: source for name, source in table.items() if name not in ("file", "layout")}
+    if "layout" in table:
+        return _of_layout(path, table, fields)
     unknown = [name for name in fields if name not in FIELDS[kind]]
     missing = [name for name in NEEDED[kind] if name not in fields]
     if unknown or missing:
         wrong = f"unknown field {unknown[0]!r}" if unknown else f"no {missing[0]}"
         raise DataError(f"{path}: {kind} has {wrong}; its fields are {', '.join(FIELDS[kind])}")
     file = inside(root.parent if root.is_file() else root, str(table["file"]))
-    columns = list(sample(file))
+    columns = [*sample(file), *(PRODUCT_COLUMNS if "products" in fields else ())]
     for column in (c for name, source in fields.items() for c in _sources(name, source)):
         if column not in columns:
             raise DataError(f"{path}: {kind} names column {column!r}; {file.name} has {', '.join(columns)}")
     return TableMap(str(table["file"]), fields)
 
 
+def _of_layout(path: Path, table: Mapping[str, Any], fields: dict[str, Any]) -> TableMap:
+    if fields.keys() - {"attributes"}:
+        raise DataError(
+            f"{path}: a table with a layout takes `file`, `layout` and `attributes` (new name: the layout's), not "
+            f"{', '.join(fields)}"
+        )
+    return TableMap(str(table["file"]), fields, str(table["layout"]))
+
+
 def _sources(name: str, source: Any) -> list[str]:
     """The columns that a field is made of."""
+    if name == "item_id" and not isinstance(source, str):
+        return [str(join["column"] if isinstance(join, Mapping) else join) for join in joins_of(source)]
     if isinstance(source, Mapping):
         constant = name not in ("attributes", "hidden")
         if constant and set(source) != {"value"}:
             raise DataError(f"mapping: {name} is {dict(source)}; write a column or {{value: …}}")
-        return [] if constant else [str(column) for column in source.values()]
+        columns = (column["column"] if isinstance(column, Mapping) else column for column in source.values())
+        return [] if constant else [str(column) for column in columns]
     if isinstance(source, list) and name not in ("images", "title", "text"):
         raise DataError(f"mapping: {name} takes one column, not {source}")
     return [str(column) for column in source] if isinstance(source, list) else [str(source)]
 
 
+def joins_of(source: Any) -> list[Any]:
+    """The columns, one or several, that say which item an interaction is with."""
+    return source if isinstance(source, list) else [source]
+
+
 def write_mapping(tables: dict[str, TableMap]) -> str:
     """A mapping as YAML."""
-    record = {kind: {"file": table.file, **table.fields} for kind, table in tables.items()}
+    record = {
+        kind: {"file": table.file, **({"layout": table.layout} if table.layout else {}), **table.fields}
+        for kind, table in tables.items()
+    }
     return yaml.safe_dump(record, sort_keys=False, allow_unicode=True, width=110)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from itertools import islice
 from pathlib import Path
@@ -66,8 +66,13 @@ def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[Sour
 
 def sample(path: Path, columns: Sequence[str] | None = None) -> dict[str, list[Any]]:
     """Column → its values in the first :data:`SAMPLE` rows."""
+    return sample_of(read_rows(path, columns))
+
+
+def sample_of(rows: Iterable[SourceRow]) -> dict[str, list[Any]]:
+    """Column → its values in the first :data:`SAMPLE` of some rows."""
     found: dict[str, list[Any]] = {}
-    for row in islice(read_rows(path, columns), SAMPLE):
+    for row in islice(rows, SAMPLE):
         if not row.problem:
             for name, value in row.record.items():
                 found.setdefault(name, []).append(value)

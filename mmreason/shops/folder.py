@@ -1,0 +1,285 @@
+"""What a folder holds: which file is taken for what, how sure that is, and why every other file is not used."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from mmreason.products import DOWNLOADS
+from mmreason.readers.mapping import EMAIL, FIELDS, USER, TableMap
+from mmreason.readers.rows import FORMATS, sample, sample_of
+from mmreason.schema import DataError
+from mmreason.shops.guess import (
+    Column,
+    find,
+    guess_interactions,
+    guess_items,
+    guess_layout,
+    guess_reasons,
+    item_columns,
+)
+from mmreason.shops.layouts import Layout, plain_name
+from mmreason.shops.orders import BOUGHT, ITEM, find_joins, item_keys, lists_products
+from mmreason.shops.plumbing import is_telling
+from mmreason.shops.systems import LAYOUTS
+
+_NAMED = 3  # media files of a folder that are named; the others are counted
+_SHOWN = 30  # left-out columns that get a line of their own
+_GUESSES = {"items": guess_items, "interactions": guess_interactions, "reasons": guess_reasons}
+
+
+@dataclass(slots=True)
+class Candidate:
+    """A file that may be a table of the catalogue.
+
+    Attributes:
+        path: The file.
+        columns: Column → its values in the first rows.
+        kind: ``items``, ``interactions`` or ``reasons``.
+        sure: How sure that is, 0 to 1.
+        why: How it was told, in words.
+        layout: The shop system whose export it is, if it is one.
+    """
+
+    path: Path
+    columns: dict[str, list[Any]]
+    kind: str
+    sure: float
+    why: str
+    layout: Layout | None = None
+
+
+@dataclass(slots=True)
+class Survey:
+    """What was found.
+
+    Attributes:
+        tables: The mapping.
+        columns: Kind → a word on each column of its file.
+        files: A line a file: what it was taken for, or why it is not used.
+    """
+
+    tables: dict[str, TableMap] = field(default_factory=dict)
+    columns: dict[str, list[Column]] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        lines = list(self.files)
+        for kind, columns in self.columns.items():
+            lines.append(f"{self.tables[kind].file}: {len(columns):,} columns of the {kind}")
+            left = [column for column in columns if column.use.startswith("left out")]
+            shown = {id(column) for column in left[:_SHOWN]}
+            lines += [str(c) for c in columns if not c.use.startswith("left out") or id(c) in shown]
+            more = Counter(column.use for column in left[_SHOWN:])
+            lines += [f"  {count:,} more columns {use}" for use, count in more.items()]
+        return "\n".join(lines)
+
+
+def survey(root: Path, only: str = "") -> Survey:
+    """Look at a folder's files and columns.
+
+    Args:
+        root: The folder, or the file of items alone.
+        only: A layout's name: items are taken from such an export only.
+
+    Raises:
+        DataError: If the folder is not there, or holds no table of items.
+    """
+    if not root.exists():
+        raise DataError(f"catalogue.root {root} is not a folder")
+    made = Survey()
+    found: list[Candidate] = []
+    for path in _tables(root):
+        try:
+            candidate = _candidate(path, only)
+        except DataError as error:
+            made.files.append(f"{path.name}: not used; {error}")
+            continue
+        if isinstance(candidate, str):
+            made.files.append(f"{path.name}: not used; {candidate}")
+        else:
+            found.append(candidate if root.is_dir() else replace(candidate, kind="items"))
+    _choose(root, found, made, only)
+    if root.is_dir():
+        made.files += _other_files(root)
+    return made
+
+
+def _tables(root: Path) -> list[Path]:
+    """The folder's files that may be tables, in the order of their formats and names."""
+    endings = [*FORMATS, "xml", "xml.gz"]
+    if root.is_file():
+        return [root]
+    named = [(path, _ending(path, endings)) for path in sorted(root.iterdir()) if path.is_file()]
+    return [path for path, ending in sorted((n for n in named if n[1]), key=lambda n: endings.index(n[1]))]
+
+
+def _ending(path: Path, endings: Iterable[str]) -> str:
+    return max((e for e in endings if path.name.lower().endswith(f".{e}")), key=len, default="")
+
+
+def _candidate(path: Path, only: str) -> Candidate | str:
+    """What a file may be, or why it is nothing."""
+    feed = LAYOUTS["google_merchant"]
+    is_xml = bool(_ending(path, ("xml", "xml.gz")))
+    layouts = [
+        layout for layout in LAYOUTS.values() if only in ("", layout.name) and (layout is feed or not is_xml)
+    ]
+    columns = sample_of(feed.read(path)) if is_xml else sample(path)
+    layout = max(layouts, key=lambda layout: layout.likeness(columns), default=None)
+    if layout is not None and (sure := layout.likeness(columns)):
+        known = sum(plain_name(column) in layout.known for column in columns)
+        why = f"a {layout.title}: {known} of its {len(columns)} columns are such"
+        return Candidate(path, columns, "items", sure, why, layout)
+    stem = path.name.split(".")[0].lower()
+    if stem in FIELDS and not (only and stem == "items"):
+        return Candidate(path, columns, stem, 1.0, "by the file's name")
+    users, items = find(columns, [*USER, *EMAIL]), find(columns, ITEM)
+    if users and items:
+        kind = "reasons" if find(columns, ["reason", "explanation"]) else "interactions"
+        return Candidate(path, columns, kind, 0.9, f"by its columns {users} and {items}")
+    if users and any(map(lists_products, columns.values())):
+        return Candidate(path, columns, "interactions", 0.8, "its cells list the products of orders")
+    number = find(columns, FIELDS["items"]["id"])
+    if number and not find(columns, USER) and not only:
+        good = sum(find(columns, FIELDS["items"][name]) is not None for name in ("title", "text", "images"))
+        telling = any(map(is_telling, columns))
+        return Candidate(path, columns, "items", 0.3 + 0.15 * good + 0.1 * telling, f"by its column {number}")
+    if not columns:
+        return "it has no rows"
+    named = ", ".join(list(columns)[:12])
+    return (
+        f"it names users and no items ({named})" if users else f"no column looks like an item's id ({named})"
+    )
+
+
+def _choose(root: Path, found: list[Candidate], made: Survey, only: str) -> None:
+    """Take the likeliest file of each kind, and name the others."""
+    folder = root.parent if root.is_file() else root
+    for kind, guess in _GUESSES.items():
+        rivals = sorted((c for c in found if c.kind == kind), key=_rank, reverse=True)
+        if not rivals and kind == "items":
+            wanted = (
+                f"a {LAYOUTS[only].title}"
+                if only
+                else "items.parquet, items.csv or items.jsonl, nor a table with an id column"
+            )
+            raise DataError(
+                f"{root} holds no {wanted}; name the table in a --catalogue.options.mapping file"
+                + "".join(f"; {line}" for line in made.files[:5])
+            )
+        if not rivals:
+            continue
+        best = rivals[0]
+        if best.layout is not None:
+            made.tables[kind], made.columns[kind] = guess_layout(best.path, best.layout, best.columns)
+        else:
+            made.tables[kind], made.columns[kind] = guess(best.path, best.columns)
+        said = f"{best.path.name}: {kind}, {best.why} ({_word(best.sure)})"
+        if kind == "interactions":
+            said += _join(folder, made, best)
+        made.files.insert(0, said)
+        made.files += [
+            f"{rival.path.name}: not used; it could be the {kind}, too, and {best.path.name} is likelier"
+            for rival in rivals[1:]
+        ]
+
+
+def _rank(candidate: Candidate) -> tuple[bool, float, bool]:
+    bought = candidate.kind == "interactions" and BOUGHT.search(candidate.path.name.lower()) is not None
+    return candidate.layout is not None, candidate.sure, bought
+
+
+def _word(sure: float) -> str:
+    return "sure" if sure > 0.8 else "likely" if sure > 0.5 else "a guess"
+
+
+def _join(folder: Path, made: Survey, orders: Candidate) -> str:
+    """Find by which id the interactions name the items; puts it into their mapping and says it."""
+    table = made.tables["interactions"]
+    values = item_columns(table, orders.columns)
+    joins = find_joins(values, item_keys(folder, made.tables["items"])) if values else []
+    if not joins:
+        return (
+            f"; none of its {', '.join(values) or 'columns'} is what the items have as an id"
+            if values
+            else ""
+        )
+    good = (
+        [join for join in joins if join is joins[0] or join.share < joins[0].share][:3]
+        if joins[0].share < 1
+        else joins[:1]
+    )
+    sources = [join.source() for join in good]
+    table.fields["item_id"] = sources[0] if len(sources) == 1 else sources
+    made.columns["interactions"] = [
+        replace(column, use="item_id") if column.name in {join.column for join in good} else
+        replace(column, use="left out") if column.use == "item_id" else column
+        for column in made.columns["interactions"]
+    ]  # fmt: skip
+    return "".join(
+        f"; {join.column} is the items' {join.key} in {join.share:.0%} of those looked at" for join in good
+    )
+
+
+def _other_files(root: Path) -> list[str]:
+    """The files that are no tables of this folder: counted by folder and ending, with what may become of them."""
+    there = set(_tables(root))
+    others: dict[tuple[str, str], list[str]] = {}
+    for path in sorted(root.rglob("*")):
+        if path.is_file() and path not in there and DOWNLOADS not in path.relative_to(root).parts[:1]:
+            where = path.parent.relative_to(root).as_posix()
+            others.setdefault((where, path.suffix.lower()), []).append(path.name)
+    return [
+        f"{'' if where == '.' else where + '/'}{_some(names)}: {_said(ending)}"
+        for (where, ending), names in others.items()
+    ]
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+_MEDIA = frozenset(
+    [
+        ".jpg",
+        ".jpeg",
+        ".jfif",
+        ".png",
+        ".gif",
+        ".webp",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".avif",
+        ".heic",
+        ".jp2",
+        ".ico",
+        ".ppm",
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".mkv",
+        ".webm",
+        ".avi",
+        ".ts",
+        ".mts",
+        ".wmv",
+        ".mpg",
+        ".mpeg",
+        ".flv",
+        ".3gp",
+    ]
+)
+
+
+def _said(ending: str) -> str:
+    if ending in _MEDIA:
+        return "pictures or videos, used where a row names them"
+    if _ending(Path(f"x{ending}"), FORMATS):
+        return "not used; tables are looked for in the folder itself"
+    return "not used; no table"

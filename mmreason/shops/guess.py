@@ -1,0 +1,251 @@
+"""A guess at which column of a table is what, from names and values, with a word on every column."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmreason.readers.mapping import EMAIL, FIELDS, NEEDED, PRODUCT_COLUMNS, USER, TableMap
+from mmreason.schema import DataError
+from mmreason.shops.layouts import NOTHING, Layout, attribute_of, plain_name
+from mmreason.shops.orders import BOUGHT, ITEM, ORDER, lists_products, products_in
+from mmreason.shops.plumbing import are_flags, is_telling, parting, why_not
+
+MOST_ATTRIBUTES = 40
+"""Of a table with more columns that could be attributes, those that are filled most often are."""
+
+_WHEN = [
+    *("order_date", "date_created", "purchase_date", "order_created_at", "purchased_at", "paid_at"),
+    *("processed_at", "t_dat"),
+]
+_MANY = [
+    "lineitem_quantity",
+    "item_quantity",
+    "product_qty",
+    "qty_ordered",
+    "quantity_ordered",
+    "product_quantity",
+]
+_COUNTED = 500  # values of an attribute that are looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What is made of a column.
+
+    Attributes:
+        name: As the file has it.
+        use: What it is used as; ``left out: …`` with why, if it is not.
+        example: One of its values.
+        filled: Share of the rows looked at that have one.
+    """
+
+    name: str
+    use: str
+    example: str
+    filled: float
+
+    def __str__(self) -> str:
+        example = re.sub(r"\s+", " ", self.example)
+        example = example if len(example) <= 40 else example[:39] + "…"
+        return f"  {self.name:28}  {self.use:36}  {example:40}  {self.filled:4.0%} filled"
+
+
+def find(columns: Iterable[str], likely: Iterable[str]) -> str | None:
+    """The column that is called like the likeliest of some plain names."""
+    plain: dict[str, str] = {}
+    for column in columns:
+        plain.setdefault(plain_name(column), column)
+    return next((plain[name] for name in likely if name in plain), None)
+
+
+def guess_items(path: Path, columns: Mapping[str, list[Any]]) -> tuple[TableMap, list[Column]]:
+    """Which columns of a plain table of items are what; its attributes are the columns that can be a reason.
+
+    Args:
+        path: The file.
+        columns: Column → its values in the first rows.
+
+    Raises:
+        DataError: If no column looks like an id or anything else that items have.
+    """
+    fields = _named_fields("items", path, columns)
+    used = {column: name for name, column in fields.items() if isinstance(column, str)}
+    left = {column: values for column, values in columns.items() if column not in used}
+    explicit = fields.get("attributes") in columns or any(
+        c.startswith(("attributes.", "hidden.")) for c in columns
+    )
+    words = {column: list(_words(values)) for column, values in left.items()}
+    reasons = {
+        column: ""
+        if column.startswith(("attributes.", "hidden."))
+        else _left_out(column, words[column], explicit, columns)
+        for column in left
+    }
+    if "text" not in fields:
+        described = [column for column, reason in reasons.items() if reason == "a long text"]
+        if described:
+            fields["text"], used[described[0]] = described[0], "text"
+            del reasons[described[0]]
+    chosen = [column for column, reason in reasons.items() if not reason and "." not in column[:11]]
+    for column in sorted(chosen, key=lambda column: -len(words[column]))[MOST_ATTRIBUTES:]:
+        reasons[column] = f"beyond the {MOST_ATTRIBUTES} fullest attributes"
+    attributes = {
+        c.lower() if is_telling(c) else c: {"column": c, **part} if (part := parting(c, columns[c])) else c
+        for c in chosen
+        if not reasons[c]
+    }
+    if attributes and not explicit:
+        fields["attributes"] = attributes
+    uses = {
+        **used,
+        **{column: f"left out: {why}" if why else "an attribute" for column, why in reasons.items()},
+    }
+    return TableMap(path.name, fields), [
+        _column(name, uses[name], values) for name, values in columns.items()
+    ]
+
+
+def _left_out(column: str, words: list[str], explicit: bool, columns: Mapping[str, list[Any]]) -> str:
+    if not explicit:
+        return why_not(column, _pieces(column, words))
+    return "the attributes are named" if words else "empty"
+
+
+def _pieces(column: str, words: list[str]) -> list[str]:
+    """The values that a column's cells hold, several of a cell one by one."""
+    part = parting(column, words)
+    sign = part.get("split") or part.get("path")
+    split = (word.split(sign) if sign else word.split("|") for word in words)
+    return [piece.strip() for pieces in split for piece in pieces if piece.strip()]
+
+
+def guess_interactions(path: Path, columns: Mapping[str, list[Any]]) -> tuple[TableMap, list[Column]]:
+    """Which columns of a plain table of interactions or orders are what; which of them names the items is left open.
+
+    Raises:
+        DataError: If no column looks like a user or an item.
+    """
+    fields = _named_fields("interactions", path, columns)
+    for name, likely in (
+        ("user_id", [*USER, *EMAIL]),
+        ("timestamp", _WHEN),
+        ("count", _MANY),
+        ("order", ORDER),
+    ):
+        column = find(_filled(columns), likely)
+        if column is not None and (name not in fields or fields[name] not in _filled(columns)):
+            fields[name] = column
+    if "order" not in fields and "Lineitem quantity" in columns and "Name" in columns:
+        fields["order"] = "Name"  # as Shopify calls the number of an order
+    many = next((c for c, values in columns.items() if lists_products(values)), None)
+    if many is not None:
+        fields |= {"products": many, "count": "product_count"}
+    bought = BOUGHT.search(path.name.lower()) or "order" in fields
+    if bought and not {"event", "rating", "text", "seconds"} & {n for n, c in fields.items() if c in columns}:
+        fields["event"] = {"value": "purchase"}
+    if fields.get("order") == fields.get("item_id"):
+        fields.pop("order", None)
+    uses = {column: name for name, column in fields.items() if isinstance(column, str)}
+    said = [_column(name, uses.get(name, "left out"), values) for name, values in columns.items()]
+    return TableMap(path.name, fields), said
+
+
+def item_columns(table: TableMap, columns: Mapping[str, list[Any]]) -> dict[str, list[str]]:
+    """The columns of interactions that may name the items, likeliest first, with their values."""
+    rows = columns
+    if "products" in table.fields:
+        lines = [line for value in columns[table.fields["products"]] for line in products_in(value)]
+        rows = {name: [line.get(name, "") for line in lines] for name in PRODUCT_COLUMNS[:3]}
+    taken = {source for name, source in table.fields.items() if name != "item_id" and isinstance(source, str)}
+    found = {c: place for c in rows if c not in taken and (place := _place(plain_name(c))) is not None}
+    return {
+        c: [str(v).strip().removeprefix("'") for v in rows[c] if v is not None]
+        for c in sorted(found, key=found.__getitem__)
+    }
+
+
+def _place(name: str) -> int | None:
+    return ITEM.index(name) if name in ITEM else None
+
+
+def guess_reasons(path: Path, columns: Mapping[str, list[Any]]) -> tuple[TableMap, list[Column]]:
+    """Which columns of a table of reasons are what.
+
+    Raises:
+        DataError: If there is no column of users, items or texts.
+    """
+    fields = _named_fields("reasons", path, columns)
+    uses = {column: name for name, column in fields.items()}
+    return TableMap(path.name, fields), [_column(c, uses.get(c, "left out"), v) for c, v in columns.items()]
+
+
+def guess_layout(
+    path: Path, layout: Layout, columns: Mapping[str, list[Any]]
+) -> tuple[TableMap, list[Column]]:
+    """What a shop system's export holds; its attributes are all that its items have and that can be a reason."""
+    values: dict[str, Counter[str]] = {}
+    filled: Counter[str] = Counter()
+    items = 0
+    for row in layout.rows(path):
+        if not row.problem:
+            items += 1
+            for name, some in row.record["attributes"].items():
+                filled[name] += 1
+                if values.setdefault(name, Counter()).total() < _COUNTED:
+                    values[name].update(some)
+    own = {attribute_of(plain_name(c)) for c in columns if plain_name(c) not in layout.known}
+    said = [_column(c, layout.use(plain_name(c)) or "the shop's own", v) for c, v in columns.items()]
+    kept: dict[str, str] = {}
+    for name, counted in values.items():
+        some = list(counted.elements())
+        why = why_not(name, some) if name in own else "a flag" if are_flags(some) else ""
+        if not why:
+            kept[name] = name
+        use = f"left out: {why}" if why else "an attribute"
+        said.append(Column(f"→ {name}", use, counted.most_common(1)[0][0], filled[name] / items))
+    return TableMap(path.name, {"attributes": kept}, layout.name), said
+
+
+def _named_fields(kind: str, path: Path, columns: Mapping[str, list[Any]]) -> dict[str, Any]:
+    """Fields whose columns are called like them."""
+    fields: dict[str, Any] = {}
+    for name, likely in FIELDS[kind].items():
+        names = [*likely, *ITEM] if (kind, name) == ("interactions", "item_id") else likely
+        column = find([c for c in columns if c not in fields.values()], names)
+        if column is not None:
+            fields[name] = column
+        elif (not columns or ".jsonl" in path.suffixes) and name not in ("order", "products"):
+            fields[name] = name  # whose later rows may have it
+    missing = [name for name in NEEDED[kind] if columns and fields.get(name) not in columns]
+    if missing and not set(FIELDS[kind]) & set(columns):
+        raise DataError(
+            f"{path}: no column looks like {missing[0]}; there are {', '.join(list(columns)[:30])}; say which in a "
+            "--catalogue.options.mapping file"
+        )
+    return fields
+
+
+def _filled(columns: Mapping[str, list[Any]]) -> list[str]:
+    return [column for column, values in columns.items() if any(v not in (None, "") for v in values)]
+
+
+def _words(values: Iterable[Any]) -> Iterator[str]:
+    """The values that say something, as text; of a list each."""
+    for value in values:
+        for each in value if isinstance(value, list) else [value]:
+            if (
+                each is not None
+                and not isinstance(each, Mapping)
+                and str(each).strip().lower() not in NOTHING
+            ):
+                yield str(each).strip()
+
+
+def _column(name: str, use: str, values: list[Any]) -> Column:
+    words = list(_words(values))
+    return Column(name, use, words[0] if words else "", len(words) / max(len(values), 1))
