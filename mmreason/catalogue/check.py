@@ -32,6 +32,9 @@ PICTURE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 DUPLICATES = ("duplicate id", "duplicate row")
 """Reasons that tell of no mistake in the source: what they set aside is there already."""
 
+MISSING = "missing file"
+"""Reason of a picture or video that is not where the row says."""
+
 UNKNOWN_ITEM = "unknown item"
 """Reason of a row whose item is not in the catalogue (any more), which is no mistake either."""
 
@@ -88,10 +91,14 @@ class Quarantine:
         )
         unknown = self.reasons[kind, UNKNOWN_ITEM]
         of_unknown = f" ({unknown:,} of unknown items)" if unknown else ""
+        if kind == "media" and self.read[kind] == self.reasons[kind, MISSING]:
+            of_unknown = " (none of the files is there)"
         return f"{self.read[kind]:,} {kind} read = {kept:,} kept + {bad:,} quarantined{of_unknown}"
 
     def enforce(self, most_bad: float, most_unknown: float = 1.0) -> None:
         """Fail if too many rows of any kind are bad, or name unknown items; :data:`DUPLICATES` do no harm.
+
+        An export without any of its pictures is a catalogue of texts: no mistake, as where some are gone.
 
         Args:
             most_bad: Share of the rows, those of unknown items left out, that may be bad.
@@ -101,6 +108,8 @@ class Quarantine:
             DataError: Naming the kind, the share, the setting and the most frequent reason.
         """
         for kind, read in self.read.items():
+            if kind == "media" and self.reasons[kind, MISSING] == read:
+                continue
             unknown = self.reasons[kind, UNKNOWN_ITEM]
             if unknown > most_unknown * read:
                 raise DataError(
@@ -134,7 +143,7 @@ def picture_problem(path: Path) -> str:
             with Image.open(path, formats=PICTURE_FORMATS) as image:
                 width, height = image.size
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        return "missing file"
+        return MISSING
     except Image.DecompressionBombError:
         return "over the pixel limit"
     except Exception:  # a broken header makes Pillow raise nearly anything
@@ -147,7 +156,7 @@ def video_problem(path: Path) -> str:
     import av
 
     if not path.is_file():
-        return "missing file"
+        return MISSING
     if path.stat().st_size == 0:
         return "empty file"
     try:

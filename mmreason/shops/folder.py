@@ -27,6 +27,7 @@ from mmreason.shops.plumbing import is_telling
 from mmreason.shops.systems import LAYOUTS
 
 _NAMED = 3  # media files of a folder that are named; the others are counted
+_WAYS = 3  # columns that name items, of which a line may leave the first empty
 _SHOWN = 30  # left-out columns that get a line of their own
 _GUESSES = {"items": guess_items, "interactions": guess_interactions, "reasons": guess_reasons}
 
@@ -163,7 +164,7 @@ def _choose(root: Path, found: list[Candidate], made: Survey, only: str) -> None
         rivals = sorted((c for c in found if c.kind == kind), key=_rank, reverse=True)
         if not rivals and kind == "items":
             wanted = (
-                f"a {LAYOUTS[only].title}"
+                LAYOUTS[only].title
                 if only
                 else "items.parquet, items.csv or items.jsonl, nor a table with an id column"
             )
@@ -208,11 +209,8 @@ def _join(folder: Path, made: Survey, orders: Candidate) -> str:
             if values
             else ""
         )
-    good = (
-        [join for join in joins if join is joins[0] or join.share < joins[0].share][:3]
-        if joins[0].share < 1
-        else joins[:1]
-    )
+    certain = joins[0].share == 1 and all(values[joins[0].column])
+    good = joins[:1] if certain else joins[:_WAYS]
     sources = [join.source() for join in good]
     table.fields["item_id"] = sources[0] if len(sources) == 1 else sources
     made.columns["interactions"] = [

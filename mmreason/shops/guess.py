@@ -130,7 +130,8 @@ def guess_interactions(path: Path, columns: Mapping[str, list[Any]]) -> tuple[Ta
     Raises:
         DataError: If no column looks like a user or an item.
     """
-    fields = _named_fields("interactions", path, columns)
+    many = next((c for c, values in columns.items() if lists_products(values)), None)
+    fields = _named_fields("interactions", path, columns, ("user_id",) if many else NEEDED["interactions"])
     for name, likely in (
         ("user_id", [*USER, *EMAIL]),
         ("timestamp", _WHEN),
@@ -142,7 +143,6 @@ def guess_interactions(path: Path, columns: Mapping[str, list[Any]]) -> tuple[Ta
             fields[name] = column
     if "order" not in fields and "Lineitem quantity" in columns and "Name" in columns:
         fields["order"] = "Name"  # as Shopify calls the number of an order
-    many = next((c for c, values in columns.items() if lists_products(values)), None)
     if many is not None:
         fields |= {"products": many, "count": "product_count"}
     bought = BOUGHT.search(path.name.lower()) or "order" in fields
@@ -211,7 +211,9 @@ def guess_layout(
     return TableMap(path.name, {"attributes": kept}, layout.name), said
 
 
-def _named_fields(kind: str, path: Path, columns: Mapping[str, list[Any]]) -> dict[str, Any]:
+def _named_fields(
+    kind: str, path: Path, columns: Mapping[str, list[Any]], needed: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """Fields whose columns are called like them."""
     fields: dict[str, Any] = {}
     for name, likely in FIELDS[kind].items():
@@ -221,7 +223,7 @@ def _named_fields(kind: str, path: Path, columns: Mapping[str, list[Any]]) -> di
             fields[name] = column
         elif (not columns or ".jsonl" in path.suffixes) and name not in ("order", "products"):
             fields[name] = name  # whose later rows may have it
-    missing = [name for name in NEEDED[kind] if columns and fields.get(name) not in columns]
+    missing = [name for name in needed or NEEDED[kind] if columns and fields.get(name) not in columns]
     if missing and not set(FIELDS[kind]) & set(columns):
         raise DataError(
             f"{path}: no column looks like {missing[0]}; there are {', '.join(list(columns)[:30])}; say which in a "

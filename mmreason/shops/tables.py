@@ -142,7 +142,7 @@ def _interactions(folder: Path, table: TableMap, items: TableMap) -> Iterator[pl
     frames = _frames(folder, table)
     if "order" in table.fields:
         frames = carried_down(frames)
-    if isinstance(table.fields["item_id"], str):
+    if isinstance(table.fields.get("item_id", ""), str):
         return frames
     joins = joins_of(table.fields["item_id"])
     keys = [join["matches"] if isinstance(join, Mapping) else "id" for join in joins]

@@ -197,7 +197,7 @@ def test_ingest_fails_past_the_limit_and_leaves_the_reasons_to_read(shop: Config
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"source": "tablez"}, r"'tablez' is unknown; there are demo, tables, magento, "),
+        ({"source": "tablez"}, r"'tablez' is unknown; there are demo, tables, shopify, "),
         ({"root": ""}, r"catalogue\.root is empty"),
         ({"root": "/nowhere/at/all"}, r"is not a folder"),
         ({"source": "magento"}, r"is not a Magento 2 sample shop"),
