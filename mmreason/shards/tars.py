@@ -188,7 +188,9 @@ class TarReader:
 
     def _bytes(self, key: str, member: Member) -> bytes:
         assert self._file is not None
-        if member.offset + member.size > self._size:  # a header that lies must not make us ask for so much memory
+        if (
+            member.offset + member.size > self._size
+        ):  # a header that lies must not make us ask for so much memory
             raise SampleError(key, "broken tar")
         try:
             data = os.pread(self._file.fileno(), member.size, member.offset)
