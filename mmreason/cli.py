@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Callable
@@ -19,6 +20,10 @@ from mmreason.settings import NAME as SAVED
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("mmreason.pipeline:status", "what of a run is done, stale and missing, and why"),
+    "columns": (
+        "mmreason.shops.columns:columns",
+        "what a folder's files and columns are taken for, and the mapping to edit",
+    ),
     "search": ("mmreason.embed.search:search", "items nearest to a text, a picture or a video"),
     "export-embeddings": (
         "mmreason.store.export:export_embeddings",
@@ -108,7 +113,9 @@ def parser(verb_asked: str = "run") -> ArgumentParser:
 def _add_flags(verb: ArgumentParser, name: str) -> None:
     """What a call is told beside the configuration."""
     if name == "ingest":
-        verb.add_argument("reader", nargs="?", help="catalogue.source, as in `ingest amazon --root folder`")
+        verb.add_argument(
+            "reader", nargs="?", help="catalogue.source, as in `ingest amazon --root folder`; or a folder"
+        )
         verb.add_argument("--root", type=str, help="catalogue.root")
         verb.add_argument("--allow-download", action="store_true", help="catalogue.allow_download")
     if name == "run":
@@ -154,9 +161,27 @@ def _spelled_out(arguments: list[str]) -> list[str]:
     verb, first = [*arguments, "", ""][:2]
     if first.endswith((".yaml", ".yml")) and (verb not in COMMANDS or _takes_config(verb)):
         return [verb, "--config", *arguments[1:]]
-    if verb == "search" and first and not first.startswith("-"):
-        return [verb, "--query", *arguments[1:]]
+    if verb in ("search", "columns") and first and not first.startswith("-"):
+        return [verb, {"search": "--query", "columns": "--folder"}[verb], *arguments[1:]]
+    if verb in ("ingest", "run") and first and not first.startswith("-") and Path(first).exists():
+        return _of_folder(verb, Path(first), arguments[2:])
     return arguments
+
+
+def _of_folder(verb: str, root: Path, others: list[str]) -> list[str]:
+    """``ingest my_shop``: its reader is found by its files, or named by ``--reader``; its run is in runs/my_shop."""
+    from mmreason.readers import READERS, recognise
+
+    if root.name in READERS and "--root" in others:  # the reader of that name
+        return [verb, str(root), *others]
+    given = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    given.add_argument("--reader")
+    given.add_argument("--run_dir", default=f"runs/{root.resolve().stem}")
+    named, others = given.parse_known_args(others)
+    told = ["--run_dir", named.run_dir, "--catalogue.root", str(root)]
+    if named.reader or not Path(named.run_dir, SAVED).is_file():
+        told += ["--catalogue.source", named.reader or recognise(root)]
+    return [verb, *told, *others]
 
 
 def _parse(top: ArgumentParser, arguments: list[str]) -> Namespace:

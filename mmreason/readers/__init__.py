@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from jsonargparse import ArgumentError, ArgumentParser
@@ -42,6 +43,30 @@ READERS: dict[str, str] = {
     "xrec": "mmreason.readers.xrec:read",
 }
 """Name of a source → its reader, ``module:function``, imported when it is asked for."""
+
+
+PUBLIC_SETS: dict[str, tuple[str, ...]] = {
+    "magento": ("app/code/Magento",),
+    "amazon": ("meta_*.jsonl*",),
+    "mind": ("**/news.tsv", "**/behaviors.tsv"),
+    "microlens": ("*_titles.csv", "*_pairs.*"),
+    "movielens": ("movies.csv", "ratings.csv"),
+    "xrec": ("train.jsonl", "test.jsonl"),
+}
+"""Name of a reader → the files by which its folder is known; all must be there."""
+
+
+def recognise(root: Path) -> str:
+    """The reader of a folder: that of a public set whose files it holds, else ``tables``, which looks at the columns.
+
+    Example:
+        >>> recognise(Path("no such folder"))
+        'tables'
+    """
+    for name, patterns in PUBLIC_SETS.items() if root.is_dir() else ():
+        if all(next(root.glob(pattern), None) for pattern in patterns):
+            return name
+    return "tables"
 
 
 def read_source(config: Config) -> Tables:

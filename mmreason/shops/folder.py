@@ -13,6 +13,7 @@ from mmreason.readers.mapping import EMAIL, FIELDS, USER, TableMap
 from mmreason.readers.rows import FORMATS, sample, sample_of
 from mmreason.schema import DataError
 from mmreason.shops.guess import (
+    NO_PART,
     Column,
     find,
     guess_interactions,
@@ -149,9 +150,9 @@ def _candidate(path: Path, only: str) -> Candidate | str:
         good = sum(find(columns, FIELDS["items"][name]) is not None for name in ("title", "text", "images"))
         telling = any(map(is_telling, columns))
         return Candidate(path, columns, "items", 0.3 + 0.15 * good + 0.1 * telling, f"by its column {number}")
-    if not columns:
-        return "it has no rows"
-    named = ", ".join(list(columns)[:12])
+    if len(columns) < 2:
+        return "it is no table" if columns else "it has no rows"
+    named = ", ".join(name[:40] for name in list(columns)[:12])
     return (
         f"it names users and no items ({named})" if users else f"no column looks like an item's id ({named})"
     )
@@ -215,7 +216,7 @@ def _join(folder: Path, made: Survey, orders: Candidate) -> str:
     table.fields["item_id"] = sources[0] if len(sources) == 1 else sources
     made.columns["interactions"] = [
         replace(column, use="item_id") if column.name in {join.column for join in good} else
-        replace(column, use="left out") if column.use == "item_id" else column
+        replace(column, use=NO_PART) if column.use == "item_id" else column
         for column in made.columns["interactions"]
     ]  # fmt: skip
     return "".join(

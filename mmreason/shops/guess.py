@@ -30,6 +30,7 @@ _MANY = [
     "quantity_ordered",
     "product_quantity",
 ]
+NO_PART = "left out: no part of a history"
 _COUNTED = 500  # values of an attribute that are looked at
 
 
@@ -151,7 +152,7 @@ def guess_interactions(path: Path, columns: Mapping[str, list[Any]]) -> tuple[Ta
     if fields.get("order") == fields.get("item_id"):
         fields.pop("order", None)
     uses = {column: name for name, column in fields.items() if isinstance(column, str)}
-    said = [_column(name, uses.get(name, "left out"), values) for name, values in columns.items()]
+    said = [_column(name, uses.get(name, NO_PART), values) for name, values in columns.items()]
     return TableMap(path.name, fields), said
 
 
@@ -181,7 +182,9 @@ def guess_reasons(path: Path, columns: Mapping[str, list[Any]]) -> tuple[TableMa
     """
     fields = _named_fields("reasons", path, columns)
     uses = {column: name for name, column in fields.items()}
-    return TableMap(path.name, fields), [_column(c, uses.get(c, "left out"), v) for c, v in columns.items()]
+    return TableMap(path.name, fields), [
+        _column(c, uses.get(c, "left out: no part of a reason"), v) for c, v in columns.items()
+    ]
 
 
 def guess_layout(

@@ -103,7 +103,7 @@ _VALUES: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "a date or time",
         re.compile(
-            r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}(?:[T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}(?:[ ,].*)?|"
+            r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}(?:[t ].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}(?:[ ,].*)?|"
             r"\d{1,2}:\d{2}(?::\d{2})?(?: ?[ap]m)?|(?:mon|tue|wed|thu|fri|sat|sun)\w*,? \d.*"
         ),
     ),
@@ -230,7 +230,7 @@ def parting(name: str, values: Sequence[Any]) -> dict[str, str]:
     for sign in (";", ","):
         pieces = [piece.strip() for text in texts for piece in text.split(sign)]
         several = sum(sign in text for text in texts)
-        repeat = len(pieces) >= ENOUGH and len(set(pieces)) <= len(pieces) / 3
+        repeat = len(set(texts)) > 2 and len(pieces) >= ENOUGH and len(set(pieces)) <= len(pieces) / 3
         short = max(map(len, pieces)) <= LONGEST and sum(map(len, pieces)) < 20 * len(pieces)
         if several and short and (named or (repeat and several > len(texts) / 2)):
             return {"split": sign}
