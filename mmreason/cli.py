@@ -132,7 +132,7 @@ def _dispatch(arguments: list[str]) -> None:
     top = parser(verb)
     values = _parse(top, arguments)[verb]
     if verb in COMMANDS and not _takes_config(verb):
-        print(_function(verb)(**vars(top.instantiate_classes(Namespace({verb: values}))[verb])))
+        print(_function(verb)(**vars(top.instantiate(Namespace({verb: values}))[verb])))
         return
     saved = Path(values.run_dir, SAVED)
     if saved.is_file():  # what this call is not told is as it was in this run

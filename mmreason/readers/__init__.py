@@ -146,7 +146,7 @@ def make_options(kind: type, given: Mapping[str, Any], source: str) -> Any:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(kind)
     try:
-        parsed = parser.instantiate_classes(parser.parse_object(dict(given)))
+        parsed = parser.instantiate(parser.parse_object(dict(given)))
     except ArgumentError as error:
         raise DataError(f"catalogue.options of {source!r}: {' '.join(str(error).split())}") from None
     return kind(**vars(parsed))
