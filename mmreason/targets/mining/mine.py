@@ -28,6 +28,7 @@ from mmreason.language import is_chinese
 from mmreason.progress import track
 from mmreason.schema import DataError, Evidence, Interaction, Item, Reason, from_record
 from mmreason.targets.aspects import Lexicon
+from mmreason.targets.mining.languages import unmined_language
 from mmreason.targets.mining.opinions import GENERAL, Opinion, OpinionFinder
 from mmreason.targets.mining.sentences import sentence_hash, sentences
 
@@ -88,8 +89,15 @@ class Miner:
         """The finder for a text's language."""
         return self.chinese if is_chinese(text) else self.english
 
-    def judge(self, sentence: str) -> Verdict:
-        """Whether one sentence says why somebody would want the item."""
+    def judge(self, sentence: str, around: str = "") -> Verdict:
+        """Whether one sentence says why somebody would want the item.
+
+        Args:
+            sentence: Of a review.
+            around: The review's language, if that cannot be mined.
+        """
+        if language := unmined_language(sentence, around):
+            return Verdict(_in(language), [])
         finder = self.finder(sentence)
         said = finder.find(sentence)
         opinions = [o for o in said if o.aspect != GENERAL and self.lexicon.aspects[o.aspect].why]
@@ -136,6 +144,8 @@ def learn_lexicon(items: Iterable[Item], texts: Texts) -> Lexicon:
     miner = Miner(lexicon)
     judged, pointed, named = Counter[str](), Counter[str](), Counter[str]()
     for text in track(texts, "learn aspects", "review"):
+        if unmined_language(text):
+            continue
         found = [noun for sentence in sentences(text) for noun in miner.finder(sentence).nouns(sentence)]
         named.update({noun for noun, _, _ in found})
         judged.update({noun for noun, near, _ in found if near})
@@ -148,6 +158,8 @@ def learn_lexicon(items: Iterable[Item], texts: Texts) -> Lexicon:
     seen: Counter[str] = Counter()
     learned = Miner(lexicon)
     for text in track(texts, "count aspects", "review"):
+        if unmined_language(text):
+            continue
         seen.update({aspect for s in sentences(text) for aspect in learned.finder(s).mentions(s)})
     for name, aspect in lexicon.aspects.items():
         aspect.seen = seen[name]
@@ -192,18 +204,26 @@ def mine(
         elif review.rating is not None and review.rating < min_rating:
             counts.reviews[f"rated below {min_rating:g}"] += 1
         else:
-            reason = _reason(review, miner, most, counts.sentences)
-            counts.reviews["kept" if reason else "no sentence says why"] += 1
+            language = unmined_language(review.text)
+            reason = _reason(review, miner, most, counts.sentences, language)
+            why_not = _in(language) if language else "no sentence says why"
+            counts.reviews["kept" if reason else why_not] += 1
             if reason:
                 taken.add(review.item_id)
                 yield reason
 
 
-def _reason(review: Interaction, miner: Miner, most: int, counts: Counter[str]) -> Reason | None:
+def _in(language: str) -> str:
+    return f"in {language}, which cannot be mined"
+
+
+def _reason(
+    review: Interaction, miner: Miner, most: int, counts: Counter[str], language: str
+) -> Reason | None:
     found: list[tuple[str, list[Opinion]]] = []
     seen: set[str] = set()
     for sentence in sentences(review.text):
-        verdict = miner.judge(sentence)
+        verdict = miner.judge(sentence, language)
         cause = verdict.cause or ("said twice" if sentence_hash(sentence) in seen else "")
         seen.add(sentence_hash(sentence))
         counts[cause or "kept"] += 1

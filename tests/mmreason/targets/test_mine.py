@@ -16,6 +16,7 @@ from mmreason.language import is_chinese
 from mmreason.schema import DataError, Evidence, Interaction, Item, Reason
 from mmreason.shards.histories import history_before
 from mmreason.targets.aspects import Aspect, Lexicon
+from mmreason.targets.mining.languages import unmined_language
 from mmreason.targets.mining.mine import SOURCE, Counts, Miner, learn_lexicon, mine, mine_reasons
 from mmreason.targets.mining.sentences import sentence_hash, sentences
 
@@ -249,3 +250,56 @@ def test_sample_shop(shared_data: Path, tmp_path: Path) -> None:
     assert len(reasons) > 150
     texts = Counter(i for r in reasons for i in sentences(r.text) if i in reviews[r.user_id, r.item_id])
     assert sum(texts.values()) >= len(reasons)
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("Leider ist der Stoff hart.", "German"),
+        ("Le tissu est très doux", "French"),
+        ("La tela es muy suave y bonita", "Spanish"),
+        ("De stof is heel zacht", "Dutch"),
+        ("Materiał jest bardzo miękki", "Polish"),
+        ("布料は柔らかくて色もきれいです。", "Japanese"),
+        ("ткань очень мягкая", "Cyrillic"),
+        ("เนื้อผ้านุ่มมาก สีสวย", "Thai"),
+        ("القماش ناعم جدا", "Arabic"),
+        ("원단이 부드러워요", "Korean"),
+        ("面料很柔软，颜色也很漂亮。", ""),
+        ("Soft fabric. ⭐⭐⭐⭐⭐", ""),
+        ("I love the de Buyer pan, très chic!", ""),
+        ("", ""),
+    ],
+)
+def test_a_language_without_rules_is_told(text: str, language: str) -> None:
+    assert unmined_language(text) == language
+
+
+def _mined(root: Path, run: Path, min_rating: float = 0) -> tuple[str, list[Reason]]:
+    ingest(Config(run_dir=str(run), catalogue=CatalogueConfig("tables", str(root))))
+    summary = mine_reasons(str(run), min_rating=min_rating)
+    return summary, read_table(run / "mined" / "reasons.parquet", Reason)
+
+
+def test_reviews_in_another_language_are_named_and_never_count_against_the_item(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("id,title,material\ni0,Coat,wool\ni1,Coat,cotton\n")
+    (tmp_path / "reviews.csv").write_text(
+        "user_id,item_id,rating,text\nu0,i0,5,Die Wolle ist sehr weich und warm.\nu1,i0,5,The fabric is soft.\n"
+        "u2,i1,5,Very soft fabric! Leider ist der Stoff sehr hart.\n"
+    )
+    summary, reasons = _mined(tmp_path, tmp_path / "run")
+    assert "3 reviews read = 2 kept + 1 skipped (1 in German, which cannot be mined)" in summary
+    assert "2 in German, which cannot be mined" in summary.splitlines()[1]
+    assert sorted(reason.text for reason in reasons) == ["The fabric is soft.", "Very soft fabric!"]
+
+
+def test_reviews_of_the_field(shared_data: Path, tmp_path: Path) -> None:
+    field = shared_data / "field" / "tables"
+    summary, reasons = _mined(field / "e1_reviews_html", tmp_path / "html")
+    texts = " ".join(reason.text for reason in reasons)
+    assert reasons and not any(sign in texts for sign in ("<", "&#", "[[", "http", "555", "Anna"))
+    summary, reasons = _mined(field / "e2_reviews_german", tmp_path / "german")
+    assert not reasons and "40 in German, which cannot be mined" in summary
+    summary, reasons = _mined(field / "e3_reviews_mixed", tmp_path / "mixed")
+    assert all(f"8 in {name}, which" in summary for name in ("Arabic", "Japanese", "Cyrillic", "Thai"))
+    assert all(is_chinese(reason.text) for reason in reasons)

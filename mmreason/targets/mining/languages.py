@@ -1,0 +1,155 @@
+"""Which language a review is in, if it is one that has no opinion rules here: by its script, or a vote of small words.
+
+German read as English is worse than not read: "Die Wolle ist weich" would count against the item.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from functools import cache
+
+from mmreason.language import is_chinese
+
+_WORD = re.compile(r"[^\W\d_]+")
+_LOOKED_AT = 400  # characters
+
+_SCRIPTS = {"HANGUL": "Korean", "HIRAGANA": "Japanese", "KATAKANA": "Japanese", "DEVANAGARI": "Hindi"}
+"""Scripts of one language; any other but Latin and Chinese is named itself."""
+
+# fmt: off
+# Frequent words of each language that are no words of English, and letters that it alone, or nearly, writes with.
+_ENGLISH = frozenset([
+    "the", "and", "is", "it", "this", "that", "i", "was", "for", "my", "very", "with", "are", "to", "of", "in", "you",
+    "so", "but", "not", "have", "on", "as", "they", "these", "be", "at", "we", "had", "has", "me", "our", "an", "a",
+    "its",
+    "great", "love", "soft", "good", "nice", "well", "too", "just", "from", "will", "would", "all", "she", "he", "her",
+    "his",
+])
+_SMALL_WORDS: dict[str, tuple[str, str]] = {
+    "German": (
+        "und der das ist nicht sehr ich mit ein eine auch auf für von zu dem den es sind aber wie "
+        "leider nur noch bei einen schön gut habe haben sich dass kann wird nach aus oder zum zur "
+        "keine mein wir immer",
+        "äöüß",
+    ),
+    "French": (
+        "de et le les est très je une des pour pas avec dans ce cette mais qui que sur bien elle il "
+        "ne plus sont mon ma nous vous tout bon bonne c'est produit trop aussi parfait qualité",
+        "êœç",
+    ),
+    "Spanish": (
+        "de y el los las es muy que con para una por mi como pero más este esta del se lo muy está "
+        "son buen buena bueno calidad producto todo nada gracias bonito también tan",
+        "ñ¿¡",
+    ),
+    "Italian": (
+        "il che è molto non per una con sono gli della questo questa ma come ho mi anche bello bella "
+        "ottimo prodotto qualità più perfetto tutto nel alla di",
+        "ìò",
+    ),
+    "Portuguese": (
+        "de e o os muito que não com para uma um por meu minha mas como bom boa ótimo produto "
+        "qualidade é mais também está gostei recomendo são",
+        "ãõ",
+    ),
+    "Dutch": (
+        "de het een en niet zeer erg ik met voor dat deze mooi goed maar ook zijn heel mijn wel van "
+        "naar bij heb nog geen prima kwaliteit",
+        "",
+    ),
+    "Swedish": (
+        "och är det som jag inte mycket med för att på den bra ett mina väldigt fin men har var",
+        "",
+    ),
+    "Danish": (
+        "og er det ikke jeg meget med for at på den god et min rigtig fin men har som",
+        "ø",
+    ),
+    "Norwegian": (
+        "og er det ikke jeg veldig med for å på den bra et min fin men har som",
+        "",
+    ),
+    "Finnish": (
+        "ja on ei hyvä se että mutta oli erittäin todella kuin tämä myös hyvin olen",
+        "",
+    ),
+    "Polish": (
+        "i jest nie się bardzo to w z na do że ale dla jak są polecam dobra ładny produkt mi tylko",
+        "łąęśżźćń",
+    ),
+    "Czech": (
+        "je a se na že to velmi jsem ale pro jak jsou není dobrý kvalita moc",
+        "řěůč",
+    ),
+    "Turkish": (
+        "ve bir çok bu ürün güzel için değil ama kaliteli gibi daha tavsiye ederim olarak",
+        "ğşı",
+    ),
+    "Romanian": (
+        "de și este foarte nu cu pentru un o din care dar mai produs sunt bun calitate",
+        "ățș",
+    ),
+    "Hungarian": (
+        "és nem nagyon egy ez hogy jó szép termék minőség csak már",
+        "őű",
+    ),
+    "Indonesian": (
+        "dan yang ini sangat tidak dengan untuk bagus barang saya sudah sesuai juga dari banget",
+        "",
+    ),
+    "Vietnamese": (
+        "và rất là không của cho này đẹp hàng được tốt nhưng với",
+        "đơưạảấầậắặẹẻẽếềểệịọỏốồổộớờởợụủứừửữự",
+    ),
+}
+# fmt: on
+_LANGUAGES = {name: frozenset(words.split()) for name, (words, _) in _SMALL_WORDS.items()}
+_LETTERS = {letter: name for name, (_, letters) in _SMALL_WORDS.items() for letter in letters}
+
+
+def unmined_language(text: str, around: str = "") -> str:
+    """The language of a text that cannot be mined; empty if it is English or Chinese, or too short to tell.
+
+    Args:
+        text: A review, or a sentence of one.
+        around: The language of the review, which a sentence without a small word of English shares.
+
+    Example:
+        >>> unmined_language("Die Wolle ist sehr weich."), unmined_language("ткань очень мягкая")
+        ('German', 'Cyrillic')
+        >>> unmined_language("So soft, crème de la crème!"), unmined_language("面料很柔软")
+        ('', '')
+    """
+    text = text[:_LOOKED_AT]
+    if not text.isascii() and (script := _script(text)):
+        return script
+    words = _WORD.findall(text.lower())
+    votes = Counter(name for word in words for name in _names_of(word))
+    votes.update(name for name in map(_LETTERS.get, set(text.lower())) if name)
+    english = sum(word in _ENGLISH for word in words)
+    if not votes:
+        return "" if english else around
+    name, most = votes.most_common(1)[0]
+    alone = not english and most * 5 >= len(words) and any(len(w) > 2 for w in words if name in _names_of(w))
+    if most > english and (most > 1 or alone):
+        return name
+    return "" if english else around
+
+
+@cache
+def _names_of(word: str) -> tuple[str, ...]:
+    return tuple(name for name, words in _LANGUAGES.items() if word in words)
+
+
+def _script(text: str) -> str:
+    """The script of most letters, by the language that writes in it; empty for Latin and Chinese."""
+    letters = [character for character in text if character.isalpha()]
+    scripts = Counter(unicodedata.name(letter, "").partition(" ")[0] for letter in letters)
+    if scripts["HIRAGANA"] + scripts["KATAKANA"] > len(letters) / 10:
+        return "Japanese"
+    if not scripts or is_chinese(text):
+        return ""
+    script = scripts.most_common(1)[0][0]
+    return "" if script in ("LATIN", "CJK", "FEMININE", "MASCULINE") else _SCRIPTS.get(script, script.title())
