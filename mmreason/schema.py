@@ -6,11 +6,15 @@ Plain dataclasses with a JSON form each, importable without torch.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
-from typing import Any, Literal
+from numbers import Real
+from typing import Any, Literal, get_args
 from urllib.parse import quote, unquote
+
+from mmreason.arguments import number, pictures, unix_seconds, video, whole
+from mmreason.values import LONGEST_NULL, NULL_WORDS, facts, identifier, is_nothing, text
 
 EVENTS = ("impression", "click", "view", "watch", "read", "cart", "purchase", "rating", "review")
 """The events a history may hold; an interaction with another one is quarantined."""
@@ -19,7 +23,11 @@ NESTED = frozenset({"images", "attributes", "hidden", "evidence"})
 """Fields that are JSON in a table's cell."""
 
 Split = Literal["train", "valid", "test"]
+SPLITS = frozenset(get_args(Split))
 Attributes = dict[str, list[str]]
+
+
+_EVENTS = frozenset(EVENTS)
 
 
 class DataError(ValueError):
@@ -59,8 +67,27 @@ class Item:
     split: Split = "train"
 
     def __post_init__(self) -> None:
-        self.images = list(self.images)
+        if type(self.id) is not str:
+            _coerce(self, "id", _needed)
+        if not (_is_text(self.title) and _is_text(self.text) and _is_text(self.domain)):
+            for name in ("title", "text", "domain"):
+                if not _is_text(getattr(self, name)):
+                    _coerce(self, name, text)
+        if _are_paths(self.images):
+            self.images = self.images[:]
+        else:
+            _coerce(self, "images", pictures)
+        if self.video is not None and not (type(self.video) is str and self.video and _is_text(self.video)):
+            _coerce(self, "video", video)
+        if not _are_facts(self.attributes):
+            _coerce(self, "attributes", facts)
+        if not _are_facts(self.hidden):
+            _coerce(self, "hidden", facts)
+        if type(self.group) is not str:
+            _coerce(self, "group", identifier)
         self.group = self.group or self.id
+        if self.split and self.split not in SPLITS:
+            _coerce(self, "split", _split)
 
     @property
     def key(self) -> str:
@@ -115,16 +142,45 @@ class Interaction:
     item: Item | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.item, Mapping):
+            self.item = Item(**self.item)
         if self.item is not None and not self.item_id:
             self.item_id = self.item.id
+        if not (type(self.user_id) is str and type(self.item_id) is str and type(self.text) is str):
+            for name, convert in (("user_id", identifier), ("item_id", identifier), ("text", text)):
+                _coerce(self, name, convert)
+        if self.event not in _EVENTS:
+            _coerce(self, "event", _event)
+        if not (
+            type(self.count) is int
+            and type(self.timestamp) is float
+            and type(self.first) is float
+            and (self.seconds is None or type(self.seconds) is float)
+            and (self.rating is None or type(self.rating) is float)
+            and (self.share is None or type(self.share) is float)
+            and (self.helpful is None or type(self.helpful) is int)
+        ):
+            for name, read in _NUMBERS.items():
+                _coerce(self, name, read)
 
 
 @dataclass(slots=True)
 class User:
-    """A user is what they did, oldest first."""
+    """A user is what they did, oldest first.
+
+    Attributes:
+        id: Unique key; empty for a visitor of whom nothing is known.
+        history: What they did, also as dicts.
+    """
 
     id: str
     history: list[Interaction] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if type(self.id) is not str:
+            _coerce(self, "id", identifier)
+        if type(self.history) is not list or not all(type(step) is Interaction for step in self.history):
+            _coerce(self, "history", _history)
 
 
 @dataclass(slots=True)
@@ -171,6 +227,99 @@ class Reason:
     verified: bool | None = None
     split: Split = "train"
     profile: str = ""
+
+
+def _coerce(owner: Any, name: str, convert: Callable[[Any], Any]) -> None:
+    """Bring a field to its type where the value has one reading.
+
+    Raises:
+        DataError: Naming the owner, the field and the value that has none.
+    """
+    value = getattr(owner, name)
+    try:
+        setattr(owner, name, convert(value))
+    except DataError:
+        raise  # of a step of a history, which names itself
+    except (ValueError, TypeError, OverflowError) as error:
+        named = {"id": getattr(owner, "id", ""), "user_id": getattr(owner, "user_id", "")}
+        who = " ".join(
+            [type(owner).__name__, *(repr(v)[:80] for v in named.values() if v and v is not value)]
+        )
+        raise DataError(f"{who}: {name} is {repr(value)[:80]} ({error})") from None
+
+
+def _needed(value: Any) -> str:
+    found = identifier(value)
+    if not found:
+        raise ValueError("give it an id")
+    return found
+
+
+def _is_text(value: Any) -> bool:
+    return type(value) is str and (len(value) > LONGEST_NULL or not value or value not in NULL_WORDS)
+
+
+def _are_paths(value: Any) -> bool:
+    if type(value) is not list:
+        return False
+    for path in value:  # noqa: SIM110  (faster than a generator; items come by the million)
+        if not (type(path) is str and path):
+            return False
+    return True
+
+
+def _are_facts(value: Any) -> bool:
+    """Whether attributes are what they should be already: texts in lists, by name."""
+    if type(value) is not dict:
+        return False
+    for name, values in value.items():
+        if type(name) is not str or type(values) is not list or not values:
+            return False
+        for each in values:
+            if type(each) is not str or each in NULL_WORDS:
+                return False
+    return True
+
+
+def _split(value: Any) -> str:
+    found = identifier(value) or "train"
+    if found not in SPLITS:
+        raise ValueError(f"one of {', '.join(get_args(Split))}")
+    return found
+
+
+def _event(value: Any) -> str:
+    found = text(value).lower() or "click"
+    if found not in _EVENTS:
+        raise ValueError(f"one of {', '.join(EVENTS)}")
+    return found
+
+
+_NUMBERS: dict[str, Callable[[Any], Any]] = {
+    "count": lambda value: 1 if (found := whole(value)) is None else found,
+    "seconds": number,
+    "rating": number,
+    "timestamp": lambda value: unix_seconds(value) or 0.0,
+    "share": number,
+    "helpful": whole,
+    "first": lambda value: unix_seconds(value) or 0.0,
+}
+
+
+def _history(value: Any) -> list[Interaction]:
+    if is_nothing(value):
+        return []
+    if isinstance(value, str | Mapping | Real):
+        raise ValueError("give a list of interactions")
+    return [_step(each) for each in value]
+
+
+def _step(value: Any) -> Interaction:
+    if isinstance(value, Mapping):
+        return Interaction(**value)
+    if not isinstance(value, Interaction):
+        raise ValueError("give interactions, or dicts of their fields")
+    return value
 
 
 def to_record(value: Item | Interaction | Reason) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import pyarrow.json
 import pyarrow.parquet as pq
 
 from mmreason.readers.delimited import (
+    STRAY_QUOTE,
     WRONG_FIELDS,
     Dialect,
     csv_rows,
@@ -140,13 +141,15 @@ def csv_frames(
             for batch in _open_csv(file, dialect, names, skipped, quote, set_aside):
                 frame = pl.DataFrame(pl.from_arrow(batch))
                 if quote and _quotes_astray(frame, wrong, dialect.delimiter):
-                    raise pa.ArrowInvalid("a quote that does not end")
+                    raise pa.ArrowInvalid(STRAY_QUOTE)
                 last = number + batch.num_rows + len(wrong)
                 set_apart = {n for n, _ in wrong}
                 numbers = [n for n in range(number + 1, last + 1) if n not in set_apart]
                 yield _numbered(frame, path, numbers, choose)
                 yield from _wrong_frames(path, wrong, choose)
                 number = last
+            if _quotes_astray(pl.DataFrame(), wrong, dialect.delimiter):  # all of the last rows are wrong
+                raise pa.ArrowInvalid(STRAY_QUOTE)
         except (pa.ArrowInvalid, UnicodeDecodeError):
             wrong.clear()
             rows = csv_rows(path, dialect.delimiter, columns, quote)

@@ -546,14 +546,14 @@ ODD = [
 def test_any_id_goes_through(tmp_path_factory: pytest.TempPathFactory, ids: list[str]) -> None:
     folder = tmp_path_factory.mktemp("ids")
     (folder / "a.jpg").write_bytes(b"picture")
-    items = {one: Item(one, title=one, images=["a.jpg"]) for one in ids}
+    items = {one: Item(one, title=f"Item {one}", images=["a.jpg"]) for one in ids}
     reasons = [Reason(one, one, "Because.") for one in ids]
     clicks = [Interaction(one, other) for one in ids for other in ids]
     manifest = packing.pack(Catalogue(items, clicks, reasons, folder), folder / "shards", 5)
     assert not manifest.skipped
     read = list(item_samples(folder / "shards"))
     assert sorted(ids_of(read)) == sorted(ids) and all(
-        item.images == [b"picture"] and item.title == item.id for item in read
+        item.images == [b"picture"] and item.title == f"Item {item.id}" for item in read
     )
     targets = {target.user.id: target.user for target in reason_samples(folder / "shards", "train")}
     assert targets.keys() == set(ids) and all(len(user.history) == len(ids) - 1 for user in targets.values())
