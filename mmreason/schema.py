@@ -149,7 +149,7 @@ class Interaction:
         if not (type(self.user_id) is str and type(self.item_id) is str and type(self.text) is str):
             for name, convert in (("user_id", identifier), ("item_id", identifier), ("text", text)):
                 _coerce(self, name, convert)
-        if self.event not in _EVENTS:
+        if type(self.event) is not str or self.event not in _EVENTS:
             _coerce(self, "event", _event)
         if not (
             type(self.count) is int

@@ -204,7 +204,7 @@ def csv_rows(
         rows = _rows(lines, dialect.delimiter, len(names), quote)
         for _ in islice(lines.peeked(), dialect.skipped):
             pass
-        if columns is None:
+        if not columns:
             next(rows, None)
         for number, (fields, problem) in enumerate(rows, 1):
             record: dict[Any, Any] = dict(zip(names, fields, strict=False))

@@ -129,7 +129,7 @@ def csv_frames(
     """
     dialect = dialect_of(path, delimiter, quote)
     names = list(columns or dialect.header)
-    skipped = dialect.skipped + (columns is None)
+    skipped = dialect.skipped + (not columns)
     number, wrong = 0, []
 
     def set_aside(row: pyarrow.csv.InvalidRow) -> str:

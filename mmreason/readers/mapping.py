@@ -40,6 +40,7 @@ from typing import Any
 
 import yaml
 
+from mmreason.readers.columns import columns_of, is_there
 from mmreason.readers.rows import sample
 from mmreason.readers.source import inside
 from mmreason.schema import DataError
@@ -120,11 +121,27 @@ class TableMap:
         fields: Field → column; a list of columns for ``images``, ``title`` and ``text``; ``{"value": …}`` for
             the same in every row; for ``attributes`` and ``hidden`` also attribute → column.
         layout: The shop system whose export the file is; empty for a plain table.
+        columns: Names of the columns of a delimited file without a header.
     """
 
     file: str
     fields: dict[str, Any] = field(default_factory=dict)
     layout: str = ""
+    columns: tuple[str, ...] = ()
+
+    def files(self, root: Path) -> list[Path]:
+        """The file under a folder, or all that a pattern (``2019-*.csv``) matches, in the order of their names.
+
+        Raises:
+            DataError: If it leads out of the folder, or the pattern matches none.
+        """
+        path = inside(root, self.file)
+        if path.exists() or not any(sign in self.file for sign in "*?["):
+            return [path]
+        found = [path for path in sorted(root.glob(self.file)) if path.is_file()]
+        if not found:
+            raise DataError(f"{root} holds no file {self.file!r}")
+        return found
 
 
 def read_mapping(path: Path, root: Path) -> dict[str, TableMap]:
@@ -145,7 +162,7 @@ def read_mapping(path: Path, root: Path) -> dict[str, TableMap]:
 def _checked(path: Path, root: Path, kind: str, table: Any) -> TableMap:
     if kind not in FIELDS or not isinstance(table, dict) or "file" not in table:
         raise DataError(f"{path}: {kind} is no table with a `file`; there are {', '.join(FIELDS)}")
-    fields = {name: source for name, source in table.items() if name not in ("file", "layout")}
+    fields = {name: source for name, source in table.items() if name not in ("file", "layout", "columns")}
     if "layout" in table:
         return _of_layout(path, table, fields)
     unknown = [name for name in fields if name not in FIELDS[kind]]
@@ -153,12 +170,20 @@ def _checked(path: Path, root: Path, kind: str, table: Any) -> TableMap:
     if unknown or missing:
         wrong = f"unknown field {unknown[0]!r}" if unknown else f"no {missing[0]}"
         raise DataError(f"{path}: {kind} has {wrong}; its fields are {', '.join(FIELDS[kind])}")
-    file = inside(root.parent if root.is_file() else root, str(table["file"]))
-    columns = [*sample(file), *(PRODUCT_COLUMNS if "products" in fields else ())]
-    for column in (c for name, source in fields.items() for c in _sources(name, source)):
-        if column not in columns:
-            raise DataError(f"{path}: {kind} names column {column!r}; {file.name} has {', '.join(columns)}")
-    return TableMap(str(table["file"]), fields)
+    mapped = TableMap(str(table["file"]), fields, columns=tuple(map(str, table.get("columns") or ())))
+    file = mapped.files(root.parent if root.is_file() else root)[0]
+    columns = [*sample(file, mapped.columns), *(PRODUCT_COLUMNS if "products" in fields else ())]
+    for name, source in fields.items():
+        for column in _sources(name, source):
+            if not (is_there(column, columns) or (_has_pattern(source) and column in fields)):
+                raise DataError(
+                    f"{path}: {kind} names column {column!r}; {file.name} has {', '.join(columns)}"
+                )
+    return mapped
+
+
+def _has_pattern(source: Any) -> bool:
+    return isinstance(source, Mapping) and "pattern" in source
 
 
 def _of_layout(path: Path, table: Mapping[str, Any], fields: dict[str, Any]) -> TableMap:
@@ -174,15 +199,11 @@ def _sources(name: str, source: Any) -> list[str]:
     """The columns that a field is made of."""
     if name == "item_id" and not isinstance(source, str):
         return [str(join["column"] if isinstance(join, Mapping) else join) for join in joins_of(source)]
-    if isinstance(source, Mapping):
-        constant = name not in ("attributes", "hidden")
-        if constant and set(source) != {"value"}:
-            raise DataError(f"mapping: {name} is {dict(source)}; write a column or {{value: …}}")
-        columns = (column["column"] if isinstance(column, Mapping) else column for column in source.values())
-        return [] if constant else [str(column) for column in columns]
-    if isinstance(source, list) and name not in ("images", "title", "text"):
-        raise DataError(f"mapping: {name} takes one column, not {source}")
-    return [str(column) for column in source] if isinstance(source, list) else [str(source)]
+    if name in ("attributes", "hidden") and isinstance(source, Mapping):
+        return [
+            str(column["column"] if isinstance(column, Mapping) else column) for column in source.values()
+        ]
+    return columns_of(name, source)
 
 
 def joins_of(source: Any) -> list[Any]:
@@ -193,7 +214,10 @@ def joins_of(source: Any) -> list[Any]:
 def write_mapping(tables: dict[str, TableMap]) -> str:
     """A mapping as YAML."""
     record = {
-        kind: {"file": table.file, **({"layout": table.layout} if table.layout else {}), **table.fields}
+        kind: {"file": table.file}
+        | ({"layout": table.layout} if table.layout else {})
+        | ({"columns": list(table.columns)} if table.columns else {})
+        | table.fields
         for kind, table in tables.items()
     }
     return yaml.safe_dump(record, sort_keys=False, allow_unicode=True, width=110)

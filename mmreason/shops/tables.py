@@ -9,8 +9,9 @@ paths joined by ``|`` or several columns; ``attributes`` JSON or ``name=value;na
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ import polars as pl
 
 from mmreason.config import Config
 from mmreason.files import atomic_write
+from mmreason.readers.columns import LogColumns, cell, has_gaps, path_of
+from mmreason.readers.embedded import EmbeddedMedia, holds_bytes
 from mmreason.readers.frames import row_frames, table_frames
 from mmreason.readers.mapping import TableMap, joins_of, read_mapping, write_mapping
-from mmreason.readers.rows import read_rows
+from mmreason.readers.rows import SAMPLE, read_rows, sample, sample_of
 from mmreason.readers.source import SourceRow, Tables
 from mmreason.schema import DataError
 from mmreason.shops.folder import survey
@@ -59,7 +62,7 @@ def _read(config: Config, options: TablesOptions, layout: str = "") -> Tables:
         )
     root = Path(config.catalogue.root)
     if options.mapping:
-        return read_mapped(root, read_mapping(Path(options.mapping), root))
+        return read_mapped(root, read_mapping(Path(options.mapping), root), config.path("media"))
     found = survey(root, layout)
     path = config.path("mapping.yaml")
     with atomic_write(path) as file:
@@ -68,7 +71,7 @@ def _read(config: Config, options: TablesOptions, layout: str = "") -> Tables:
         f"{found}\ncolumns guessed: {path}; to change them, edit a copy and pass it as --catalogue.options.mapping",
         file=sys.stderr,
     )
-    return read_mapped(root, found.tables)
+    return read_mapped(root, found.tables, config.path("media"))
 
 
 def _reader_of(layout: str) -> Callable[[Config, TablesOptions], Tables]:
@@ -96,8 +99,13 @@ def read_folder(root: Path) -> Tables:
     return read_mapped(root, survey(root).tables)
 
 
-def read_mapped(root: Path, tables: dict[str, TableMap]) -> Tables:
+def read_mapped(root: Path, tables: dict[str, TableMap], media: Path | None = None) -> Tables:
     """Read the tables that a mapping names.
+
+    Args:
+        root: The catalogue's folder, or its file of items.
+        tables: Kind of table → its mapping.
+        media: Folder for pictures that stand in cells as bytes; it becomes the media root if there are any.
 
     Raises:
         DataError: If one has a layout that is not known.
@@ -107,23 +115,53 @@ def read_mapped(root: Path, tables: dict[str, TableMap]) -> Tables:
         raise DataError(f"no layout is called {unknown[0]!r}; there are {', '.join(LAYOUTS)}")
     folder = root.parent if root.is_file() else root
     rows = {kind: _rows(folder, table) for kind, table in tables.items() if kind != "interactions"}
+    log = tables.get("interactions")
+    if log is not None and log.file == tables["items"].file:
+        rows["items"] = _first_of_each(rows["items"])
+    embedded = EmbeddedMedia(media, folder) if media and _has_embedded(folder, tables["items"]) else None
     return Tables(
-        folder,
-        items=map(_tidy_item, rows["items"]),
-        interactions=_interactions(folder, tables["interactions"], tables["items"])
-        if "interactions" in tables
-        else (),
+        embedded.folder if embedded else folder,
+        items=(_tidy_item(row, embedded) for row in rows["items"]),
+        interactions=_interactions(folder, log, tables["items"]) if log is not None else (),
         reasons=rows.get("reasons", ()),
     )
+
+
+def _has_embedded(folder: Path, items: TableMap) -> bool:
+    named = [items.fields.get(name) or [] for name in ("images", "video")]
+    columns = [column for source in named if not isinstance(source, Mapping) for column in _listed(source)]
+    return not items.layout and any(holds_bytes(path, columns) for path in items.files(folder))
+
+
+def _listed(source: Any) -> list[str]:
+    return source if isinstance(source, list) else [source]
+
+
+def _first_of_each(rows: Iterable[SourceRow]) -> Iterator[SourceRow]:
+    """Items that a log names again and again: the first row of each is the item."""
+    seen: set[str] = set()
+    for row in rows:
+        item = str(row.record.get("id"))
+        if row.problem or item not in seen:
+            seen.add(item)
+            yield row
 
 
 def _rows(folder: Path, table: TableMap) -> Iterator[SourceRow]:
     if table.layout:
         yield from _layout_rows(folder, table)
         return
-    for row in read_rows(folder / table.file):
+    rows = chain.from_iterable(read_rows(path, table.columns) for path in table.files(folder))
+    first = list(islice(rows, SAMPLE))
+    named = {name: table.fields.get(name) for name in ("id", "group", "user_id", "item_id")}
+    gaps = [
+        name
+        for name, column in named.items()
+        if isinstance(column, str) and has_gaps([row.record.get(column) for row in first])
+    ]
+    for row in chain(first, rows):
         if not row.problem:
-            _rename(row, table.fields)
+            _rename(row, table.fields, gaps)
         yield row
 
 
@@ -149,20 +187,26 @@ def _interactions(folder: Path, table: TableMap, items: TableMap) -> Iterator[pl
     return own_ids(frames, keys, item_keys(folder, items))
 
 
-def _rename(row: SourceRow, fields: Mapping[str, Any]) -> None:
-    """From the source's columns to the schema's fields."""
+def _rename(row: SourceRow, fields: Mapping[str, Any], gaps: Sequence[str]) -> None:
+    """From the source's columns to the schema's fields; ids of ``gaps`` without their ``.0``."""
     record: dict[str, Any] = {}
     for name, source in fields.items():
         if isinstance(source, Mapping):
             record[name] = (
-                source["value"]
-                if name not in _NESTED
-                else {key: _attribute(row.record, column) for key, column in source.items()}
+                {key: _attribute(row.record, column) for key, column in source.items()}
+                if name in _NESTED
+                else source["value"]
+                if "value" in source
+                else path_of(str(source["pattern"]), row.record, fields)
+                if "pattern" in source
+                else cell(row.record, source["column"])
             )
         elif not isinstance(source, str):
-            record[name] = [row.record.get(column) for column in source]
+            record[name] = [cell(row.record, column) for column in source]
         else:
-            record[name] = row.record.get(source)
+            record[name] = cell(row.record, source)
+    for name in gaps:
+        record[name] = str(record[name] or "").partition(".")[0]
     nested = tuple(f"{name}." for name in _NESTED)
     row.record = record | {c: v for c, v in row.record.items() if c.startswith(nested)}
 
@@ -170,8 +214,8 @@ def _rename(row: SourceRow, fields: Mapping[str, Any]) -> None:
 def _attribute(record: Mapping[str, Any], source: Any) -> Any:
     """An attribute's cell, or the several values that it holds, or the levels of its path."""
     if not isinstance(source, Mapping):
-        return record.get(source)
-    value = record.get(source["column"])
+        return cell(record, source)
+    value = cell(record, source["column"])
     if not isinstance(value, str):
         return value
     parts = value.split("|")
@@ -185,29 +229,24 @@ def _frames(folder: Path, table: TableMap) -> Iterator[pl.DataFrame]:
     if not isinstance(fields.get("item_id", ""), str):
         for place, join in enumerate(joins_of(fields.pop("item_id"))):
             fields[f"item_id.{place}"] = join["column"] if isinstance(join, Mapping) else join
-    path, many = folder / table.file, fields.pop("products", None)
-
-    def choose(frame: pl.DataFrame) -> pl.DataFrame:
-        columns = [
-            pl.lit(str(source["value"])).alias(name)
-            if isinstance(source, Mapping)
-            else pl.col(source).alias(name)
-            for name, source in fields.items()
-            if isinstance(source, Mapping) or source in frame.columns
-        ]
-        return frame.select(columns)
-
-    if many is not None:
-        return row_frames(single_lines(read_rows(path), many), choose)
-    return table_frames(path, choose)
+    paths, many = table.files(folder), fields.pop("products", None)
+    for path in paths:
+        if many is not None:
+            lines = list(single_lines(islice(read_rows(path), SAMPLE), many))
+            yield from row_frames(single_lines(read_rows(path), many), LogColumns(fields, sample_of(lines)))
+        else:
+            made = LogColumns(fields, sample(path, table.columns))
+            yield from table_frames(path, made, table.columns)
 
 
-def _tidy_item(row: SourceRow) -> SourceRow:
+def _tidy_item(row: SourceRow, embedded: EmbeddedMedia | None) -> SourceRow:
     """Bring ``images`` to a list and ``attributes`` and ``hidden`` to name → values."""
     if row.problem:
         return row
     record = row.record
-    row.read("images", _pictures, [])
+    row.read("images", lambda value: _pictures(value, embedded), [])
+    if not isinstance(record.get("video"), str | None) or embedded:
+        row.read("video", lambda value: next(iter(_pictures(value, embedded)), None), None)
     for field in _NESTED:
         found = row.read(field, facts, {})
         for column in [c for c in record if c.startswith(field + ".")]:
@@ -217,7 +256,12 @@ def _tidy_item(row: SourceRow) -> SourceRow:
     return row
 
 
-def _pictures(value: Any) -> list[Any]:
-    """The pictures of one column, or of several."""
+def _pictures(value: Any, embedded: EmbeddedMedia | None) -> list[str]:
+    """The paths of the pictures of one column, or of several."""
     several = value if isinstance(value, list) else [value]
-    return [path for each in several for path in paths(each)]
+    found = [each for one in several for each in paths(one)]
+    if embedded is not None:
+        return [embedded.path(each) for each in found]
+    if not all(isinstance(each, str) for each in found):
+        raise ValueError("bytes, and no folder to put them into")
+    return [str(each) for each in found]
