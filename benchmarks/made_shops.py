@@ -400,12 +400,11 @@ def hm(shop: Shop, folder: Path) -> str:
         for o in shop.orders for _, v, _ in o.lines
     ]  # fmt: skip
     write_table(folder / "transactions_train.csv", rows)
-    items = ITEMS.format(id="article_id").replace(
-        "pictures}", "{pattern: 'images/{article_id:.3}/{article_id}.jpg'}}"
-    )
+    pattern = "images: {pattern: 'images/{article_id:.3}/{article_id}.jpg'}"
+    items = ITEMS.format(id="article_id").replace("images: pictures", pattern)
     return items + (
-        "interactions:\n  file: transactions_train.csv\n  user_id: customer_id\n  item_id: article_id\n  timestamp: t_dat\n"
-        "  event: {value: purchase}\n"
+        "interactions:\n  file: transactions_train.csv\n  user_id: customer_id\n  item_id: article_id\n"
+        "  timestamp: t_dat\n  event: {value: purchase}\n"
     )
 
 
