@@ -120,11 +120,11 @@ def make_tables(folder: Path, items: int, title: str) -> None:
     rows = [[one, f"{title} {one}", f"{number}.jpg"] for number, one in enumerate(ids)]
     write_csv(folder / "items.csv", ["id", "title", "images"], [*rows, ["", "no id", ""]])
     events = [
-        [f"user {rng.randrange(items // 5)}", rng.choice(ids), "click", rng.randrange(1, 10**9)]
+        [f"user {rng.randrange(items // 5)}", rng.choice(ids), "click", rng.randrange(10**9, 17 * 10**8)]
         for _ in range(10 * items)
     ]
     fields = ["user_id", "item_id", "event", "timestamp"]
-    write_csv(folder / "interactions.csv", fields, [*events, ["user 1", "item.0", "stare", 1]])
+    write_csv(folder / "interactions.csv", fields, [*events, ["user 1", "item.0", "stare", 10**9]])
     reasons = [[user, item, f"Because of {item}."] for user, item, _, _ in events[::10]]
     write_csv(
         folder / "reasons.csv", ["user_id", "item_id", "text"], [*reasons, ["user 1", "gone", "Because."]]
