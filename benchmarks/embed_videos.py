@@ -32,8 +32,8 @@ from torch.nn.functional import cosine_similarity, normalize
 from tqdm import tqdm
 
 from encoders import MediaError, VideoEncoder, create_encoder
-from encoders.frames import sample_frames
-from encoders.sampling import segment_centres
+from encoders.media.frames import sample_frames
+from encoders.media.sampling import segment_centres
 from encoders.state import load_state
 from mmreason.config import EmbedConfig
 from mmreason.schema import Item

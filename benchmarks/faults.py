@@ -143,8 +143,8 @@ def make_shards(work: Path) -> list[str]:
 
 def decode(item: Item) -> tuple[str, str]:
     """Decode all media as training does; the id and the hash of the picture's file."""
-    from encoders.frames import sample_frames
-    from encoders.pictures import open_image
+    from encoders.media.frames import sample_frames
+    from encoders.media.pictures import open_image
 
     for image in item.images:
         open_image(image)

@@ -25,7 +25,7 @@ from jsonargparse import auto_cli
 from PIL import Image
 from tqdm import tqdm
 
-from encoders.pictures import open_image
+from encoders.media.pictures import open_image
 from mmreason.catalogue.catalogue import Catalogue, write_catalogue
 from mmreason.schema import Item
 from mmreason.shards.loader import ShardLoader

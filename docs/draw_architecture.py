@@ -19,6 +19,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
+    ("media",),
     ("encoders",),
     ("readers",),
     ("shops",),
@@ -78,7 +79,7 @@ def room_of(module: str) -> str:
     """
     package, *rest = module.split(".")
     if package == "encoders":
-        return "encoders"
+        return "media" if rest[:1] == ["media"] else "encoders"
     return rest[0] if rest and (ROOT / package / rest[0]).is_dir() else ""
 
 
@@ -157,7 +158,7 @@ def room_lines() -> dict[str, int]:
 
 def purpose(room: str) -> str:
     """The first sentence of what the room says of itself."""
-    module = room if room == "encoders" else f"mmreason.{room}"
+    module = {"encoders": "encoders", "media": "encoders.media"}.get(room, f"mmreason.{room}")
     said = ast.get_docstring(ast.parse(modules()[module].read_text(encoding="utf-8"))) or ""
     return said.split("\n\n")[0].replace("\n", " ").rstrip(".")
 

@@ -20,7 +20,7 @@ from encoders.registry import create_encoder, list_encoders
 if TYPE_CHECKING:
     from encoders.base import Encoder
     from encoders.crops import CropsEncoder
-    from encoders.guarded import GuardedPool
+    from encoders.media.guarded import GuardedPool
     from encoders.video import VideoEncoder
     from encoders.views import ViewsEncoder
 
@@ -39,7 +39,7 @@ __all__ = [
 _LAZY = {
     "CropsEncoder": "encoders.crops",
     "Encoder": "encoders.base",
-    "GuardedPool": "encoders.guarded",
+    "GuardedPool": "encoders.media.guarded",
     "VideoEncoder": "encoders.video",
     "ViewsEncoder": "encoders.views",
 }

@@ -24,7 +24,7 @@ class MirroredCrop:
     picture: Preprocessing
 
     def __call__(self, raw: Any) -> Tensor:
-        """Any picture :func:`encoders.pictures.open_image` takes to (3, size, size) uint8."""
+        """Any picture :func:`encoders.media.pictures.open_image` takes to (3, size, size) uint8."""
         closer = replace(self.picture, resize=round(ZOOM * self.picture.resize))
         return closer(raw).flip(-1)
 

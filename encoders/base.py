@@ -24,7 +24,7 @@ class Encoder(Trainable, ABC):
         modality: ``image``, ``text`` or ``video``.
         dim: Length D of a feature.
         preprocessing: What :meth:`preprocess` does, without the weights: small and picklable, for worker
-            processes such as :class:`encoders.guarded.GuardedPool`.
+            processes such as :class:`encoders.media.guarded.GuardedPool`.
     """
 
     modality: ClassVar[Modality]

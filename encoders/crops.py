@@ -10,7 +10,7 @@ from torch import Tensor
 
 from encoders.base import Modality
 from encoders.image import DRAFT, ImageEncoder, Preprocessing
-from encoders.pictures import open_image
+from encoders.media.pictures import open_image
 from encoders.pooling import SequenceEncoder
 
 CROPS = (1, 2, 4)
@@ -24,7 +24,7 @@ class CropsPreprocessing:
     crops: int
 
     def __call__(self, raw: Any) -> Tensor:
-        """Any picture :func:`encoders.pictures.open_image` takes to (T, 3, H, W) uint8."""
+        """Any picture :func:`encoders.media.pictures.open_image` takes to (T, 3, H, W) uint8."""
         image = open_image(raw, min_side=round(DRAFT * self.picture.resize))
         frames = [self.picture(image)]
         if self.crops == 4:

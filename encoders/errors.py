@@ -2,27 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from encoders.media.errors import MediaError
 
-
-class MediaError(ValueError):
-    """A picture, video or text that cannot be read: the message names the input and what is wrong with it."""
+__all__ = ["MediaError", "WeightsError"]
 
 
 class WeightsError(RuntimeError):
     """Weights that cannot be had or do not fit: the message names the file or tensor and what to do."""
-
-
-def name_of(raw: Any) -> str:
-    """How messages call an input: a path as it is, bytes by their number, anything else by its name or its type.
-
-    Example:
-        >>> name_of(b"abc")
-        '<3 bytes>'
-    """
-    if isinstance(raw, str | Path):
-        return str(raw)
-    if isinstance(raw, bytes | bytearray | memoryview):
-        return f"<{len(raw)} bytes>"
-    return getattr(raw, "name", None) or type(raw).__name__

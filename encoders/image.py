@@ -17,7 +17,7 @@ from timm.data import resolve_data_config
 from torch import Tensor, nn
 
 from encoders.base import Encoder, Modality, WeightsError
-from encoders.pictures import open_image
+from encoders.media.pictures import open_image
 from encoders.state import load_state, read_config, read_state
 
 Feature = Literal["pooled", "multi"]
@@ -56,7 +56,7 @@ class Preprocessing:
     resampling: str = "bicubic"
 
     def __call__(self, raw: Any) -> Tensor:
-        """Any picture :func:`encoders.pictures.open_image` takes to (3, size, size) uint8."""
+        """Any picture :func:`encoders.media.pictures.open_image` takes to (3, size, size) uint8."""
         image = open_image(raw, min_side=round(DRAFT * self.resize))
         box = None if self.squash else self._crop(*image.size)
         # Resizing only the crop's box gives the pixels of resize-then-crop without computing those cut off.

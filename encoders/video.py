@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from encoders.base import MediaError, Modality
-from encoders.frame_readers import Reader
-from encoders.frames import sample_frames
+from encoders.media.frame_readers import Reader
+from encoders.media.frames import sample_frames
 from encoders.image import ImageEncoder, Preprocessing
 from encoders.pooling import Pool, SequenceEncoder
-from encoders.sampling import SAMPLINGS, Sampling
+from encoders.media.sampling import SAMPLINGS, Sampling
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class VideoEncoder(SequenceEncoder):
         image_encoder: Encodes the frames; ``dim`` is its ``dim``.
         num_frames: Frames T per video: always so many with ``sampling="uniform"``, at most with the others.
         pool: ``mean``; ``attention``, a learned weight per frame; or ``lstm``, which sees the order.
-        sampling: ``uniform``, ``fps``, ``keyframes`` or ``shots``, see :func:`encoders.frames.sample_frames`.
+        sampling: ``uniform``, ``fps``, ``keyframes`` or ``shots``, see :func:`encoders.media.frames.sample_frames`.
         fps: Frames per second of ``sampling="fps"``.
         reader: ``auto``, ``decord``, ``av`` or ``torchcodec``.
 

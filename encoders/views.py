@@ -63,7 +63,7 @@ class ViewsEncoder(SequenceEncoder):
         """An item's pictures to (T, 3, H, W) uint8.
 
         Args:
-            raw: A picture as :func:`encoders.pictures.open_image` takes it, or a sequence of 1 to ``max_views``.
+            raw: A picture as :func:`encoders.media.pictures.open_image` takes it, or a sequence of 1 to ``max_views``.
 
         Raises:
             MediaError: If one cannot be read, or there is none.

@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, get_args
 
-from encoders.video_index import VIDEO_OPTIONS
+from encoders.media.video_index import VIDEO_OPTIONS
 from mmreason.catalogue.download import Downloads, is_address
 from mmreason.cleaning import plain_text, private_user, without_contacts
 from mmreason.files import atomic_write

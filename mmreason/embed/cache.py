@@ -16,7 +16,7 @@ import torch
 
 from encoders import Encoder
 from encoders.digest import weights_digest
-from encoders.guarded import GuardedPool
+from encoders.media.guarded import GuardedPool
 from encoders.pooling import SequenceEncoder
 from mmreason.config import AlignConfig, Config, EmbedConfig
 from mmreason.embed.embedder import Embedder

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from encoders import CropsEncoder, Encoder, MediaError, VideoEncoder, ViewsEncoder, create_encoder
-from encoders.frame_readers import check_reader
+from encoders.media.frame_readers import check_reader
 from mmreason.config import AlignConfig
 from mmreason.device import pick_device, pick_dtype
 from mmreason.embed import hub

@@ -11,9 +11,9 @@ from typing import Any
 from PIL import Image
 
 from encoders.errors import MediaError
-from encoders.frames import sample_frames
-from encoders.guarded import GuardedPool
-from encoders.pictures import open_image
+from encoders.media.frames import sample_frames
+from encoders.media.guarded import GuardedPool
+from encoders.media.pictures import open_image
 from mmreason.progress import track
 from mmreason.schema import Item
 

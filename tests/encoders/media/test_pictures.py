@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from encoders import MediaError
-from encoders.pictures import open_image
+from encoders.media.pictures import open_image
 
 Noise = Callable[..., np.ndarray]
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from encoders import frame_readers
-from encoders.errors import MediaError, name_of
-from encoders.frame_readers import Reader
-from encoders.pictures import MAX_PIXELS
-from encoders.sampling import SAMPLINGS, Sampling, choose_positions
-from encoders.video_index import VideoFile, opened, read_index
+from encoders.media import frame_readers
+from encoders.media.errors import MediaError, name_of
+from encoders.media.frame_readers import Reader
+from encoders.media.pictures import MAX_PIXELS
+from encoders.media.sampling import SAMPLINGS, Sampling, choose_positions
+from encoders.media.video_index import VideoFile, opened, read_index
 
 
 def sample_frames(

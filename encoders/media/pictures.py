@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from encoders.errors import MediaError
+from encoders.media.errors import MediaError
 
 MAX_PIXELS = 100_000_000
 """Pictures of more pixels than this are refused from the header, before any decoding."""

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoders import MediaError, frame_readers, frames
-from encoders.frames import sample_frames
-from encoders.sampling import segment_centres
+from encoders.media.frames import sample_frames
+from encoders.media.sampling import segment_centres
 
 MakeVideo = Callable[..., Path]
 
@@ -169,7 +169,7 @@ def test_memory_stays_flat(shared_data: Path) -> None:
     script = """
 import os, sys
 from pathlib import Path
-from encoders.frames import sample_frames
+from encoders.media.frames import sample_frames
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
 def rounds(n):

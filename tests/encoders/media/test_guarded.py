@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from encoders import MediaError
-from encoders.guarded import GuardedPool
+from encoders.media.guarded import GuardedPool
 
 
 def decode(raw: Any) -> Any:

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoders import MediaError, VideoEncoder, create_encoder, frame_readers
-from encoders.frames import sample_frames
-from encoders.sampling import choose_positions
-from encoders.video_index import VideoIndex, opened
+from encoders.media.frames import sample_frames
+from encoders.media.sampling import choose_positions
+from encoders.media.video_index import VideoIndex, opened
 
 MakeVideo = Callable[..., Path]
 

@@ -14,10 +14,10 @@ from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
-from encoders.errors import MediaError, name_of
+from encoders.media.errors import MediaError, name_of
 
 # Forked into every worker, so that a new one is there in milliseconds and not after importing torch.
-_PRELOAD = ["encoders.image", "encoders.frames"]
+_PRELOAD = ["encoders.image", "encoders.media.frames"]
 
 _START_SECONDS = 5.0
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import av
 
-from encoders.errors import MediaError, name_of
+from encoders.media.errors import MediaError, name_of
 
 VideoFile = str | Path | bytes
 # Named, so that a playlist posing as a video cannot make FFmpeg open other files or addresses.

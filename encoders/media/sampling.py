@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import Any, Literal
 
-from encoders.video_index import VideoFile, VideoIndex, opened
+from encoders.media.video_index import VideoFile, VideoIndex, opened
 
 Sampling = Literal["uniform", "fps", "keyframes", "shots"]
 SAMPLINGS: tuple[str, ...] = ("uniform", "fps", "keyframes", "shots")

@@ -1,4 +1,4 @@
-"""The decoders behind :func:`encoders.frames.sample_frames`: decord, PyAV and torchcodec."""
+"""The decoders behind :func:`encoders.media.frames.sample_frames`: decord, PyAV and torchcodec."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from encoders.errors import MediaError
-from encoders.video_index import VideoFile, VideoIndex
+from encoders.media.errors import MediaError
+from encoders.media.video_index import VideoFile, VideoIndex
 
 Reader = Literal["auto", "decord", "av", "torchcodec"]
 

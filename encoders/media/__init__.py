@@ -1,0 +1,1 @@
+"""Media: picture and video files, as people have them, to upright RGB pixels; no models."""

@@ -1,0 +1,24 @@
+"""The error of a medium that cannot be read, and how messages call it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+class MediaError(ValueError):
+    """A picture, video or text that cannot be read: the message names the input and what is wrong with it."""
+
+
+def name_of(raw: Any) -> str:
+    """How messages call an input: a path as it is, bytes by their number, anything else by its name or its type.
+
+    Example:
+        >>> name_of(b"abc")
+        '<3 bytes>'
+    """
+    if isinstance(raw, str | Path):
+        return str(raw)
+    if isinstance(raw, bytes | bytearray | memoryview):
+        return f"<{len(raw)} bytes>"
+    return getattr(raw, "name", None) or type(raw).__name__
