@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from encoders.base import MediaError, Modality
+from encoders.image import ImageEncoder, Preprocessing
 from encoders.media.frame_readers import Reader
 from encoders.media.frames import sample_frames
-from encoders.image import ImageEncoder, Preprocessing
-from encoders.pooling import Pool, SequenceEncoder
 from encoders.media.sampling import SAMPLINGS, Sampling
+from encoders.pooling import Pool, SequenceEncoder
 
 
 @dataclass(frozen=True)

@@ -22,3 +22,7 @@ def name_of(raw: Any) -> str:
     if isinstance(raw, bytes | bytearray | memoryview):
         return f"<{len(raw)} bytes>"
     return getattr(raw, "name", None) or type(raw).__name__
+
+
+class MediaWarning(UserWarning):
+    """Something is wrong with a file beside its pixels, which were read."""

@@ -1,28 +1,47 @@
-"""Opening pictures as catalogues have them: turned, CMYK, with alpha, 16-bit, animated, broken or huge."""
+"""Opening pictures as catalogues have them: turned, CMYK, with alpha, 16-bit, animated, flawed or huge."""
 
 from __future__ import annotations
 
 import io
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from encoders.media.errors import MediaError
+from encoders.media.colours import on_white, to_srgb
+from encoders.media.errors import MediaError, MediaWarning, name_of
+from encoders.media.kinds import HEAD, PICTURES, unread
+from encoders.media.repair import mended
 
 MAX_PIXELS = 100_000_000
 """Pictures of more pixels than this are refused from the header, before any decoding."""
 
-# Not every format Pillow knows: its EPS reader, for one, starts an outside program.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO")
+T = TypeVar("T")
+_ORIENTATION = 0x0112  # of EXIF
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_CALLERS = threading.Lock()  # one picture of a caller may stand in several inputs, and loading it changes it
 
 
 def open_image(raw: Any, min_side: int | None = None) -> Image.Image:
-    """Read any picture as RGB, upright.
+    """Read any picture as RGB in sRGB, upright.
 
-    EXIF orientation is applied, transparency is composited on white, 16-bit values are scaled, CMYK is
-    converted and the first frame of an animation is taken.
+    EXIF orientation is applied, ICC profiles are honoured, transparency is composited on white, 16-bit values are
+    scaled, CMYK is converted and the first frame of an animation is taken. What is wrong with a file beside its
+    pixels (a side chunk of a PNG, a missing end marker of a JPEG) gives a
+    :class:`encoders.media.errors.MediaWarning`.
 
     Args:
         raw: A path, the bytes of a file, a PIL image, or a uint8 tensor or array, (3, H, W) or (H, W, 3).
@@ -35,55 +54,117 @@ def open_image(raw: Any, min_side: int | None = None) -> Image.Image:
         MediaError: If it is no picture, is truncated, or has more than :data:`MAX_PIXELS` pixels.
     """
     if isinstance(raw, Image.Image):
-        image, name = raw, getattr(raw, "filename", "") or "PIL image"
-    elif isinstance(raw, bytes | bytearray | memoryview):
-        image, name = None, f"<{len(raw)} bytes>"
-        raw = io.BytesIO(raw)
-    elif isinstance(raw, str | Path):
-        image, name = None, str(raw)
-    else:
-        image, name = _from_array(raw), "array"
+        name = getattr(raw, "filename", "") or "PIL image"
+        with _mistakes(raw, name):
+            return _callers_own(raw, name)
+    if not isinstance(raw, str | Path | bytes | bytearray | memoryview):
+        return _from_array(raw)
+    name = name_of(raw)
+    with _mistakes(raw, name):
+        return _mending(raw, name, lambda file: _read(file, name, min_side))
+
+
+def picture_size(raw: str | Path | bytes) -> tuple[int, int]:
+    """Width and height of a picture file as it is stored, from its header alone.
+
+    Raises:
+        MediaError: If it is no picture, or has more than :data:`MAX_PIXELS` pixels.
+    """
+    name = name_of(raw)
+
+    def size(file: Any) -> tuple[int, int]:
+        with Image.open(file, formats=_formats()) as image:
+            return _checked_size(image, name)
+
+    with _mistakes(raw, name):
+        return _mending(raw, name, size)
+
+
+def _read(file: Any, name: str, min_side: int | None) -> Image.Image:
+    with Image.open(file, formats=_formats()) as image:
+        _checked_size(image, name)
+        if min_side and hasattr(image, "draft"):
+            scale = min_side / min(image.size)
+            image.draft("RGB", (int(image.width * scale + 1), int(image.height * scale + 1)))
+        image.load()
+        return _to_rgb(_upright(image, _orientation(image)))
+
+
+def _callers_own(image: Image.Image, name: str) -> Image.Image:
+    """A caller's picture is loaded by one thread at a time, and what follows works on a copy."""
+    with _CALLERS:
+        _checked_size(image, name)
+        image.load()
+        orientation, copy = _orientation(image), image.copy()
+    return _to_rgb(_upright(copy, orientation))
+
+
+def _mending(raw: Any, name: str, read: Callable[[Any], T]) -> T:
+    """What ``read`` makes of a file, or else of the file without what is wrong beside its pixels."""
+    data = None if isinstance(raw, str | Path) else bytes(raw)
     try:
-        if image is not None:
-            return _upright_rgb(image, name, None)  # a draft would shrink the caller's own picture
-        with Image.open(raw, formats=_formats()) as opened:
-            return _upright_rgb(opened, name, min_side)
+        return read(raw if data is None else io.BytesIO(data))
+    except (MediaError, Image.DecompressionBombError):
+        raise
+    except Exception:  # decoders of broken files raise anything from OSError to IndexError
+        found = None
+        with suppress(Exception):
+            found = mended(Path(raw).read_bytes() if data is None else data)
+        if found is None:
+            raise
+    result = read(io.BytesIO(found[0]))
+    warnings.warn(f"{name}: {found[1]}", MediaWarning, stacklevel=4)
+    return result
+
+
+@contextmanager
+def _mistakes(raw: Any, name: str) -> Iterator[None]:
+    """Whatever goes wrong becomes one MediaError that names the picture."""
+    try:
+        yield
     except MediaError:
         raise
     except Image.UnidentifiedImageError:
-        raise MediaError(f"{name}: not a picture in a known format ({', '.join(_formats())})") from None
+        other = unread(_head(raw))
+        formats = ", ".join(_formats())
+        said = f"; {other} is not read: convert it to JPEG or PNG" if other else ""
+        raise MediaError(f"{name}: not a picture in a known format ({formats}){said}") from None
     except Image.DecompressionBombError:
         raise MediaError(_too_large(name)) from None
-    except Exception as error:  # decoders of broken files raise anything from OSError to IndexError
+    except Exception as error:
         raise MediaError(f"{name}: cannot read picture: {error}") from error
 
 
-def _upright_rgb(image: Image.Image, name: str, min_side: int | None) -> Image.Image:
+def _head(raw: Any) -> bytes:
+    if not isinstance(raw, str | Path):
+        return bytes(raw[:HEAD])
+    with Path(raw).open("rb") as file:
+        return file.read(HEAD)
+
+
+def _checked_size(image: Image.Image, name: str) -> tuple[int, int]:
     if image.width * image.height > MAX_PIXELS:
         raise MediaError(f"{_too_large(name)}: {image.width}x{image.height}")
-    if min_side and hasattr(image, "draft"):
-        scale = min_side / min(image.size)
-        image.draft("RGB", (int(image.width * scale + 1), int(image.height * scale + 1)))
-    image.load()
-    return _to_rgb(_upright(image))
+    return image.size
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _orientation(image: Image.Image) -> int:
+    """How the picture is turned, 1 to 8; other tags, however odd, are not looked at."""
     try:
-        turned = image.getexif().get(0x0112, 1) != 1
+        value = image.getexif().get(_ORIENTATION, 1)
+        return int(value[0] if isinstance(value, tuple) else value)
     except Exception:  # a broken EXIF block says nothing about the pixels
-        return image
-    return ImageOps.exif_transpose(image) if turned else image
+        return 1
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         image = Image.fromarray(_to_8bit(np.asarray(image)))
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
+    return on_white(to_srgb(image))
 
 
 def _to_8bit(values: np.ndarray) -> np.ndarray:
@@ -96,7 +177,7 @@ def _to_8bit(values: np.ndarray) -> np.ndarray:
 
 def _from_array(raw: Any) -> Image.Image:
     array = np.asarray(raw.detach().cpu() if hasattr(raw, "detach") else raw)
-    if array.dtype != np.uint8 or array.ndim != 3 or 3 not in (array.shape[0], array.shape[2]):
+    if array.dtype != np.uint8 or array.ndim != 3 or 3 not in (array.shape[0], array.shape[2]) or not array.size:
         raise MediaError(
             f"a picture must be a path, bytes, a PIL image or uint8 of shape (3, H, W) or (H, W, 3), "
             f"not {type(raw).__name__} of {array.dtype} {array.shape}"
@@ -106,7 +187,7 @@ def _from_array(raw: Any) -> Image.Image:
 
 def _formats() -> list[str]:
     Image.init()
-    return [name for name in FORMATS if name in Image.OPEN]
+    return [name for name in PICTURES if name in Image.OPEN]
 
 
 def _too_large(name: str) -> str:

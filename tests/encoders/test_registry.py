@@ -44,7 +44,8 @@ def test_listing_matches_patterns_and_lists_what_can_be_made() -> None:
 
 
 def test_importing_the_package_imports_no_torch() -> None:
-    script = "import sys, encoders.media.pictures, encoders.media.frames, encoders.weights; print('torch' in sys.modules)"
+    modules = "encoders.media.pictures, encoders.media.frames, encoders.weights"
+    script = f"import sys, {modules}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoders import MediaError, frame_readers, frames
+from encoders import MediaError
+from encoders.media import frame_readers, frames
 from encoders.media.frames import sample_frames
 from encoders.media.sampling import segment_centres
 

@@ -14,9 +14,9 @@ from PIL import Image
 
 from encoders import MediaError, create_encoder
 from encoders.classical import TfidfEncoder, Word2VecEncoder
+from encoders.image import Preprocessing
 from encoders.media.frames import sample_frames
 from encoders.media.guarded import GuardedPool
-from encoders.image import Preprocessing
 
 PICTURE = Preprocessing(size=32, resize=32, mean=(0, 0, 0), std=(1, 1, 1))
 TEXTS = [

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoders import MediaError, VideoEncoder, create_encoder, frame_readers
+from encoders import MediaError, VideoEncoder, create_encoder
+from encoders.media import frame_readers
 from encoders.media.frames import sample_frames
 from encoders.media.sampling import choose_positions
 from encoders.media.video_index import VideoIndex, opened

@@ -1,0 +1,99 @@
+"""Picture files whose pixels are whole although something beside them is not."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG, _END = b"\xff\xd8", b"\xff\xd9"
+_SIDE = "side information is damaged or too large; only the pixels were read"
+_NEEDED = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")  # the pixels of a PNG; the rest tells about them
+_HELPFUL = (b"eXIf", b"sRGB", b"gAMA", b"cHRM", b"iCCP")  # kept where they are whole
+_LARGEST = 1 << 20  # bytes of a profile, unpacked: Pillow reads no more
+_NOISE = bytes(np.random.default_rng(0).integers(0, 255, 512, dtype=np.uint8))  # no marker begins in it
+
+
+def mended(data: bytes) -> tuple[bytes, str] | None:
+    """A file that Pillow refuses, without what it stumbles over.
+
+    Args:
+        data: The bytes of a picture file.
+
+    Returns:
+        The bytes of a file with the same pixels, and what was wrong; None if pixels are missing or it is no such file.
+    """
+    if data.startswith(_PNG):
+        return _plain_png(data), _SIDE
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        plain = _plain_webp(data)
+        return plain and (plain, _SIDE)
+    if data.startswith(_JPEG):
+        ended = _ended_jpeg(data)
+        return ended and (ended, "the end marker is missing; the pixels are whole")
+    return None
+
+
+def _plain_png(data: bytes) -> bytes:
+    """The file with the chunks that hold its pixels, and those of the others that are whole and small."""
+    kept = [_PNG]
+    for kind, chunk, whole in _chunks(data):
+        if kind in _NEEDED or (kind in _HELPFUL and whole and len(chunk) < _LARGEST and _is_small(kind, chunk)):
+            kept.append(chunk)
+    return b"".join(kept)
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bool]]:
+    """Kind, bytes and whether the checksum is right, of each chunk of a PNG."""
+    place = len(_PNG)
+    while place + 8 <= len(data):
+        length = int.from_bytes(data[place : place + 4])
+        end = place + 12 + length
+        chunk = data[place:end]
+        yield chunk[4:8], chunk, zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:])
+        place = end
+
+
+def _is_small(kind: bytes, chunk: bytes) -> bool:
+    if kind != b"iCCP":
+        return True
+    packed = chunk[8:-4].partition(b"\0")[2][1:]
+    try:
+        return len(zlib.decompressobj().decompress(packed, _LARGEST)) < _LARGEST
+    except zlib.error:
+        return False
+
+
+def _plain_webp(data: bytes) -> bytes | None:
+    """The file with the chunks that hold the pixels of a still; None if one of them is cut."""
+    kept, place = b"", 12
+    while place + 8 <= len(data):
+        kind, length = data[place : place + 4], int.from_bytes(data[place + 4 : place + 8], "little")
+        chunk = data[place : place + 8 + length + length % 2]
+        if kind == b"VP8X":  # says what other chunks there are: of these only transparency
+            kept += chunk[:8] + bytes([chunk[8] & 0x10]) + chunk[9:]
+        elif kind in (b"ALPH", b"VP8 ", b"VP8L"):
+            if len(chunk) < 8 + length:
+                return None
+            kept += chunk
+        place += 8 + length + length % 2
+    return b"RIFF" + (4 + len(kept)).to_bytes(4, "little") + b"WEBP" + kept if kept else None
+
+
+def _ended_jpeg(data: bytes) -> bytes | None:
+    """The file with an end marker; None if pixels are missing.
+
+    A decoder that has all pixels does not read on: then noise before the end marker changes none of them.
+    """
+    body = data.rstrip(b"\xff")
+    first, second = (_pixels(body + rest + _END) for rest in (b"", _NOISE))
+    return body + _END if np.array_equal(first, second) else None
+
+
+def _pixels(data: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(data), formats=("JPEG", "MPO")) as image:
+        return np.asarray(image)
