@@ -77,7 +77,9 @@ def _gamma_table(gamma: float) -> list[int]:
 
 def encode_srgb(linear: np.ndarray) -> np.ndarray:
     """Linear light, 0..1, to sRGB's values, 0..1. Source: IEC 61966-2-1."""
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055)
+    return np.where(
+        linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055
+    )
 
 
 def on_white(image: Image.Image) -> Image.Image:

@@ -9,10 +9,12 @@ from functools import cache
 from typing import Any, Literal
 
 import numpy as np
+from av import InvalidDataError
 from PIL import Image
 
 from encoders.media.errors import MediaError
-from encoders.media.video_index import VideoFile, VideoIndex
+from encoders.media.frame_pixels import to_rgb, turn_of, upright_size
+from encoders.media.video_index import VideoFile, VideoIndex, decoder_of, opened
 
 Reader = Literal["auto", "decord", "av", "torchcodec"]
 
@@ -21,6 +23,7 @@ Reader = Literal["auto", "decord", "av", "torchcodec"]
 # that no other needs. Between key frames far apart and small frames it is PyAV's calls that cost.
 DECORD_PIXELS = 640 * 360
 DECORD_KEY_DISTANCE = 150
+_NEAR_END = 0.9  # of all frames: if one behind is missing, as the last often is, the one before stands in
 
 
 @dataclass(frozen=True)
@@ -46,14 +49,16 @@ class Wanted:
 
 
 def read(wanted: Wanted, container: Any, stream: Any, reader: Reader) -> np.ndarray:
-    """(N, H, W, 3) uint8 of the frames wanted; ``container`` is open at its start.
+    """(N, H, W, 3) uint8 of the frames wanted.
 
     Raises:
         MediaError: If the file is broken.
     """
     if reader == "torchcodec":
         return _with_torchcodec(wanted)
-    if reader == "decord" or (reader == "auto" and _suits_decord(wanted.index)):
+    last = wanted.positions[-1] >= wanted.index.count - 1  # which decord may wait for without end
+    wish = reader == "decord" or (reader == "auto" and _suits_decord(wanted.index))
+    if wish and wanted.index.plain and not last:
         frames = _with_decord(wanted, container, stream)
         if frames is not None:
             return frames
@@ -90,8 +95,12 @@ def _with_decord(wanted: Wanted, container: Any, stream: Any) -> np.ndarray | No
     logging.set_level(logging.QUIET)
     reader = None
     try:
-        width, height = _upright_size(container, stream)
-        width, height = wanted.shape(width, height)
+        container.seek(0)
+        first = next(container.decode(stream))  # only a decoded frame tells how it is turned
+        swapped, mirror_x, mirror_y = turn_of(first)
+        if swapped ^ mirror_x ^ mirror_y:  # decord turns, but does not mirror
+            return None
+        width, height = wanted.shape(*upright_size(first, 1.0))
         reader = VideoReader(str(wanted.source), width=width, height=height, num_threads=1)
         if len(reader) != wanted.index.count:
             return None
@@ -103,29 +112,23 @@ def _with_decord(wanted: Wanted, container: Any, stream: Any) -> np.ndarray | No
             # An idle reader goes on reading ahead, gigabytes of it, unless it is rewound and deleted.
             reader.seek(0)
             del reader
-        container.seek(0)
-
-
-def _upright_size(container: Any, stream: Any) -> tuple[int, int]:
-    """Width and height after rotation, which only a decoded frame tells."""
-    first = next(container.decode(stream))
-    return (first.height, first.width) if first.rotation % 180 else (first.width, first.height)
 
 
 def _with_av(wanted: Wanted, container: Any, stream: Any) -> np.ndarray:
     """Frames by PyAV: decode only from the key frame before each wanted frame."""
     index, positions = wanted.index, wanted.positions
-    if index.times:
+    if index.keys:
         decoded = _by_time(container, stream, index, [index.times[i] for i in positions])
     else:
-        decoded = _by_order(container, stream, positions)
+        decoded = _by_order(wanted)
     frames: list[np.ndarray] = []
     for frame in decoded:
         shape = frames[0].shape[1::-1] if frames else None  # a stream may change its size on the way
-        frames.append(_to_array(frame, wanted, shape))
-    if len(frames) < len(positions):
-        raise MediaError(f"{index.name}: video ends before frame {positions[len(frames)]} of {index.count}")
-    return np.stack(frames)
+        frames.append(to_rgb(frame, shape or wanted.shape(*upright_size(frame, index.aspect))))
+    missing = positions[len(frames) :]
+    if missing and not (frames and missing[0] >= _NEAR_END * index.count):
+        raise MediaError(f"{index.name}: video ends before frame {missing[0]} of {index.count}")
+    return np.stack(frames + frames[-1:] * len(missing))
 
 
 def _by_time(container: Any, stream: Any, index: VideoIndex, times: list[int]) -> Iterator[Any]:
@@ -145,30 +148,28 @@ def _by_time(container: Any, stream: Any, index: VideoIndex, times: list[int]) -
 
 def _decode(container: Any, stream: Any, index: VideoIndex, times: set[int]) -> Iterator[Any]:
     """Decode on; an H.264 frame that neither another frame refers to nor anyone wants is left out."""
-    context = stream.codec_context
+    context = decoder_of(stream)
     for packet in container.demux(stream):
         if index.codec == "h264":
             context.skip_frame = "DEFAULT" if packet.pts is None or packet.pts in times else "NONREF"
-        yield from packet.decode()
+        try:
+            yield from context.decode(packet if packet.size else None)
+        except InvalidDataError:
+            if container.format.name != "mpegts":  # a broadcast goes on after what is lost
+                raise
 
 
-def _by_order(container: Any, stream: Any, positions: list[int]) -> Iterator[Any]:
-    wanted = set(positions)
-    for position, frame in enumerate(container.decode(stream)):
-        if position in wanted:
-            yield frame
-        if position >= positions[-1]:
-            return
-
-
-def _to_array(frame: Any, wanted: Wanted, shape: tuple[int, int] | None) -> np.ndarray:
-    turned = frame.rotation % 180 != 0
-    upright = (frame.height, frame.width) if turned else (frame.width, frame.height)
-    width, height = shape or wanted.shape(*upright)
-    if turned:
-        width, height = height, width
-    array = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="BICUBIC")
-    return np.rot90(array, frame.rotation // 90 % 4)
+def _by_order(wanted: Wanted) -> Iterator[Any]:
+    """The frames at the wanted positions, decoded from the start of the file, opened anew: not every one can seek."""
+    positions = set(wanted.positions)
+    with opened(wanted.source) as (container, stream):
+        decoder = decoder_of(stream)
+        packets = (packet if packet.size else None for packet in container.demux(stream))
+        for position, frame in enumerate(frame for packet in packets for frame in decoder.decode(packet)):
+            if position in positions:
+                yield frame
+            if position >= wanted.positions[-1]:
+                return
 
 
 def _with_torchcodec(wanted: Wanted) -> np.ndarray:

@@ -13,7 +13,7 @@ from encoders.media.errors import MediaError, name_of
 from encoders.media.frame_readers import Reader
 from encoders.media.pictures import MAX_PIXELS
 from encoders.media.sampling import SAMPLINGS, Sampling, choose_positions
-from encoders.media.video_index import VideoFile, opened, read_index
+from encoders.media.video_index import VideoFile, check_whole, opened, read_index
 
 
 def sample_frames(
@@ -27,16 +27,18 @@ def sample_frames(
 ) -> np.ndarray:
     """Decode some frames of a video.
 
-    Frames are upright (rotation in the file is applied) and come from the container's default video stream.
+    Frames are as a player shows them, from the container's default video stream: upright (rotation and mirroring in
+    the file are applied), in their aspect, without what an edit list hides, on white where they are transparent, in
+    sRGB where they are HDR. Lost packets of a broadcast give a :class:`encoders.media.errors.MediaWarning`.
 
     Args:
         source: A path or the bytes of a file.
         num_frames: Number of frames, at most.
         size: Length of the shorter side in pixels, keeping the aspect; frames are never enlarged.
             Default: as is.
-        sampling: ``uniform``, the centres of segments of equal length: always ``num_frames`` frames, those of a
-            shorter clip repeatedly. The others may give fewer, and thin out what is more: ``fps``, ``keyframes``,
-            or ``shots``, the middle of each (decodes the whole file).
+        sampling: ``uniform``, what shows at the centres of segments of equal duration: always ``num_frames`` frames,
+            those of a shorter clip repeatedly. The others may give fewer, and thin out what is more: ``fps``,
+            ``keyframes``, or ``shots``, the middle of each (decodes the whole file).
         fps: Frames per second of ``sampling="fps"``.
         reader: ``decord``, ``av`` or ``torchcodec``; ``auto`` chooses decord or PyAV by what decoding would cost
             and falls back on PyAV.
@@ -61,6 +63,7 @@ def sample_frames(
     frame_readers.check_reader(reader)
     _check_file(source)
     with _naming(name_of(source)):
+        check_whole(source)
         with opened(source) as (container, stream):
             index = read_index(container, stream, name_of(source))
             if index.width * index.height > MAX_PIXELS:

@@ -43,9 +43,27 @@ PICTURE_SUFFIXES = frozenset(suffix for suffixes in PICTURES.values() for suffix
 VIDEO_SUFFIXES = frozenset(suffix for suffixes in VIDEOS.values() for suffix in suffixes)
 HEAD = 1024  # bytes by which a file is told
 
-_PICTURE_HEADS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\0\0\1\0")
+_PICTURE_HEADS = (
+    b"\xff\xd8\xff",
+    b"\x89PNG",
+    b"GIF8",
+    b"BM",
+    b"II*\0",
+    b"MM\0*",
+    b"II+\0",
+    b"MM\0+",
+    b"\0\0\1\0",
+)
 _PICTURE_HEADS += (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51", b"P1", b"P2", b"P3", b"P4", b"P5", b"P6")
-_VIDEO_HEADS = (b"\x1a\x45\xdf\xa3", b"\0\0\1\xba", b"\0\0\1\xb3", b"OggS", b"FLV\1", b"DKIF", b"\x06\x0e\x2b\x34")
+_VIDEO_HEADS = (
+    b"\x1a\x45\xdf\xa3",
+    b"\0\0\1\xba",
+    b"\0\0\1\xb3",
+    b"OggS",
+    b"FLV\1",
+    b"DKIF",
+    b"\x06\x0e\x2b\x34",
+)
 _VIDEO_HEADS += (b"\x30\x26\xb2\x75", b"\0\0\0\1\x67", b"\0\0\0\1\x27", b"\0\0\0\1\x09", b"\0\0\0\1\x40\x01")
 _VIDEO_HEADS += (b"\0\0\1\x67", b"\0\0\1\x27", b"\x1f\x07\0")
 _ISO_PICTURES = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"mif1", b"msf1")
@@ -107,12 +125,16 @@ def kind_of_file(path: str | Path) -> str:
 def unread(head: bytes) -> str:
     """The name of a format that is known and not read, by a file's first bytes; empty for others."""
     start = head.lstrip()[:16]
-    names = [name for magic, name in _UNREAD.items() if start.startswith(magic) or start[4:].startswith(magic)]
+    names = [
+        name for magic, name in _UNREAD.items() if start.startswith(magic) or start[4:].startswith(magic)
+    ]
     return names[0] if names else ""
 
 
 def _is_transport_stream(head: bytes) -> bool:
     """Three of MPEG's sync bytes at the distance of a packet, wherever the first packet begins."""
     return any(
-        head[start : start + 2 * size + 1 : size] == b"\x47\x47\x47" for size in (188, 192, 204) for start in range(size)
+        head[start : start + 2 * size + 1 : size] == b"\x47\x47\x47"
+        for size in (188, 192, 204)
+        for start in range(size)
     )

@@ -177,7 +177,12 @@ def _to_8bit(values: np.ndarray) -> np.ndarray:
 
 def _from_array(raw: Any) -> Image.Image:
     array = np.asarray(raw.detach().cpu() if hasattr(raw, "detach") else raw)
-    if array.dtype != np.uint8 or array.ndim != 3 or 3 not in (array.shape[0], array.shape[2]) or not array.size:
+    if (
+        array.dtype != np.uint8
+        or array.ndim != 3
+        or 3 not in (array.shape[0], array.shape[2])
+        or not array.size
+    ):
         raise MediaError(
             f"a picture must be a path, bytes, a PIL image or uint8 of shape (3, H, W) or (H, W, 3), "
             f"not {type(raw).__name__} of {array.dtype} {array.shape}"

@@ -42,7 +42,9 @@ def _plain_png(data: bytes) -> bytes:
     """The file with the chunks that hold its pixels, and those of the others that are whole and small."""
     kept = [_PNG]
     for kind, chunk, whole in _chunks(data):
-        if kind in _NEEDED or (kind in _HELPFUL and whole and len(chunk) < _LARGEST and _is_small(kind, chunk)):
+        if kind in _NEEDED or (
+            kind in _HELPFUL and whole and len(chunk) < _LARGEST and _is_small(kind, chunk)
+        ):
             kept.append(chunk)
     return b"".join(kept)
 

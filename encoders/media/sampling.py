@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from typing import Any, Literal
 
 from encoders.media.video_index import VideoFile, VideoIndex, opened
@@ -19,13 +19,13 @@ def choose_positions(
 ) -> list[int]:
     """Positions of the frames wanted, ascending.
 
-    ``uniform`` gives the centres of ``num_frames`` segments of equal length, the same frame repeatedly if there
-    are fewer frames. The others give at most ``num_frames``, thinned out at equal distances: ``fps`` one frame
-    each ``1 / fps`` seconds, ``keyframes`` what the encoder of the file made a key frame, ``shots`` the middle
-    of each shot.
+    ``uniform`` gives what shows at the centres of ``num_frames`` segments of equal duration, the same frame
+    repeatedly if it shows for long or there are fewer frames. The others give at most ``num_frames``, thinned out at
+    equal distances: ``fps`` one frame each ``1 / fps`` seconds, ``keyframes`` what the encoder of the file made a
+    key frame, ``shots`` the middle of each shot.
     """
     if sampling == "uniform":
-        return segment_centres(index.count, num_frames)
+        return segment_centres(index, num_frames)
     candidates = {"fps": lambda: _by_rate(index, fps), "keyframes": lambda: index.key_positions}.get(
         sampling, lambda: _shot_centres(source, index)
     )()
@@ -34,14 +34,18 @@ def choose_positions(
     return [candidates[(2 * i + 1) * len(candidates) // (2 * num_frames)] for i in range(num_frames)]
 
 
-def segment_centres(count: int, num_frames: int) -> list[int]:
-    """The last frame is often broken, so it is never one of them."""
-    return [min((2 * i + 1) * count // (2 * num_frames), max(count - 2, 0)) for i in range(num_frames)]
+def segment_centres(index: VideoIndex, num_frames: int) -> list[int]:
+    """The frames that show at the centres of segments of equal duration; without times, of equal numbers of frames."""
+    if not index.times or index.end <= index.times[0]:
+        return [(2 * i + 1) * index.count // (2 * num_frames) for i in range(num_frames)]
+    start, length = index.times[0], index.end - index.times[0]
+    centres = [start + (2 * i + 1) * length // (2 * num_frames) for i in range(num_frames)]
+    return [bisect_right(index.times, centre) - 1 for centre in centres]
 
 
 def _by_rate(index: VideoIndex, fps: float) -> list[int]:
     """The first frame, then the next one shown at or after each step of 1 / fps seconds."""
-    last = max(index.count - 2, 0)
+    last = index.count - 1
     shown = [index.seconds(i) for i in range(last + 1)]
     steps = int(shown[-1] * fps) + 1
     return sorted({min(bisect_left(shown, step / fps - 1e-6), last) for step in range(steps)})
@@ -49,7 +53,7 @@ def _by_rate(index: VideoIndex, fps: float) -> list[int]:
 
 def _shot_centres(source: VideoFile, index: VideoIndex) -> list[int]:
     begins = [0, *(i for i in _cuts(source, index) if 0 < i < index.count)]
-    ends = [*begins[1:], max(index.count - 1, 1)]
+    ends = [*begins[1:], index.count]
     return [(begin + max(begin, end - 1)) // 2 for begin, end in zip(begins, ends, strict=True)]
 
 

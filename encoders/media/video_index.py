@@ -1,8 +1,9 @@
-"""The packets of a video, read without decoding: how many frames there are, when each shows, where one can seek."""
+"""The packets of a video, read without decoding: how many frames are shown, when each, where one can seek."""
 
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,14 +12,20 @@ from typing import Any
 
 import av
 
-from encoders.media.errors import MediaError, name_of
+from encoders.media.errors import MediaError, MediaWarning, name_of
+from encoders.media.frame_pixels import HLG, PQ
+from encoders.media.kinds import HEAD, VIDEOS, unread
 
 VideoFile = str | Path | bytes
-# Named, so that a playlist posing as a video cannot make FFmpeg open other files or addresses.
-VIDEO_OPTIONS = {
-    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,flv,ogg",
-    "protocol_whitelist": "file",
-}
+VIDEO_OPTIONS = {"format_whitelist": ",".join(VIDEOS), "protocol_whitelist": "file"}
+RATE = 25  # frames a second of a file that gives no times
+COUNTED = 5000
+"""Frames up to which an AVI with B-frames is decoded from its start; in longer ones a seek may be a few frames off."""
+
+_COVER = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
+# The decoders that FFmpeg takes by itself do not see what is transparent.
+_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
 @dataclass(frozen=True)
@@ -30,10 +37,13 @@ class VideoIndex:
         codec: FFmpeg's name, e.g. ``h264``.
         width: As coded, before any rotation, in pixels.
         height: As the width.
-        count: Number of frames.
+        count: Number of frames that are shown.
         times: When each frame shows, ascending, in units of ``time_base``; empty if the file gives no times.
-        keys: (time shown, time to seek to) of the key frames, ascending; empty without times.
+        keys: (time shown, time to seek to) of the key frames, ascending; empty where one cannot seek by them.
         time_base: Seconds per unit of time.
+        end: When the last frame has been shown, in units of ``time_base``.
+        aspect: Width of a pixel over its height.
+        plain: Whether any decoder shows it right: nothing hidden, transparent, HDR or of unequal sides.
     """
 
     name: str
@@ -44,6 +54,9 @@ class VideoIndex:
     times: list[int]
     keys: list[tuple[int, int]]
     time_base: float
+    end: int = 0
+    aspect: float = 1.0
+    plain: bool = True
 
     @property
     def key_positions(self) -> list[int]:
@@ -52,68 +65,153 @@ class VideoIndex:
         return [i for i, time in enumerate(self.times) if time in shown] or [0]
 
     def seconds(self, position: int) -> float:
-        """When a frame shows, from the first on; a file without times counts as 25 frames a second."""
+        """When a frame shows, from the first on."""
         if not self.times:
-            return position / 25
+            return position / RATE
         return (self.times[position] - self.times[0]) * self.time_base
 
 
 @contextmanager
 def opened(source: VideoFile) -> Iterator[tuple[Any, Any]]:
-    """An open container and its default video stream."""
+    """An open container and its default video stream; a cover picture is none.
+
+    Raises:
+        MediaError: If it is in no format of :data:`encoders.media.kinds.VIDEOS`, or holds no video.
+    """
+    name = name_of(source)
     file = io.BytesIO(source) if isinstance(source, bytes) else str(source)
     try:
         opening = av.open(file, options=VIDEO_OPTIONS)
-    except av.ArgumentError:  # what FFmpeg says of a format that is not in the list
-        raise MediaError(f"{name_of(source)}: no video stream in a format of a video") from None
+    except (av.ArgumentError, av.InvalidDataError) as error:
+        if isinstance(error, av.InvalidDataError) and not unread(head_of(source)):
+            raise  # damaged; the other is what FFmpeg says of a format that is not in the list
+        raise MediaError(f"{name}: {_refusal(source)}") from None
     with opening as container:
         stream: Any = container.streams.best("video")
+        if stream is not None and stream.disposition & _COVER:
+            shown = [one for one in container.streams.video if not one.disposition & _COVER]
+            stream = shown[0] if shown else None
         if stream is None:
-            raise MediaError(f"{name_of(source)}: no video stream")
+            raise MediaError(f"{name}: no video stream")
         stream.thread_type = "SLICE"  # frame threads can deadlock when a decoder is left early
         yield container, stream
 
 
+def decoder_of(stream: Any) -> Any:
+    """The stream's decoder, or one that sees what is transparent."""
+    name = _ALPHA_DECODERS.get(stream.codec_context.codec.name, "")
+    if stream.metadata.get("alpha_mode") != "1" or name not in av.codecs_available:
+        return stream.codec_context
+    decoder = av.CodecContext.create(name, "r")
+    decoder.extradata = stream.codec_context.extradata
+    return decoder
+
+
 def read_index(container: Any, stream: Any, name: str) -> VideoIndex:
-    """Read all packets and go back to the start.
+    """Read all packets.
 
     Raises:
         MediaError: If there is no frame, or the file is cut short.
     """
-    packets = []
+    packets, corrupt = [], 0
     for packet in container.demux(stream):
-        if packet.is_corrupt:
-            raise MediaError(f"{name}: video is cut short")
+        corrupt += packet.is_corrupt
         if packet.size:
-            packets.append((packet.pts, packet.dts, packet.is_keyframe))
-    _check_length(packets, stream, name)
-    container.seek(0)
-    times = sorted(pts for pts, _, _ in packets if pts is not None)
-    keys = sorted(
-        (pts, dts if dts is not None else pts) for pts, dts, key in packets if key and pts is not None
-    )
-    if len(times) < len(packets) or not keys:  # old containers give no times
-        times, keys = [], []
-    context = stream.codec_context
+            packets.append(packet)
+    if corrupt and container.format.name != "mpegts":
+        raise MediaError(f"{name}: video is cut short")
+    if corrupt:  # a broadcast loses packets; decoders go on
+        warnings.warn(f"{name}: {corrupt} damaged packets; the others were read", MediaWarning, stacklevel=2)
+    shown = [packet for packet in packets if not packet.is_discard]
+    if not shown:
+        raise MediaError(f"{name}: holds no frame")
+    times, keys = _times(packets, shown, container, stream)
+    last = max(shown, key=lambda packet: packet.pts if packet.pts is not None else -1)
+    context, aspect = stream.codec_context, stream.sample_aspect_ratio
     return VideoIndex(
         name=name,
         codec=context.codec.name,
         width=context.width,
         height=context.height,
-        count=len(packets),
+        count=len(shown),
         times=times,
         keys=keys,
         time_base=float(stream.time_base),
+        end=_end(times, last.duration or 0),
+        aspect=float(aspect) if aspect and 0.1 < aspect < 10 else 1.0,
+        plain=len(shown) == len(packets) and aspect in (None, 0, 1) and not _is_special(stream),
     )
 
 
-def _check_length(packets: list[tuple[int | None, int | None, bool]], stream: Any, name: str) -> None:
-    """Matroska says how long the stream is; its readers do not mind if the rest is missing."""
-    if not packets:
-        raise MediaError(f"{name}: holds no frame")
-    told = stream.metadata.get("DURATION", "").split(":")
-    if len(told) == 3:
-        told_seconds = 3600 * float(told[0]) + 60 * float(told[1]) + float(told[2])
-        seconds = float(max(p[0] or p[1] or 0 for p in packets) * stream.time_base)
-        if seconds < 0.9 * told_seconds - 1:
-            raise MediaError(f"{name}: video is cut short after {seconds:.1f} of {told_seconds:.1f} seconds")
+def _times(
+    packets: list[Any], shown: list[Any], container: Any, stream: Any
+) -> tuple[list[int], list[tuple[int, int]]]:
+    """When the frames show, and where one can seek to; both empty for a file that gives no times."""
+    if container.format.name == "avi" and stream.codec_context.has_b_frames and len(shown) <= COUNTED:
+        return sorted(
+            packet.dts for packet in shown if packet.dts is not None
+        ), []  # its times are of decoding
+    times = sorted(packet.pts for packet in shown if packet.pts is not None)
+    keys = sorted(
+        (packet.pts, packet.dts if packet.dts is not None else packet.pts)
+        for packet in packets
+        if packet.is_keyframe and packet.pts is not None
+    )
+    return (times, keys) if len(times) == len(shown) and keys else ([], [])
+
+
+def _end(times: list[int], duration: int) -> int:
+    """When the last frame has been shown: by its own duration, else by the one before."""
+    if not times:
+        return 0
+    return times[-1] + (duration or (times[-1] - times[-2] if len(times) > 1 else 1))
+
+
+def _is_special(stream: Any) -> bool:
+    """Whether frames are transparent or HDR."""
+    form = stream.codec_context.format
+    alpha = form is not None and any(component.is_alpha for component in form.components)
+    return alpha or stream.metadata.get("alpha_mode") == "1" or stream.codec_context.color_trc in (PQ, HLG)
+
+
+def check_whole(source: VideoFile) -> None:
+    """A Matroska or WebM file says how long it is; its readers do not mind if the rest is missing.
+
+    Raises:
+        MediaError: If it is cut short.
+    """
+    if isinstance(source, bytes):
+        head, length = source[:HEAD], len(source)
+    else:
+        head, length = head_of(source), Path(source).stat().st_size
+    if not head.startswith(_EBML):
+        return
+    size, place = _vint(head, len(_EBML))
+    place += size or 0
+    if head[place : place + 4] != _SEGMENT:
+        return
+    size, place = _vint(head, place + 4)
+    if size is not None and place + size > length:
+        raise MediaError(f"{name_of(source)}: video is cut short after {length:,} of {place + size:,} bytes")
+
+
+def head_of(source: VideoFile) -> bytes:
+    """The first bytes of a file."""
+    if isinstance(source, bytes):
+        return source[:HEAD]
+    with Path(source).open("rb") as file:
+        return file.read(HEAD)
+
+
+def _vint(data: bytes, place: int) -> tuple[int | None, int]:
+    """A size as EBML writes it, None if it says that it is unknown; and the place after it. Source: RFC 8794."""
+    width = 9 - data[place].bit_length() if place < len(data) and data[place] else 9
+    value = int.from_bytes(data[place : place + width]) & ((1 << 7 * width) - 1)
+    return (None if width == 9 or value == (1 << 7 * width) - 1 else value), place + width
+
+
+def _refusal(source: VideoFile) -> str:
+    other = unread(head_of(source))
+    known = ", ".join(sorted(suffix[1:] for suffixes in VIDEOS.values() for suffix in suffixes[:1]))
+    said = f"{other} is not read; " if other else ""
+    return f"no video stream in a format of a video: {said}convert it to MP4 (read are {known}, gif)"

@@ -1,0 +1,240 @@
+"""Frames as a player shows them: by time, upright, in their aspect, on white, in sRGB."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from encoders import MediaError
+from encoders.media.errors import MediaWarning
+from encoders.media.frame_pixels import HLG, PQ, _tone_mapped
+from encoders.media.frames import sample_frames
+
+MakeVideo = Callable[..., Path]
+ONE = 65536
+QUADRANTS = np.kron(
+    np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], np.uint8),
+    np.ones((32, 48, 1), np.uint8),
+)
+
+
+def write(
+    path: Path,
+    frames: list[np.ndarray],
+    codec: str = "libx264",
+    pixels: str = "yuv420p",
+    times: list[int] | None = None,
+    options: dict[str, str] | None = None,
+    **context: Any,
+) -> Path:
+    """A clip of ten frames a second, or with the times given, in tenths of a second."""
+    if codec not in av.codecs_available:
+        pytest.skip(f"FFmpeg has no {codec} here")
+    form = "rgba" if frames[0].shape[2] == 4 else "rgb24"
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream(codec, rate=10, options=options or {})
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = pixels
+        stream.codec_context.time_base = Fraction(1, 10)
+        for name, value in context.items():
+            setattr(stream.codec_context, name, value)
+        for i, array in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(array, format=form)
+            frame.pts, frame.time_base = (times or range(len(frames)))[i], Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def greys(*levels: int) -> list[np.ndarray]:
+    return [np.full((64, 96, 3), level, np.uint8) for level in levels]
+
+
+def means(frames: np.ndarray) -> list[float]:
+    return [float(frame.mean()) for frame in frames]
+
+
+def test_segments_are_of_equal_duration_where_the_rate_varies(tmp_path: Path) -> None:
+    path = write(tmp_path / "vfr.mp4", greys(*[10] * 10, 120, 200), times=[*range(10), 50, 99])
+    assert means(sample_frames(path, 4)) == pytest.approx([10, 10, 120, 120], abs=4)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_the_last_of_few_frames_is_seen(tmp_path: Path, count: int) -> None:
+    path = write(tmp_path / "few.mp4", greys(*(80 * i + 10 for i in range(count))))
+    assert means(sample_frames(path, count)) == pytest.approx([80 * i + 10 for i in range(count)], abs=4)
+
+
+@pytest.mark.parametrize("name", ["show.mkv", "show.webm", "show.mp4"])
+def test_a_picture_that_stays_is_not_a_cut_file(tmp_path: Path, name: str) -> None:
+    codec = "libvpx-vp9" if name.endswith("webm") else "libx264"
+    path = write(tmp_path / name, greys(10, 90, 200, 200), codec, times=[0, 50, 100, 149])
+    assert means(sample_frames(path, 3)) == pytest.approx([10, 90, 200], abs=4)
+
+
+@pytest.mark.parametrize("name", ["cut.mkv", "cut.webm"])
+def test_a_cut_matroska_is_an_error_wherever_it_is_cut(tmp_path: Path, name: str) -> None:
+    codec = "libvpx-vp9" if name.endswith("webm") else "libx264"
+    noise = list(np.random.default_rng(0).integers(0, 255, (20, 64, 96, 3), dtype=np.uint8))
+    data = write(tmp_path / name, noise, codec).read_bytes()
+    for share in (0.3, 0.6, 0.9):
+        with pytest.raises(MediaError, match="cut short"):
+            sample_frames(data[: int(share * len(data))], 4)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+def test_frames_of_an_avi_with_b_frames_are_in_order(tmp_path: Path, codec: str) -> None:
+    path = write(
+        tmp_path / "b.avi",
+        greys(*range(10, 250, 8)),
+        codec,
+        options={"bf": "2"},
+        gop_size=12,
+        bit_rate=2_000_000,
+    )
+    for count in (3, 5, 15):
+        expected = [10 + 8 * ((2 * i + 1) * 30 // (2 * count)) for i in range(count)]
+        assert means(sample_frames(path, count)) == pytest.approx(expected, abs=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "matrix", "corners"),
+    [
+        ("upright", (ONE, 0, 0, ONE), "rgb"),
+        ("mirrored", (-ONE, 0, 0, ONE), "grw"),
+        ("upside down", (ONE, 0, 0, -ONE), "bwr"),
+        ("transposed", (0, ONE, ONE, 0), "rbg"),
+        ("transversed", (0, -ONE, -ONE, 0), "wgb"),
+        ("turned", (0, ONE, -ONE, 0), "brw"),
+        ("turned back", (0, -ONE, ONE, 0), "gwr"),
+        ("half round", (-ONE, 0, 0, -ONE), "wbg"),
+    ],
+)
+def test_the_display_matrix_is_applied(
+    tmp_path: Path, name: str, matrix: tuple[int, int, int, int], corners: str
+) -> None:
+    data = bytearray(write(tmp_path / "quadrants.mp4", [QUADRANTS] * 4).read_bytes())
+    place = data.index(b"tkhd") + 44
+    a, b, c, d = matrix
+    data[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    for reader in ("auto", "decord"):
+        (tmp_path / "turned.mp4").write_bytes(data)
+        frame = sample_frames(tmp_path / "turned.mp4", 1, reader=reader)[0]  # type: ignore[arg-type]
+        colours = {"r": (255, 0, 0), "g": (0, 255, 0), "b": (0, 0, 255), "w": (255, 255, 255)}
+        for pixel, colour in zip((frame[3, 3], frame[3, -4], frame[-4, 3]), corners, strict=True):
+            np.testing.assert_allclose(pixel, colours[colour], atol=12, err_msg=name)
+
+
+def test_pixels_of_unequal_sides_are_shown_in_their_aspect(tmp_path: Path) -> None:
+    path = write(tmp_path / "wide.mp4", greys(50, 50), sample_aspect_ratio=Fraction(2))
+    assert sample_frames(path, 1).shape == (1, 64, 192, 3)
+    assert sample_frames(path, 1, 32).shape == (1, 32, 96, 3)
+    tall = write(tmp_path / "tall.mkv", greys(50, 50), sample_aspect_ratio=Fraction(1, 2))
+    assert sample_frames(tall, 1).shape == (1, 64, 48, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pixels"),
+    [
+        ("a.mov", "qtrle", "argb"),
+        ("b.mov", "prores_ks", "yuva444p10le"),
+        ("c.mov", "png", "rgba"),
+        ("d.webm", "libvpx-vp9", "yuva420p"),
+        ("e.apng", "apng", "rgba"),
+    ],
+)
+def test_what_is_transparent_is_white(tmp_path: Path, name: str, codec: str, pixels: str) -> None:
+    clear = np.zeros((64, 96, 4), np.uint8)
+    clear[:, :48] = (200, 30, 40, 255)
+    path = write(tmp_path / name, [clear] * 3, codec, pixels)
+    frame = sample_frames(path, 1)[0]
+    np.testing.assert_allclose(frame[8, 8], (200, 30, 40), atol=6)
+    np.testing.assert_allclose(frame[8, -8], (255, 255, 255), atol=2)
+
+
+@pytest.mark.parametrize(("transfer", "signal"), [(PQ, 0.5807), (HLG, 0.75)])
+def test_hdr_white_is_white_and_brighter_is_brighter(transfer: int, signal: float) -> None:
+    levels = np.array([0, signal / 2, signal, (1 + signal) / 2, 1])
+    deep = np.repeat((levels * 65535).astype(np.uint16)[None, :, None], 3, axis=2)
+    shown = _tone_mapped(deep, transfer)
+    assert shown[0, :, 0].tolist() == sorted(shown[0, :, 0].tolist())
+    assert shown[0, 0, 0] == 0
+    assert 235 <= shown[0, 2, 0] < shown[0, 3, 0]
+    assert np.ptp(shown, axis=2).max() <= 1  # grey stays grey
+
+
+def test_an_hdr_file_is_tone_mapped(tmp_path: Path) -> None:
+    signal = round(0.5807 * 255)
+    path = write(
+        tmp_path / "hdr.mp4",
+        greys(*[signal] * 3),
+        "libx265",
+        "yuv420p10le",
+        options={"x265-params": "log-level=none:colorprim=9:transfer=16:colormatrix=9"},
+        color_trc=PQ,
+        color_primaries=9,
+        colorspace=9,
+    )
+    assert means(sample_frames(path, 1)) == pytest.approx([246], abs=5)
+
+
+def test_a_lost_packet_of_a_broadcast_is_a_warning(tmp_path: Path) -> None:
+    noise = list(np.random.default_rng(0).integers(0, 255, (30, 64, 96, 3), dtype=np.uint8))
+    data = write(tmp_path / "live.ts", noise, gop_size=10).read_bytes()
+    packet = data.index(b"\x47", 188 * 200)
+    lost = data[:packet] + data[packet + 188 :]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert len(sample_frames(lost, 4)) == 4
+        assert len(sample_frames(lost[50:], 4)) == 4  # begins inside a packet
+    assert all(issubclass(one.category, MediaWarning) and "<" in str(one.message) for one in caught)
+
+
+def test_a_cover_picture_is_not_the_video(tmp_path: Path) -> None:
+    path = tmp_path / "covered.mp4"
+    with av.open(str(path), "w") as container:
+        cover: Any = container.add_stream("mjpeg", rate=1)
+        video: Any = container.add_stream("libx264", rate=10)
+        for stream, pixels in ((cover, "yuvj420p"), (video, "yuv420p")):
+            stream.width, stream.height, stream.pix_fmt = 96, 64, pixels
+        cover.disposition = av.stream.Disposition.attached_pic
+        container.mux(cover.encode(av.VideoFrame.from_ndarray(greys(250)[0], format="rgb24")))
+        container.mux(cover.encode(None))
+        for array in greys(*[40] * 10):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(array, format="rgb24")))
+        container.mux(video.encode(None))
+    assert means(sample_frames(path, 2)) == pytest.approx([40, 40], abs=4)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.wmv", "wmv2"), ("a.h264", "libx264"), ("a.ivf", "libvpx-vp9"), ("a.gif", "gif"), ("a.flv", "flv")],
+)
+def test_containers_of_all_kinds_give_frames(tmp_path: Path, name: str, codec: str) -> None:
+    path = write(tmp_path / name, greys(0, 73, 146, 219), codec, "rgb8" if codec == "gif" else "yuv420p")
+    assert means(sample_frames(path, 4)) == pytest.approx([0, 73, 146, 219], abs=12)
+
+
+def test_a_format_that_is_not_read_is_named(tmp_path: Path) -> None:
+    for head, name in ((b".RMF\0\0\0\x12", "RealMedia"), (b"#EXTM3U\n", "a playlist"), (b"CWS\x09", "Flash")):
+        with pytest.raises(MediaError, match=f"{name} is not read; convert it to MP4"):
+            sample_frames(head + bytes(2000))
+
+
+def test_field_videos(shared_data: Path) -> None:
+    field = shared_data / "field"
+    if not field.is_dir():
+        pytest.skip("no field cases")
+    trimmed = sample_frames(field / "11-trimmed-mp4-edit-list" / "trim_editlist.mp4", 8)
+    assert [round(frame[48:].mean() / 32) for frame in trimmed] == [5, 6, 4, 5, 4, 5, 4, 5]
+    assert sample_frames(field / "32-colours-and-transparency" / "sar2.mp4", 1).shape == (1, 96, 320, 3)
+    for name in ("slideshow3.mkv", "slideshow3.webm", "still10s.webm"):
+        assert len(sample_frames(field / "10-slideshow-said-to-be-cut-short" / name, 8)) == 8
