@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from encoders.base import WeightsError
-from encoders.state import read_config, read_state
+from encoders.state import read_config, read_json, read_state
 from encoders.text import TextEncoder, clean_text
 from encoders.weights import resolve_weights
 
@@ -121,7 +121,7 @@ class FittedEncoder(TextEncoder):
             raise WeightsError(
                 f"{folder}: no saved {self.kind} encoder: config.json lacks type={self.kind!r}"
             )
-        vocabulary: Any = read_config(weights, "vocabulary.json")
+        vocabulary: Any = read_json(weights, "vocabulary.json")
         tensors = read_state(weights)
         table = tensors.get("table", torch.empty(0))
         fits = isinstance(vocabulary, list) and table.shape == (len(vocabulary), config.get("dim"))

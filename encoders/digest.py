@@ -43,11 +43,15 @@ def weights_digest(spec: str) -> str:
         digest.update(json.dumps(wheel.members, sort_keys=True).encode())
         return digest.hexdigest()
     path = resolve_weights(spec)
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if _is_weights(p, path))
+    files = (
+        [path, *_beside(path)]
+        if path.is_file()
+        else sorted(p for p in path.rglob("*") if _is_weights(p, path))
+    )
     if not files:
         raise WeightsError(f"{path}: folder holds none of {', '.join('*' + suffix for suffix in SUFFIXES)}")
     for file in files:
-        name = file.relative_to(path).as_posix() if path.is_dir() else ""
+        name = file.relative_to(path).as_posix() if path.is_dir() else "" if file == path else file.name
         digest.update(f"{name}\0{file_digest(file)}\n".encode())
     return digest.hexdigest()
 
@@ -82,6 +86,13 @@ def _noted(path: str, *state: int) -> str:
         part.write_text(json.dumps({"state": state, "sha256": digest}))
         part.replace(note)
     return digest
+
+
+def _beside(path: Path) -> list[Path]:
+    """What tells how a single file is to be used."""
+    return [
+        file for name in ("config.json", "open_clip_config.json") if (file := path.with_name(name)).is_file()
+    ]
 
 
 def _is_weights(path: Path, folder: Path) -> bool:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from encoders.base import Encoder, Modality, WeightsError
 from encoders.media.pictures import open_image
-from encoders.state import load_state, read_config, read_state
+from encoders.state import OPEN_CLIP_FILES, load_state, read_config, read_state
 
 Feature = Literal["pooled", "multi"]
 
@@ -159,10 +159,17 @@ class TimmEncoder(ImageEncoder):
     """
 
     def __init__(self, name: str, weights: str = "", *, feature: Feature = "pooled") -> None:
-        tower: Any = timm.create_model(name, pretrained=False, num_classes=0)
+        said = read_config(weights, "config.json")
+        told = said.get("pretrained_cfg") or (said if "architecture" in said else {})  # older ones are flat
+        arguments = said.get("model_args") or {}  # such as another activation
+        try:
+            tower: Any = timm.create_model(name, pretrained=False, **{**arguments, "num_classes": 0})
+        except TypeError as error:
+            raise WeightsError(
+                f"{weights}: config.json has model_args that timm:{name} does not take ({error})"
+            ) from None
         if weights:
             load_state(tower, read_state(weights), weights)
-        told = read_config(weights, "config.json").get("pretrained_cfg", {})
         config = resolve_data_config(pretrained_cfg={**tower.pretrained_cfg, **told})
         height, width = config["input_size"][1:]
         if config["crop_mode"] not in ("center", "squash") or height != width:
@@ -204,20 +211,17 @@ class OpenClipImageEncoder(ImageEncoder):
         feature: Feature = "pooled",
         config: dict[str, Any] | None = None,
     ) -> None:
-        import open_clip
         from open_clip.model import _build_vision_tower
 
         from encoders.class_token import read_class_token_only  # open_clip is slow to import
 
-        config = config or open_clip.get_model_config(name)
+        config, told = openclip_config(name, weights, config)
         # Built alone: the text tower would be thrown away, and some ask the network for their shape.
-        tower = _build_vision_tower(
-            config["embed_dim"], config["vision_cfg"], config.get("quick_gelu", False)
-        )
+        vision = {**config["vision_cfg"], "timm_model_pretrained": False}
+        tower = _build_vision_tower(config["embed_dim"], vision, config.get("quick_gelu", False))
         if weights:
-            load_state(tower, _tower_state(read_state(weights), "visual."), weights)
+            load_state(tower, _tower_state(read_state(weights, OPEN_CLIP_FILES), "visual."), weights)
         size = config["vision_cfg"].get("image_size", 224)
-        told = read_config(weights, "open_clip_config.json").get("preprocess_cfg", {})
         if feature == "pooled":
             read_class_token_only(tower)
         super().__init__(tower, _openclip_preprocessing(name, size, told), feature)
@@ -230,13 +234,37 @@ class OpenClipImageEncoder(ImageEncoder):
         return open_clip.list_models()
 
 
-def _openclip_preprocessing(name: str, size: int | tuple[int, int], told: dict[str, Any]) -> Preprocessing:
-    """What the weights' folder tells, else what the model's published weights were trained with."""
+def openclip_config(
+    name: str, weights: str, config: dict[str, Any] | None = None
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """What a model is like, its activation included: what its weights say of themselves, else what its name says.
+
+    Args:
+        name: Model name.
+        weights: Where ``open_clip_config.json`` is looked for.
+        config: Of a model that OpenCLIP does not know: stands before both.
+
+    Returns:
+        model: As ``open_clip.get_model_config`` gives it.
+        preprocessing: As told beside the weights; None if they say nothing.
+    """
+    import open_clip
+
+    told = read_config(weights, "open_clip_config.json")
+    model = config or told.get("model_cfg") or open_clip.get_model_config(name)
+    return model, told.get("preprocess_cfg", {}) if told else None
+
+
+def _openclip_preprocessing(
+    name: str, size: int | tuple[int, int], told: dict[str, Any] | None
+) -> Preprocessing:
+    """What is told beside the weights, else what the model's published weights were trained with."""
     import open_clip
     from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
-    tags = open_clip.list_pretrained_tags_by_model(name)
+    tags = open_clip.list_pretrained_tags_by_model(name) if told is None else []
     published = open_clip.get_pretrained_cfg(name, tags[0]) if tags else {}
+    told = told or {}
     config = merge_preprocess_dict(merge_preprocess_dict(PreprocessCfg(), published), {**told, "size": size})
     height, width = (size, size) if isinstance(size, int) else size
     if config["resize_mode"] not in ("shortest", "squash") or height != width:
@@ -247,11 +275,15 @@ def _openclip_preprocessing(name: str, size: int | tuple[int, int], told: dict[s
     return Preprocessing(
         size=height,
         resize=height,
-        mean=tuple(config["mean"]),
-        std=tuple(config["std"]),
+        mean=_per_channel(config["mean"]),
+        std=_per_channel(config["std"]),
         squash=config["resize_mode"] == "squash",
         resampling=config["interpolation"] if config["interpolation"] in _RESAMPLING else "bicubic",
     )
+
+
+def _per_channel(value: Any) -> tuple[float, ...]:
+    return tuple(value) if isinstance(value, list | tuple) else (float(value),) * 3
 
 
 def _tower_state(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

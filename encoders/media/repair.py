@@ -31,10 +31,10 @@ def mended(data: bytes) -> tuple[bytes, str] | None:
         return _plain_png(data), _SIDE
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         plain = _plain_webp(data)
-        return plain and (plain, _SIDE)
+        return (plain, _SIDE) if plain else None
     if data.startswith(_JPEG):
         ended = _ended_jpeg(data)
-        return ended and (ended, "the end marker is missing; the pixels are whole")
+        return (ended, "the end marker is missing; the pixels are whole") if ended else None
     return None
 
 

@@ -135,12 +135,25 @@ def save_towers(towers: Towers, names: Iterable[str], folder: Path) -> None:
         target.mkdir(parents=True, exist_ok=True)
         spec = getattr(towers.model.config, f"{name}_weights")
         source = resolve_weights(spec) if spec else None
-        if source is not None and source.is_dir() and source.resolve() != target.resolve():
-            for side in source.glob("*.json"):  # how to preprocess and to tokenize
-                shutil.copyfile(side, target / side.name)
+        if source is not None and source.resolve() != target.resolve():
+            _copy_sayings(source, target)
         if hasattr(inner, "save_pretrained"):
             inner.save_pretrained(target, safe_serialization=True)
-            encoder.tokenizer.save_pretrained(target)
+            if hasattr(encoder, "tokenizer"):
+                encoder.tokenizer.save_pretrained(target)
         else:
             save_tensors(target / "model.safetensors", inner.state_dict())
         towers.model.towers[name] = target
+
+
+def _copy_sayings(source: Path, target: Path) -> None:
+    """What weights say of themselves beside their tensors: how to preprocess, tokenize and pool."""
+    if source.is_file():
+        sides = [source.with_name(name) for name in ("config.json", "open_clip_config.json")]
+    else:
+        sides = [*source.glob("*.json"), *source.glob("*_*/*.json"), *source.glob("*_*/*.safetensors")]
+    for side in sides:
+        if side.is_file() and not side.name.endswith(".index.json"):
+            place = target / (side.relative_to(source) if source.is_dir() else side.name)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(side, place)
