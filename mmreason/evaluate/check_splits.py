@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-from encoders.guarded import GuardedPool
+from encoders.media.guarded import GuardedPool
 
 from mmreason.catalogue.check import MAX_PIXELS, PICTURE_FORMATS
 from mmreason.catalogue.index import CatalogueIndex, read_index
