@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-from encoders.media.guarded import GuardedPool
 
+from encoders.media.guarded import GuardedPool
 from mmreason.catalogue.check import MAX_PIXELS, PICTURE_FORMATS
 from mmreason.catalogue.index import CatalogueIndex, read_index
 from mmreason.catalogue.split import read_split_rule
