@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from mmreason.shops.guess import (
     guess_layout,
     guess_reasons,
     item_columns,
+    own_id,
 )
 from mmreason.shops.layouts import Layout, plain_name
 from mmreason.shops.orders import BOUGHT, ITEM, find_joins, item_keys, lists_products
@@ -139,13 +141,13 @@ def _candidate(path: Path, only: str) -> Candidate | str:
     stem = path.name.split(".")[0].lower()
     if stem in FIELDS and not (only and stem == "items"):
         return Candidate(path, columns, stem, 1.0, "by the file's name")
-    users, items = find(columns, [*USER, *EMAIL]), find(columns, ITEM)
+    users, items = find(columns, [*USER, *EMAIL]), find(columns, ITEM) or own_id(columns)
     if users and items:
         kind = "reasons" if find(columns, ["reason", "explanation"]) else "interactions"
         return Candidate(path, columns, kind, 0.9, f"by its columns {users} and {items}")
     if users and any(map(lists_products, columns.values())):
         return Candidate(path, columns, "interactions", 0.8, "its cells list the products of orders")
-    number = find(columns, FIELDS["items"]["id"])
+    number = find(columns, FIELDS["items"]["id"]) or own_id(columns)
     if number and not find(columns, USER) and not only:
         good = sum(find(columns, FIELDS["items"][name]) is not None for name in ("title", "text", "images"))
         telling = any(map(is_telling, columns))
@@ -176,18 +178,44 @@ def _choose(root: Path, found: list[Candidate], made: Survey, only: str) -> None
         if not rivals:
             continue
         best = rivals[0]
+        parts = [rival for rival in rivals if _is_part(rival, best)]
+        files = _pattern([part.path for part in parts])
+        if not files:
+            parts, files = [best], best.path.name
         if best.layout is not None:
-            made.tables[kind], made.columns[kind] = guess_layout(best.path, best.layout, best.columns)
+            paths = sorted(part.path for part in parts)
+            table, made.columns[kind] = guess_layout(paths, best.layout, best.columns)
         else:
-            made.tables[kind], made.columns[kind] = guess(best.path, best.columns)
-        said = f"{best.path.name}: {kind}, {best.why} ({_word(best.sure)})"
+            table, made.columns[kind] = guess(best.path, best.columns)
+        made.tables[kind] = replace(table, file=files)
+        several = f" ({len(parts)} files)" if len(parts) > 1 else ""
+        said = f"{files}{several}: {kind}, {best.why} ({_word(best.sure)})"
         if kind == "interactions":
             said += _join(folder, made, best)
         made.files.insert(0, said)
         made.files += [
             f"{rival.path.name}: not used; it could be the {kind}, too, and {best.path.name} is likelier"
-            for rival in rivals[1:]
+            for rival in rivals
+            if rival not in parts
         ]
+
+
+def _is_part(rival: Candidate, best: Candidate) -> bool:
+    """Whether a file is another part of an export that was cut into several: its name differs in a number only."""
+    names = [re.sub(r"[\d_() -]+", "", candidate.path.name.lower()) for candidate in (rival, best)]
+    same = rival.layout is best.layout and (
+        best.layout is not None or list(rival.columns) == list(best.columns)
+    )
+    return names[0] == names[1] and same
+
+
+def _pattern(paths: list[Path]) -> str:
+    """A pattern that matches just these files of a folder; empty if there is none."""
+    if len(paths) == 1:
+        return paths[0].name
+    patterns = (re.sub(r"[\d_() -]+", "*", path.name) for path in paths)
+    pattern = max(patterns, key=lambda pattern: pattern.count("*"))
+    return pattern if set(paths[0].parent.glob(pattern)) == set(paths) else ""
 
 
 def _rank(candidate: Candidate) -> tuple[bool, float, bool]:

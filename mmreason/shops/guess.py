@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,57 @@ _MANY = [
     "product_quantity",
 ]
 NO_PART = "left out: no part of a history"
+_EVENTS = {
+    **dict.fromkeys(
+        ("pv", "pageview", "page_view", "product_view", "detail", "detail_view", "view_item"), "view"
+    ),
+    **dict.fromkeys(("addtocart", "add_to_cart", "cart_add", "add", "basket", "wishlist", "fav"), "cart"),
+    **dict.fromkeys(
+        ("transaction", "buy", "bought", "order", "ordered", "checkout", "sale", "purchased"), "purchase"
+    ),
+    **dict.fromkeys(("play", "video_play", "watched", "listen", "stream"), "watch"),
+    **dict.fromkeys(("show", "expose", "exposure", "shown", "display"), "impression"),
+    **dict.fromkeys(("clicked", "click_item", "select_item", "open"), "click"),
+    **dict.fromkeys(("rate", "rated"), "rating"),
+}
+"""What logs call events → the event."""
+
+_FLAGS = {
+    **dict.fromkeys(("is_purchase", "is_buy", "is_bought", "purchased", "is_order"), "purchase"),
+    **dict.fromkeys(("is_cart", "is_add_to_cart", "added_to_cart"), "cart"),
+    **dict.fromkeys(("is_click", "clicked", "is_clicked"), "click"),
+}
+_NO_ITEMS = frozenset(
+    [
+        *(
+            "user",
+            "customer",
+            "visitor",
+            "account",
+            "reviewer",
+            "author",
+            "order",
+            "session",
+            "review",
+            "event",
+            "buyer",
+        ),
+        *(
+            "transaction",
+            "row",
+            "line",
+            "request",
+            "device",
+            "client",
+            "member",
+            "log",
+            "cart",
+            "basket",
+            "invoice",
+        ),
+        *("payment", "category", "brand", "type", "channel", "store", "shop", "seller"),
+    ]
+)
 _COUNTED = 500  # values of an attribute that are looked at
 
 
@@ -62,6 +114,25 @@ def find(columns: Iterable[str], likely: Iterable[str]) -> str | None:
     for column in columns:
         plain.setdefault(plain_name(column), column)
     return next((plain[name] for name in likely if name in plain), None)
+
+
+def own_id(columns: Mapping[str, list[Any]]) -> str | None:
+    """The first column that is called some id, has one in every row, and is no user's, order's or review's.
+
+    Example:
+        >>> own_id({"name": ["Cafe"], "category_id": [7], "business_id": ["b0"]})
+        'business_id'
+    """
+    for column, values in columns.items():
+        name = plain_name(column)
+        thing = name.removesuffix("id").rstrip("_")
+        if name.endswith("id") and thing and thing not in _NO_ITEMS and all(map(_is_said, values)):
+            return column
+    return None
+
+
+def _is_said(value: Any) -> bool:
+    return value is not None and not isinstance(value, list | Mapping) and bool(str(value).strip())
 
 
 def guess_items(path: Path, columns: Mapping[str, list[Any]]) -> tuple[TableMap, list[Column]]:
@@ -151,9 +222,40 @@ def guess_interactions(path: Path, columns: Mapping[str, list[Any]]) -> tuple[Ta
         fields["event"] = {"value": "purchase"}
     if fields.get("order") == fields.get("item_id"):
         fields.pop("order", None)
-    uses = {column: name for name, column in fields.items() if isinstance(column, str)}
+    fields |= _in_milliseconds(fields) | _events(fields, columns)
+    uses = {column: name for name, source in fields.items() for column in _named(source)}
     said = [_column(name, uses.get(name, NO_PART), values) for name, values in columns.items()]
     return TableMap(path.name, fields), said
+
+
+def _named(source: Any) -> list[str]:
+    """The columns of an entry of a mapping."""
+    if isinstance(source, Mapping):
+        return [*source.get("flags", ()), *([source["column"]] if "column" in source else ())]
+    return [source]
+
+
+def _in_milliseconds(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Lengths of time whose column says that it counts milliseconds."""
+    named = ((name, fields.get(name)) for name in ("seconds", "length"))
+    return {
+        n: {"column": c, "unit": "ms"}
+        for n, c in named
+        if isinstance(c, str) and plain_name(c).endswith("_ms")
+    }
+
+
+def _events(fields: Mapping[str, Any], columns: Mapping[str, list[Any]]) -> dict[str, Any]:
+    """Events by other names, or by flags, as a mapping says them; nothing if there are none."""
+    column = fields.get("event")
+    if isinstance(column, str) and column in columns:
+        words = dict.fromkeys(str(value).strip() for value in columns[column] if value is not None)
+        values = {word: _EVENTS[plain] for word in words if (plain := plain_name(word)) in _EVENTS}
+        return {"event": {"column": column, "values": values}} if values else {}
+    if column is not None:
+        return {}
+    flags = {name: _FLAGS[plain] for name in columns if (plain := plain_name(name)) in _FLAGS}
+    return {"event": {"flags": flags}} if flags else {}
 
 
 def item_columns(table: TableMap, columns: Mapping[str, list[Any]]) -> dict[str, list[str]]:
@@ -188,13 +290,13 @@ def guess_reasons(path: Path, columns: Mapping[str, list[Any]]) -> tuple[TableMa
 
 
 def guess_layout(
-    path: Path, layout: Layout, columns: Mapping[str, list[Any]]
+    paths: Sequence[Path], layout: Layout, columns: Mapping[str, list[Any]]
 ) -> tuple[TableMap, list[Column]]:
     """What a shop system's export holds; its attributes are all that its items have and that can be a reason."""
     values: dict[str, Counter[str]] = {}
     filled: Counter[str] = Counter()
     items = 0
-    for row in layout.rows(path):
+    for row in chain.from_iterable(map(layout.rows, paths)):
         if not row.problem:
             items += 1
             for name, some in row.record["attributes"].items():
@@ -211,7 +313,7 @@ def guess_layout(
             kept[name] = name
         use = f"left out: {why}" if why else "an attribute"
         said.append(Column(f"→ {name}", use, counted.most_common(1)[0][0], filled[name] / items))
-    return TableMap(path.name, {"attributes": kept}, layout.name), said
+    return TableMap(paths[0].name, {"attributes": kept}, layout.name), said
 
 
 def _named_fields(
@@ -222,6 +324,8 @@ def _named_fields(
     for name, likely in FIELDS[kind].items():
         names = [*likely, *ITEM] if (kind, name) == ("interactions", "item_id") else likely
         column = find([c for c in columns if c not in fields.values()], names)
+        if name in ("id", "item_id") and column is None:
+            column = own_id(columns)
         if column is not None:
             fields[name] = column
         elif (not columns or ".jsonl" in path.suffixes) and name not in ("order", "products"):

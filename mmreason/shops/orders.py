@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -218,23 +219,23 @@ def single_lines(rows: Iterable[SourceRow], column: str) -> Iterator[SourceRow]:
 
 def item_keys(folder: Path, table: TableMap) -> Keys:
     """By what orders may call the items of a table: the keys of its layout, or its columns that are called like ids."""
-    path = folder / table.file
+    paths = table.files(folder)
     if table.layout:
-        return partial(_keys_of_layout, path, LAYOUTS[table.layout])
-    return partial(_keys_of_columns, path, str(table.fields["id"]), table.fields.get("title"))
+        return partial(_keys_of_layout, paths, LAYOUTS[table.layout])
+    return partial(_keys_of_columns, paths, str(table.fields["id"]), table.fields.get("title"))
 
 
 def _keys_of_layout(
-    path: Path, layout: Layout, names: Sequence[str]
+    paths: Sequence[Path], layout: Layout, names: Sequence[str]
 ) -> Iterator[tuple[str, Mapping[str, str]]]:
-    for row in layout.rows(path):
+    for row in chain.from_iterable(map(layout.rows, paths)):
         if not row.problem:
             more = {"title": row.record["title"], "group": row.record["group"]}
             yield row.record["id"], {**row.record["keys"], **more}
 
 
 def _keys_of_columns(
-    path: Path, own: str, title: Any, names: Sequence[str]
+    paths: Sequence[Path], own: str, title: Any, names: Sequence[str]
 ) -> Iterator[tuple[str, Mapping[str, str]]]:
     def choose(frame: pl.DataFrame) -> pl.DataFrame:
         if own not in frame.columns:  # rows that could not be read
@@ -246,7 +247,7 @@ def _keys_of_columns(
             pl.struct(_as_text(frame[c]) for c in keys or [own]).alias("keys"),
         )
 
-    for frame in table_frames(path, choose):
+    for frame in chain.from_iterable(table_frames(path, choose) for path in paths):
         for item_id, named in frame.select("own", "keys").iter_rows() if "own" in frame.columns else ():
             if item_id is not None:
                 yield item_id.strip(), {key: value.strip() for key, value in named.items() if value}

@@ -157,7 +157,8 @@ _BY_NAME = [(reason, re.compile(rf"_(?:{names})_")) for reason, names in _NAMES]
 @cache
 def is_telling(name: str) -> bool:
     """Whether a column is called like something that people choose by, such as a material."""
-    return _TELLING.fullmatch(_words(name).strip("_")) is not None
+    bare = re.sub(r"(?:_group|_name)+$", "", _words(name).strip("_"))
+    return _TELLING.fullmatch(bare) is not None
 
 
 @cache

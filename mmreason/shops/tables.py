@@ -168,7 +168,7 @@ def _rows(folder: Path, table: TableMap) -> Iterator[SourceRow]:
 def _layout_rows(folder: Path, table: TableMap) -> Iterator[SourceRow]:
     """The items of a shop system's export, with the attributes that the mapping names."""
     chosen = table.fields.get("attributes")
-    for row in LAYOUTS[table.layout].rows(folder / table.file):
+    for row in chain.from_iterable(map(LAYOUTS[table.layout].rows, table.files(folder))):
         if not row.problem and chosen is not None:
             has = row.record["attributes"]
             row.record["attributes"] = {name: has[source] for name, source in chosen.items() if source in has}

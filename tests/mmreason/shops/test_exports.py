@@ -305,3 +305,41 @@ def take_shared(root: Path, run: Path) -> Catalogue:
     config = Config(run_dir=str(run), catalogue=CatalogueConfig("tables", str(root)))
     ingest(config)
     return read_catalogue(config.path("catalogue"))
+
+
+def test_an_export_in_parts_is_read_whole(tmp_path: Path) -> None:
+    write(tmp_path / "products_export_1.csv", SHOPIFY[:3])
+    write(tmp_path / "products_export_2.csv", SHOPIFY[3:])
+    line = {"Name": "#1", "Email": "a@b.de", "Lineitem quantity": 1, "Lineitem name": "x"}
+    for number, sku in enumerate(("001", "002", "001")):
+        write(tmp_path / f"orders_export ({number}).csv", [line | {"Lineitem sku": sku}])
+    catalogue = take(tmp_path)
+    assert set(catalogue.items) == {"001", "002", "cap"}
+    assert sorted(i.item_id for i in catalogue.interactions) == ["001", "001", "002"]
+
+
+def test_logs_say_by_their_columns_what_they_mean(tmp_path: Path) -> None:
+    write(
+        tmp_path / "places.csv",
+        [{"place_id": f"p{n}", "name": f"Cafe {n}", "cuisine": "thai"} for n in range(4)],
+    )
+    log = [
+        {"user_id": "u", "place_id": "p1", "is_click": 0, "time_ms": 1649467982289, "play_time_ms": 5000},
+        {"user_id": "u", "place_id": "p2", "is_click": 1, "time_ms": 1649467983289, "play_time_ms": 7000},
+    ]
+    write(tmp_path / "log.csv", log)
+    found = [(i.item_id, i.event, i.seconds, i.timestamp) for i in take(tmp_path).interactions]
+    assert found == [("p1", "impression", 5.0, 1649467982.289), ("p2", "click", 7.0, 1649467983.289)]
+    bought = [
+        {"visitorid": "u", "place_id": "p3", "event": event} for event in ("view", "addtocart", "transaction")
+    ]
+    write(tmp_path / "log.csv", bought)
+    assert [i.event for i in take(tmp_path).interactions] == ["view", "cart", "purchase"]
+
+
+def test_yelp_and_hm_without_a_mapping(shared_data: Path, tmp_path: Path) -> None:
+    field = shared_data / "field" / "tables"
+    yelp = take_shared(field / "a21_yelp", tmp_path / "yelp")
+    assert (len(yelp.items), {i.event for i in yelp.interactions}) == (6, {"review"})
+    hm = take_shared(field / "a20_hm", tmp_path / "hm")
+    assert hm.items["0108775016"].attributes["colour_group_name"] == ["White"]
