@@ -1,0 +1,69 @@
+"""What is true of an item, with where it stands: attributes, levels of its category, what its text says of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mmreason.evidence.claims import phrase
+from mmreason.evidence.phrases import phrases
+from mmreason.schema import Item
+
+LEVELS = ">"
+"""What parts the levels of a category: ``Apparel > Men > Shirts``."""
+
+_WORD = re.compile(r"\w+")
+_YEAR = re.compile(r"(?:1[89]|20)\d\d")
+_YEARS = frozenset(["year", "release year", "released", "publication year", "年份"])
+_LONGEST = 60  # characters; a longer value is a description
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something true of an item.
+
+    Attributes:
+        item_id: The item.
+        name: The attribute that says it; ``decade`` for that of a year; the form of a phrase, such as ``does``.
+        value: As the catalogue writes it.
+        source: ``attribute`` or ``text``.
+        span: Start and end in the text, in characters.
+    """
+
+    item_id: str
+    name: str
+    value: str
+    source: str = "attribute"
+    span: tuple[int, int] | None = None
+
+    @property
+    def concept(self) -> str:
+        """What all facts that mean the same have in common: attribute and value in one spelling.
+
+        Example:
+            >>> Fact("a", "Material", "Merino Wool").concept, Fact("b", "material", "merino  wool").concept
+            ('material=merino wool', 'material=merino wool')
+        """
+        return f"{phrase(self.name)}={phrase(self.value)}"
+
+
+def facts_of(item: Item) -> Iterator[Fact]:
+    """The facts that an item's attributes and text tell; ``hidden`` attributes are never looked at.
+
+    Example:
+        >>> item = Item("a", attributes={"category": ["Apparel > Men > Shirts"], "year": ["1994"]})
+        >>> [fact.value for fact in facts_of(item)]
+        ['Apparel', 'Men', 'Shirts', '1994', '1990s']
+    """
+    for name, values in item.attributes.items():
+        for value in values:
+            for level in value.split(LEVELS) if f" {LEVELS} " in value else [value]:
+                if level.strip() and len(level.strip()) <= _LONGEST:
+                    yield Fact(item.id, name, level.strip())
+            if phrase(name) in _YEARS and _YEAR.fullmatch(value.strip()):
+                yield Fact(item.id, "decade", f"{value.strip()[:3]}0s")
+    title = set(_WORD.findall(item.title.lower()))
+    for said in phrases(item.text):
+        if not title.issuperset(_WORD.findall(said.text.lower())):  # the title says it already
+            yield Fact(item.id, said.form, said.text, "text", said.span)
