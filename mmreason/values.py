@@ -30,6 +30,7 @@ _PICTURE_KEYS = ("path", "src", "url", "href", "file", "filename", "image", "ima
 _PICTURE_ENDING = re.compile(r"(?i)\.(jpe?g|png|gif|webp|bmp|tiff?|avif|heic|jp2|ppm|ico|mp4|webm|mov|mkv)$")
 _NUMPY_LIST = re.compile(r"\[\s*(?:'[^']*'|\"[^\"]*\")(?:\s+(?:'[^']*'|\"[^\"]*\"))+\s*\]")
 _ARRAY = re.compile(r"array\((\[.*\])(?:,\s*dtype=\w+)?\)", re.DOTALL)
+_BARE_LIST = re.compile(r"\[([^\[\]{}|]*,[^\[\]{}|]*)\]")  # [red, blue]
 _BARE_NAN = re.compile(r"(?<=[\[,:])\s*nan(?=\s*[,\]}])")
 
 
@@ -113,17 +114,23 @@ def words(value: Any) -> list[str]:
     """
     if isinstance(value, str):
         found = _if_list(value)
-        values: Iterable[Any] = value.split("|") if found is None else found
+        values: Iterable[Any] = _parted(value) if found is None else found
     else:
         value = _sequence(value)
         values = value if isinstance(value, list) else [value]
     return [word for each in values if not is_nothing(each) and (word := _plain(each).strip())]
 
 
+def _parted(value: str) -> list[str]:
+    bare = _BARE_LIST.fullmatch(value.strip())
+    return bare[1].split(",") if bare else value.split("|")
+
+
 def facts(value: Any) -> dict[str, list[str]]:
     """Attributes by name: an object in any spelling, pairs, or ``name=value;name=value``.
 
-    An object in an object gives names such as ``parking.garage``; one of flags gives the names that are true.
+    An object in an object gives names such as ``size.width``; one of flags gives the names that are true. A flag
+    alone is no word that a reason could say, and is left out.
 
     Raises:
         ValueError: If it is none of these.
@@ -131,7 +138,7 @@ def facts(value: Any) -> dict[str, list[str]]:
     Example:
         >>> facts("material=wool|silk;fit=slim") == facts({"material": ["wool", "silk"], "fit": "slim"})
         True
-        >>> facts({"parking": "{'garage': False, 'street': True}", "wifi": "u'free'"})
+        >>> facts({"parking": "{'garage': False, 'street': True}", "wifi": "u'free'", "open": "True"})
         {'parking': ['street'], 'wifi': ['free']}
     """
     if is_nothing(value):
@@ -179,13 +186,17 @@ def _named_pair(pair: Mapping[str, Any]) -> tuple[Any, Any]:
 def _fact(name: str, value: Any, depth: int = 0) -> Iterable[tuple[str, list[str]]]:
     value = _object(value) if isinstance(value, str) else value
     if not isinstance(value, Mapping):
-        return [(name, words(value))]
+        return [] if _is_flag(value) else [(name, words(value))]
     if depth > 2:
         raise ValueError("objects in objects in objects")
-    if value and all(isinstance(flag, bool) or is_nothing(flag) for flag in value.values()):
-        return [(name, [str(key) for key, flag in value.items() if flag is True])]
+    if value and all(_is_flag(flag) or is_nothing(flag) for flag in value.values()):
+        return [(name, [str(key) for key, flag in value.items() if str(flag).lower() == "true"])]
     parts = [_fact(f"{name}.{key}", each, depth + 1) for key, each in value.items() if not is_nothing(each)]
     return list(chain.from_iterable(parts))
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool) or (isinstance(value, str) and value.strip().lower() in ("true", "false"))
 
 
 def _object(value: Any) -> Any:

@@ -1,14 +1,14 @@
 """What a mapping may say of a field beyond a plain column, applied to rows of items and to frames of a log.
 
 Values can be translated, flags read as events, units and formats of times named, decimal commas read, columns joined,
-fields of nested objects taken (``a.b``), and paths of pictures made of an id. Ids of a column with gaps (``123.0``) and
-decimal commas are also found by look at the first rows.
+fields of nested objects taken (``a.b``), and paths of pictures made of an id. Ids of a column with gaps (``123.0``),
+decimal commas, flags and a unit that the column's name ends in are also found by look at names and first rows.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,10 +30,26 @@ KEYS: dict[str, frozenset[str]] = {
     **dict.fromkeys(("timestamp", "first"), _TIME),
     **dict.fromkeys(("seconds", "length"), _NUMBER | {"unit"}),
     **dict.fromkeys(("rating", "count", "share", "helpful"), _NUMBER),
-    **dict.fromkeys(("images", "video"), frozenset({"column", "pattern"})),
+    **dict.fromkeys(("images", "video", "title"), frozenset({"column", "pattern"})),
 }
 """Field → the keys that its entry in a mapping may have; beside these any may be ``{value: …}``."""
 
+FLAGS = {
+    **dict.fromkeys(("is_view", "is_viewed", "viewed"), "view"),
+    **dict.fromkeys(("is_click", "is_clicked", "clicked", "click"), "click"),
+    **dict.fromkeys(("is_cart", "is_add_to_cart", "add_to_cart", "added_to_cart", "cart"), "cart"),
+    **dict.fromkeys(
+        ("is_purchase", "is_purchased", "purchased", "is_buy", "is_bought", "bought", "is_order", "ordered"),
+        "purchase",
+    ),
+}
+"""Names of columns of 0 and 1 that say by themselves which event it was, the stronger later."""
+
+_UNIT_NAMES = (
+    (re.compile(r"(?:^|[_\W])(?:ms|msecs?|millis(?:econds)?)$|(?<=[a-z])Ms$"), "ms"),
+    (re.compile(r"(?:^|[_\W])(?:mins?|minutes)$"), "min"),
+    (re.compile(r"(?:^|[_\W])(?:hrs?|hours)$"), "h"),
+)
 _JOINED = ("images", "title", "text", "timestamp", "first")
 _IDS = ("id", "group", "user_id", "item_id")
 _TRUE = ["1", "1.0", "true", "yes", "y", "t"]
@@ -85,7 +101,7 @@ def _check(name: str, source: Mapping[str, Any]) -> None:
         raise DataError(f"mapping: {name} has the decimal sign {source['decimal']!r}; there are , and .")
     for key in ("values", "flags"):
         if not isinstance(source.get(key, {}), Mapping):
-            raise DataError(f"mapping: {key} of {name} is {source[key]}; write {key}: {{theirs: ours}}")
+            raise DataError(f"mapping: {key} of {name} are {source[key]}; write {key}: {{theirs: ours}}")
     if "pattern" in source and not _PLACE.search(str(source["pattern"])):
         raise DataError(f"mapping: {name} has the pattern {source['pattern']!r}; write images/{{id}}.jpg")
 
@@ -116,7 +132,7 @@ def cell(record: Mapping[str, Any], column: str) -> Any:
 
 
 def path_of(pattern: str, record: Mapping[str, Any], fields: Mapping[str, Any]) -> str | None:
-    """A path made of a row's values; None if one of them is missing.
+    """A path (or a title) made of a row's values; None if one of them is missing.
 
     Args:
         pattern: ``{name}`` stands for a field of the mapping or a column, ``{name:.3}`` for its first three characters,
@@ -148,6 +164,30 @@ def has_gaps(values: Sequence[Any]) -> bool:
     return bool(given) and all(isinstance(value, str) and _GAP.fullmatch(value.strip()) for value in given)
 
 
+def flags_of(sample: Mapping[str, Sequence[Any]]) -> dict[str, str]:
+    """The columns of a log that are flags of events (:data:`FLAGS`), with their events, the weaker first.
+
+    Example:
+        >>> flags_of({"is_click": ["0", "1"], "cart": ["yes please"]})
+        {'is_click': 'click'}
+    """
+    plain = {re.sub(r"\W+", "_", column.lower()): column for column in sample}
+    flags = {"0", "1", "true", "false", "0.0", "1.0"}
+    return {
+        column: event
+        for name, event in FLAGS.items()
+        if (column := plain.get(name)) is not None
+        and {str(value).strip().lower() for value in sample[column] if not is_nothing(value)} <= flags
+        and any(not is_nothing(value) for value in sample[column])
+    }
+
+
+def _unit_of(column: Any) -> str:
+    """The unit that a column's name ends in: ``play_time_ms``."""
+    names = (unit for form, unit in _UNIT_NAMES if form.search(column)) if isinstance(column, str) else ()
+    return next(iter(names), "s")
+
+
 def _has_decimal_commas(values: Sequence[Any]) -> bool:
     texts = [value.strip() for value in values if isinstance(value, str)]
     return any(map(_DECIMAL_COMMA.fullmatch, texts)) and not any(map(_DECIMAL_POINT.fullmatch, texts))
@@ -167,7 +207,10 @@ class LogColumns:
     """
 
     def __init__(self, fields: Mapping[str, Any], sample: Mapping[str, Sequence[Any]]) -> None:
-        self.fields = fields
+        named = fields.get("event")
+        known = named is not None and not (isinstance(named, str) and not is_there(named, [*sample]))
+        flags = {} if known else flags_of(sample)
+        self.fields = fields = {**fields, **({"event": {"flags": flags}} if flags else {})}
         looked = {name: [*sample.get(c, ())] for name, s in fields.items() if isinstance(c := _plain(s), str)}
         self._gaps = {name for name, seen in looked.items() if name.split(".")[0] in _IDS and has_gaps(seen)}
         self._commas = {name for name, seen in looked.items() if name in KEYS and _has_decimal_commas(seen)}
@@ -198,7 +241,8 @@ class LogColumns:
         if options.get("format"):
             return _in_format(column, str(options["format"]))
         decimal = options.get("decimal", "," if name in self._commas else ".")
-        return _in_unit(column, options.get("unit", "s"), decimal) if options or decimal == "," else column
+        unit = options.get("unit") or (_unit_of(plain) if name in ("seconds", "length") else "s")
+        return column if unit == "s" and decimal == "." else _in_unit(column, unit, decimal)
 
     def _joined(self, name: str, columns: Sequence[str], frame: pl.DataFrame) -> pl.Series:
         """A day and a clock time as one text."""
@@ -285,9 +329,10 @@ def _strptime(text: str, form: str) -> str | None:
 
 def _in_unit(column: pl.Series, unit: str, decimal: str) -> pl.Series:
     """Numbers in seconds; what is no number stays as it is."""
-    scale: Callable[[pl.Series], pl.Series] = (
-        (lambda numbers: numbers + EARLIEST) if unit == STEP else (lambda numbers: numbers * UNITS[unit])
-    )
+
+    def scale(numbers: pl.Series) -> pl.Series:
+        return numbers + EARLIEST if unit == STEP else numbers * UNITS[unit]
+
     if column.dtype.is_numeric():
         return scale(column.cast(pl.Float64))
     if column.dtype != pl.String:

@@ -145,17 +145,17 @@ def unique_names(header: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
         >>> unique_names(["id", "tag", "tag", ""])
         (['id', 'tag', 'tag.2', 'column 4'], [('tag', 'tag.2')])
     """
-    names: list[str] = []
+    names: dict[str, None] = {}  # in order; a file may have ten thousand columns
     renamed = []
     for number, name in enumerate(header, 1):
         new, times = name or f"column {number}", 1
         while new in names:
             times += 1
             new = f"{name}.{times}"
-        names.append(new)
+        names[new] = None
         if name and new != name:
             renamed.append((name, new))
-    return names, renamed
+    return list(names), renamed
 
 
 def _delimiter(lines: Sequence[str], tabbed: bool) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -36,6 +37,7 @@ BLOCK_BYTES = 8 << 20
 """Bytes read at a time; a line must fit into one."""
 
 FRAME_ROWS = 50_000
+_EMPTY_LINE = re.compile(rb"(?:^|\n)[ \t\r]*\n")  # it may hide that another line holds two objects
 _SLOW = 1 << 16  # a block of fewer bytes is read line by line rather than cut further
 
 
@@ -239,7 +241,7 @@ def _blocks(file: Any) -> Iterator[bytes]:
 def _json_block(block: bytes, before: int, path: Path, schema: pa.Schema) -> Iterator[pl.DataFrame]:
     lines = block.count(b"\n")
     table = _arrow_json(block, schema)
-    if table is not None and table.num_rows == lines:
+    if table is not None and table.num_rows == lines and not _EMPTY_LINE.search(block):
         yield _numbered(pl.DataFrame(pl.from_arrow(table)), path, range(before + 1, before + 1 + lines))
         return
     middle = block.find(b"\n", len(block) // 2) + 1

@@ -47,7 +47,8 @@ from mmreason.schema import DataError
 
 _ITEM = [
     *("item_id", "item", "sku", "product_id", "product", "asin", "parent_asin"),
-    *("article_id", "video_id", "movie_id", "news_id", "iid"),
+    *("article_id", "video_id", "movie_id", "news_id", "iid", "business_id", "app_id", "book_id"),
+    *("track_id", "recipe_id", "listing_id", "place_id", "movieid", "videoid"),
 ]
 USER = [
     *("user_id", "user", "userid", "uid", "customer_id", "customer", "visitor_id"),
@@ -184,7 +185,7 @@ FIELDS: dict[str, dict[str, list[str]]] = {
         "share": ["share"],
         "rating": ["rating", "stars", "score", "rating_value"],
         "timestamp": [
-            *("timestamp", "time", "time_ms", "timestamp_ms", "datetime", "created_at", "event_time", "ts"),
+            *("timestamp", "timestamp_ms", "time_ms", "event_time", "time", "datetime", "created_at", "ts"),
             *("date", "datum", "unixreviewtime", "review_date", "submitted_at", "purchased_at"),
         ],
         "first": ["first"],

@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from mmreason.readers.columns import columns_of, flags_of
 from mmreason.readers.mapping import EMAIL, FIELDS, NEEDED, PRODUCT_COLUMNS, USER, TableMap
 from mmreason.schema import DataError
 from mmreason.shops.layouts import NOTHING, Layout, attribute_of, plain_name
@@ -47,11 +48,6 @@ _EVENTS = {
 }
 """What logs call events → the event."""
 
-_FLAGS = {
-    **dict.fromkeys(("is_purchase", "is_buy", "is_bought", "purchased", "is_order"), "purchase"),
-    **dict.fromkeys(("is_cart", "is_add_to_cart", "added_to_cart"), "cart"),
-    **dict.fromkeys(("is_click", "clicked", "is_clicked"), "click"),
-}
 _NO_ITEMS = frozenset(
     [
         *(
@@ -223,16 +219,9 @@ def guess_interactions(path: Path, columns: Mapping[str, list[Any]]) -> tuple[Ta
     if fields.get("order") == fields.get("item_id"):
         fields.pop("order", None)
     fields |= _in_milliseconds(fields) | _events(fields, columns)
-    uses = {column: name for name, source in fields.items() for column in _named(source)}
+    uses = {column: name for name, source in fields.items() for column in columns_of(name, source)}
     said = [_column(name, uses.get(name, NO_PART), values) for name, values in columns.items()]
     return TableMap(path.name, fields), said
-
-
-def _named(source: Any) -> list[str]:
-    """The columns of an entry of a mapping."""
-    if isinstance(source, Mapping):
-        return [*source.get("flags", ()), *([source["column"]] if "column" in source else ())]
-    return [source]
 
 
 def _in_milliseconds(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,7 +243,7 @@ def _events(fields: Mapping[str, Any], columns: Mapping[str, list[Any]]) -> dict
         return {"event": {"column": column, "values": values}} if values else {}
     if column is not None:
         return {}
-    flags = {name: _FLAGS[plain] for name in columns if (plain := plain_name(name)) in _FLAGS}
+    flags = flags_of(columns)
     return {"event": {"flags": flags}} if flags else {}
 
 
