@@ -292,7 +292,7 @@ class GenerateConfig:
     Args:
         name: Of the job, which has a folder of its own, ``generate/<name>``; empty takes the name of the requests file
             without its ending, or ``test``.
-        requests: Parquet or JSONL file of (user_id, item_id); empty takes the test split.
+        requests: Table of (user_id, item_id), in any format that a catalogue may have; empty takes the test split.
         batch_size: Rows decoded together.
         part_size: Rows per output part; a killed run loses at most one part.
         max_new_tokens: Longest reason in tokens.

@@ -16,14 +16,14 @@ from mmreason.checkpoint import read_json, write_json
 from mmreason.config import Config
 from mmreason.files import atomic_write, remove, remove_leftovers
 from mmreason.generate.reasoner import Reasoner
-from mmreason.generate.requests import Request, read_requests, request_keys
+from mmreason.generate.requests import BadRequest, Pair, Request, read_requests, request_keys, strangers
 from mmreason.processes import on_main_process, share_of, wait_for_others
 from mmreason.products import combined, fingerprint
 from mmreason.progress import Progress
 from mmreason.schema import DataError, Reason, to_record
 from mmreason.store.store import EmbeddingStore
 
-Write = Callable[[list[Request]], list[Reason]]
+Write = Callable[[list[Pair]], list[Reason]]
 Row = dict[str, Any]
 
 SCHEMA = pa.schema(
@@ -61,7 +61,7 @@ def generate(config: Config) -> str:
     keys = request_keys(requests, catalogue.items, store, made_by)
     reasoner: list[Reasoner] = []
 
-    def write(part: list[Request]) -> list[Reason]:
+    def write(part: list[Pair]) -> list[Reason]:
         if not reasoner:
             reasoner.append(load_reasoner(config, catalogue, checkpoint))
         return list(reasoner[0].explain_many(part, config.generate.batch_size))
@@ -71,9 +71,10 @@ def generate(config: Config) -> str:
     table = read_parts(folder)
     verified = sum(bool(v) for v in table["verified"].to_pylist())
     failed = len(table) - table["error"].null_count
+    said = f", {unknown}" if (unknown := strangers(requests, catalogue)) else ""
     return (
         f"{len(table):,} reasons for {len(requests):,} requests ({done_before:,} were there already), "
-        f"{verified:,} verified, {failed:,} failed"
+        f"{verified:,} verified, {failed:,} failed{said}"
     )
 
 
@@ -218,20 +219,29 @@ def _rows(part: Sequence[Request], keys: Sequence[str], known: _KnownRows, write
 
 def _written(part: list[Request], write: Write) -> list[Row]:
     """New rows; where they fail together, each request alone, so that one bad item costs one row."""
+    pairs = [request for request in part if not isinstance(request, BadRequest)]
     try:
-        reasons: list[Reason | str] = [*write(part)] if part else []
+        reasons: list[Reason | str] = [*write(pairs)] if pairs else []
     except (DataError, MediaError):
-        reasons = [_alone(request, write) for request in part]
-    rows = []
-    for (user, item), reason in zip(part, reasons, strict=True):
-        failed = isinstance(reason, str)
-        record = to_record(Reason(user.id, item.id, "") if isinstance(reason, str) else reason)
-        row = {name: record[name] for name in SCHEMA.names if name in record}
-        rows.append(row | {"error": reason if failed else None})
-    return rows
+        reasons = [_alone(request, write) for request in pairs]
+    made = iter(reasons)
+    return [
+        _row(request.user_id, request.item_id, request.error)
+        if isinstance(request, BadRequest)
+        else _row(request[0].id, request[1].id, next(made))
+        for request in part
+    ]
 
 
-def _alone(request: Request, write: Write) -> Reason | str:
+def _row(user_id: str, item_id: str, reason: Reason | str) -> Row:
+    """A reason's row; an empty one with its error, if the reason is that."""
+    failed = isinstance(reason, str)
+    record = to_record(Reason(user_id, item_id, "") if isinstance(reason, str) else reason)
+    row = {name: record[name] for name in SCHEMA.names if name in record}
+    return row | {"error": reason if failed else None}
+
+
+def _alone(request: Pair, write: Write) -> Reason | str:
     try:
         return write([request])[0]
     except (DataError, MediaError) as error:

@@ -5,20 +5,38 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from mmreason.catalogue.catalogue import Catalogue
+from mmreason.cleaning import private_user
 from mmreason.config import Config
+from mmreason.readers.columns import has_gaps
+from mmreason.readers.mapping import FIELDS
+from mmreason.readers.rows import read_rows, sample
+from mmreason.readers.source import SourceRow
 from mmreason.schema import DataError, Item, Reason, User
 from mmreason.shards.histories import by_user, history_before
 from mmreason.shards.loader import reason_samples
+from mmreason.shops.guess import find
 from mmreason.store.store import EmbeddingStore
+from mmreason.values import identifier
 
-Request = tuple[User, Item]
+Pair = tuple[User, Item]
+
+
+@dataclass(frozen=True, slots=True)
+class BadRequest:
+    """A row of a requests file that no reason can be written for; its own row says why."""
+
+    user_id: str
+    item_id: str
+    error: str
+
+
+Request = Pair | BadRequest
 
 _TOLD = ("id", "title", "text", "attributes", "domain")
 """Fields of an item that a reason may depend on, beside its embedding; hidden facts are never looked at."""
@@ -28,44 +46,60 @@ def read_requests(config: Config, catalogue: Catalogue) -> Iterator[Request]:
     """(user, item) pairs: of the requests file if one is configured, else of the test split.
 
     A user's history ends before the item, just as in training: the item itself is left out and all that came after
-    it, and what is left is added up.
+    it, and what is left is added up. A user that the catalogue does not know, or none, has no history.
 
     Raises:
-        DataError: If the file is missing, has no ``user_id`` and ``item_id``, or names an unknown item.
+        DataError: If the file is missing or cannot be read, or has no columns of users and items.
     """
     limit = config.generate.limit or None
     if not config.generate.requests:
         samples = list(reason_samples(config.path("shards"), "test"))[:limit]
         yield from ((s.user, catalogue.items[s.reason.item_id]) for s in samples)
         return
-    path = Path(config.generate.requests)
-    rows = _request_rows(path)[:limit]
-    users = {str(row.get("user_id") or "") for row in rows}
+    rows = list(islice(_rows(Path(config.generate.requests)), limit))
+    users = {row.user_id for row in rows}
     histories = by_user(i for i in catalogue.interactions if i.user_id in users)
-    for number, row in enumerate(rows, start=1):
-        user_id, item_id = str(row.get("user_id") or ""), str(row.get("item_id") or "")
-        if item_id not in catalogue.items:
-            raise DataError(
-                f"{path}: row {number}: item {item_id!r} is not in the catalogue; add it or drop the row"
-            )
-        history = history_before(histories.get(user_id, []), Reason(user_id, item_id, ""))
-        yield User(user_id, history), catalogue.items[item_id]
+    for row in rows:
+        if row.error:
+            yield row
+        elif row.item_id not in catalogue.items:
+            missing = f"item {row.item_id!r} is not in the catalogue" if row.item_id else "no item id"
+            yield replace(row, error=missing)
+        else:
+            history = history_before(histories.get(row.user_id, []), Reason(row.user_id, row.item_id, ""))
+            yield User(row.user_id, history), catalogue.items[row.item_id]
 
 
-def _request_rows(path: Path) -> list[dict[str, Any]]:
+def _rows(path: Path) -> Iterator[BadRequest]:
+    """Each row of a requests file, with an error if it cannot be read."""
     if not path.is_file():
-        raise DataError(
-            f"{path}: no such file; generate.requests is a .parquet or .jsonl of user_id and item_id"
-        )
-    try:
-        if path.suffix == ".parquet":
-            return pq.read_table(path, columns=["user_id", "item_id"]).to_pylist()
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-        return [json.loads(line) for line in lines if line.strip()]
-    except (pa.ArrowInvalid, json.JSONDecodeError, KeyError) as error:
-        raise DataError(
-            f"{path}: cannot be read as requests: {error}; give columns user_id and item_id"
-        ) from None
+        raise DataError(f"{path}: no such file; generate.requests is a table of user_id and item_id")
+    columns = sample(path)
+    names = {field: find(columns, FIELDS["reasons"][field]) for field in ("user_id", "item_id")}
+    missing = [field for field, column in names.items() if column is None]
+    if columns and missing:
+        raise DataError(f"{path}: no column looks like {missing[0]}; there are {', '.join(columns)}")
+    gaps = {column for column in names.values() if column and has_gaps(columns[column])}
+
+    def value(row: SourceRow, field: str) -> str:
+        column = names[field]
+        found = identifier(row.record.get(column)) if column else ""
+        return found.partition(".")[0] if column in gaps else found
+
+    for row in read_rows(path):
+        try:
+            yield BadRequest(private_user(value(row, "user_id")), value(row, "item_id"), row.problem)
+        except ValueError as error:
+            yield BadRequest("", "", str(error))
+
+
+def strangers(requests: Iterable[Request], catalogue: Catalogue) -> str:
+    """How many requests are of users that the catalogue does not know, or of none; empty if there are no such."""
+    known = {step.user_id for step in catalogue.interactions}
+    users = [request[0].id for request in requests if not isinstance(request, BadRequest)]
+    unknown = sum(user not in known for user in users if user)
+    parts = [(unknown, "of users without a history"), (sum(not user for user in users), "without a user")]
+    return ", ".join(f"{count:,} {what}" for count, what in parts if count)
 
 
 def request_keys(
@@ -74,7 +108,7 @@ def request_keys(
     """A digest of all that each request's reason depends on: a row with the same key is the same reason.
 
     Args:
-        requests: Users with their histories, and items.
+        requests: Users with their histories, and items; a bad one's key is its own error.
         items: Catalogue by id, for the items of histories.
         store: Embeddings; an item is known by the content that it was embedded from.
         model: Digest of the model and of the settings that change what it writes.
@@ -89,23 +123,20 @@ def request_keys(
             known[item_id] = _digest([told, content])
         return known[item_id]
 
-    return [
-        _digest(
+    def digest(request: Request) -> str:
+        if isinstance(request, BadRequest):
+            return _digest([request.user_id, request.item_id, request.error])
+        user, item = request
+        steps = [
             [
-                made_by,
-                user.id,
-                item_digest(item.id, item),
-                [
-                    [
-                        *(step.event, step.count, step.seconds, step.rating, step.timestamp),
-                        item_digest(step.item_id, step.item or items.get(step.item_id)),
-                    ]
-                    for step in user.history
-                ],
+                *(step.event, step.count, step.seconds, step.rating, step.timestamp),
+                item_digest(step.item_id, step.item or items.get(step.item_id)),
             ]
-        )
-        for user, item in requests
-    ]
+            for step in user.history
+        ]
+        return _digest([made_by, user.id, item_digest(item.id, item), steps])
+
+    return [digest(request) for request in requests]
 
 
 def _digest(value: Any) -> str:

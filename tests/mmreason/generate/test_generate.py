@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from collections.abc import Callable
@@ -266,13 +267,67 @@ def test_requests_from_a_file(tiny_run: Config, tmp_path: Path) -> None:
     (known, _), (stranger, _) = read_requests(config, catalogue)
     assert known.history and not stranger.history
     path = tmp_path / "requests.jsonl"
-    path.write_text(json.dumps({"user_id": user, "item_id": "nope"}))
-    config = replace(tiny_run, generate=replace(tiny_run.generate, requests=str(path)))
-    with pytest.raises(DataError, match=r"requests\.jsonl: row 1: item 'nope' is not in the catalogue"):
-        list(read_requests(config, catalogue))
-    path.write_text("{broken")
-    with pytest.raises(DataError, match=r"requests\.jsonl: cannot be read"):
-        list(read_requests(config, catalogue))
+    path.write_text('{"name": "x"}')
+    with pytest.raises(DataError, match=r"requests\.jsonl: no column looks like user_id; there are name"):
+        list(read_requests(_reading(tiny_run, path), catalogue))
+    with pytest.raises(DataError, match=r"gone\.csv: no such file"):
+        list(read_requests(_reading(tiny_run, tmp_path / "gone.csv"), catalogue))
+
+
+def _reading(config: Config, path: Path) -> Config:
+    return replace(config, generate=replace(config.generate, requests=str(path)))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("r.csv", "user_id,item_id\n0,{0}\n1,{1}\n"),
+        ("r.tsv", "item\tUser\n{0}\t0\n{1}\t1\n"),
+        ("R.JSONL", '{{"user_id": 0, "item_id": "{0}"}}\n{{"user_id": 1.0, "item_id": "{1}"}}\n'),
+        ("r.jsonl", '[{{"user_id": "0", "item_id": "{0}"}}, {{"user_id": " 1", "item_id": "{1}"}}]'),
+        (
+            "r.json",
+            '[\n {{\n  "user_id": "0",\n  "item_id": "{0}"\n }},\n {{"user_id": "1", "item_id": "{1}"}}\n]\n',
+        ),
+        ("r.csv.gz", "user_id;item_id\n0.0;{0}\n1.0;{1}\n"),
+    ],
+)
+def test_requests_in_any_format(tiny_run: Config, tmp_path: Path, name: str, content: str) -> None:
+    catalogue = read_catalogue(tiny_run.path("catalogue"))
+    items = list(catalogue.items)[:2]
+    data = content.format(*items).encode()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    read = read_requests(_reading(tiny_run, tmp_path / name), catalogue)
+    assert [(user.id, item.id) for user, item in read] == [("0", items[0]), ("1", items[1])]
+
+
+def test_every_row_of_a_requests_file_is_a_row_of_the_job(tiny_run: Config, tmp_path: Path) -> None:
+    catalogue = read_catalogue(tiny_run.path("catalogue"))
+    item, user = next(iter(catalogue.items)), catalogue.interactions[0].user_id
+    rows = [
+        {"user_id": user, "item_id": item},
+        {"user_id": user, "item_id": "nope"},
+        {"user_id": None, "item_id": item},
+        {"user_id": "stranger", "item_id": item},
+        {"user_id": user},
+        {"user_id": ["x"], "item_id": item},
+        {"user_id": user, "item_id": item},
+    ]
+    path = tmp_path / "requests.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows) + '"text"\n{broken\n')
+    config = _reading(replace(tiny_run, run_dir=str(tmp_path / "run")), path)
+    shutil.copytree(tiny_run.run_dir, config.run_dir)
+    summary = generate(config)
+    assert (
+        "for 9 requests" in summary and "5 failed, 1 of users without a history, 1 without a user" in summary
+    )
+    table = read_job(config).to_pylist()
+    assert [row["error"] for row in table] == [
+        *(None, "item 'nope' is not in the catalogue", None, None, "no item id"),
+        *("a list where one value is wanted", None, "not a JSON object", "not a JSON object"),
+    ]
+    assert table[0]["text"] == table[6]["text"] and table[2]["user_id"] == ""
+    assert "(9 were there already)" in generate(config)
 
 
 def test_a_requests_file_gives_the_histories_that_training_sees(tiny_run: Config, tmp_path: Path) -> None:
