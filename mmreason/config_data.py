@@ -103,8 +103,9 @@ class SimulateConfig:
     """Simulated shoppers with known tastes.
 
     Args:
-        users: How many shoppers; 0 takes interactions and reasons from the catalogue instead. Left empty,
-            it is 200 for a catalogue that has neither, else 0.
+        users: How many shoppers, in place of the catalogue's own users; 0 takes interactions and reasons from the
+            catalogue. Left empty, a catalogue that has neither gets 200, and one that has users but no reasons gets
+            reasons that are worded for its own users, from what they took.
         tastes: How many attribute values a shopper likes.
         history: Mean number of items in a history.
         noise: Share of the history drawn without regard to taste.

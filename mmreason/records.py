@@ -64,10 +64,11 @@ STAGES = (
     ),
     Stage(
         "simulate",
-        "mmreason.targets.simulate:simulate_shoppers",
+        "mmreason.targets.stage:simulate_shoppers",
         reads=("items", "own behaviours"),
         writes=("behaviours",),
         settings=("simulate", "seed"),
+        version=2,
     ),
     Stage(
         "pack",

@@ -1,4 +1,4 @@
-"""Simulated shoppers with known tastes: histories, targets and reference reasons that are true of both."""
+"""Reference reasons that are true of item and history: for simulated shoppers with known tastes, and for real users."""
 
 from __future__ import annotations
 
@@ -10,17 +10,12 @@ from typing import get_args
 
 import numpy as np
 
-from mmreason.catalogue.catalogue import describe_reasons
-from mmreason.catalogue.index import read_index, use_tables
 from mmreason.catalogue.split import assign_splits
-from mmreason.catalogue.tables import read_table, write_table
-from mmreason.config import Config, SimulateConfig
-from mmreason.files import remove
+from mmreason.config import SimulateConfig
 from mmreason.progress import track
 from mmreason.schema import DataError, Evidence, Interaction, Item, Reason, Split
 from mmreason.targets.grammar import Claim, Pair, find_value, value_pattern, write_reason
 
-DEFAULT_USERS = 200
 MIN_HISTORY = 3
 MIN_SUPPORT = 2
 """A reason names nothing that fewer engaged history items than this share."""
@@ -101,44 +96,48 @@ def simulate(
     return interactions, reasons
 
 
-def simulate_shoppers(config: Config) -> str:
-    """The stage: shoppers in ``<run_dir>/shoppers``, read in the place of the catalogue's own behaviours.
+def reasons_for_users(
+    items: Mapping[str, Item],
+    histories: Mapping[str, Sequence[Interaction]],
+    config: SimulateConfig,
+    seed: int,
+) -> list[Reason]:
+    """Reference reasons for real users: a taste is a value that several of what they took share, and few others have.
 
-    With ``simulate.users`` left empty only a catalogue without behaviours gets shoppers.
+    Args:
+        items: As for :func:`simulate`.
+        histories: User → what they did.
+        config: See :class:`mmreason.config.SimulateConfig`.
+        seed: Same items, histories, configuration and seed, same reasons.
 
     Raises:
-        DataError: If shoppers are asked for and the items allow none.
+        DataError: If no domain has items that share a value.
     """
-    folder, shoppers = config.path("catalogue"), config.path("shoppers")
-    index = read_index(folder)
-    if any(path.is_relative_to(shoppers) for path in index.paths.values()):  # those of an earlier run
-        use_tables(folder, {})
-        index = read_index(folder)
-    own = index.counts["interactions"] + index.counts["reasons"]
-    users = config.simulate.users
-    if users is None:
-        users = 0 if own else DEFAULT_USERS
-    if users <= 0:
-        remove(shoppers)
-        return f"none asked for; the catalogue has {own:,} interactions and reasons of its own"
-    items = {item.id: item for item in read_table(index.paths["items"], Item)}
-    try:
-        interactions, reasons = simulate(items, replace(config.simulate, users=users), config.seed)
-    except DataError as error:
-        if config.simulate.users is not None:
-            raise
-        remove(shoppers)
-        return f"no shoppers: {error}"  # nobody asked for them, and the items are good without
-    interactions.sort(key=lambda interaction: (interaction.user_id, interaction.timestamp))
-    tables = {name: shoppers / f"{name}.parquet" for name in ("interactions", "reasons")}
-    shoppers.mkdir(exist_ok=True)
-    write_table(tables["interactions"], Interaction, interactions)
-    write_table(tables["reasons"], Reason, reasons)
-    use_tables(folder, tables)
-    count = len({interaction.user_id for interaction in interactions})
-    replaced = f" in place of the catalogue's own {own:,} rows" if own else ""
-    made = f"{count:,} simulated shoppers, {len(interactions):,} interactions{replaced}"
-    return "; ".join([made, *describe_reasons(tables["reasons"], config.simulate.favour)])
+    domains = {
+        name: d for d in _domains(items.values(), config) for name in {i.domain for i in d.pools["train"]}
+    }
+    splits = assign_splits(sorted(histories), config.test_users, config.valid_users, seed)
+    reasons: list[Reason] = []
+    for number, (user, history) in enumerate(sorted(histories.items())):
+        took = {items[i.item_id].group: i for i in history if i.event != "impression" and i.item_id in items}
+        here = Counter(items[i.item_id].domain for i in took.values())
+        domain = domains.get(here.most_common(1)[0][0]) if here else None
+        if domain is not None:
+            engaged = [i.item_id for i in took.values() if i.item_id in domain.pairs]
+            kept = [i for i in took.values() if i.item_id in domain.pairs]
+            shopper = Shopper(user, splits[user], _tastes_of(engaged, domain, config.tastes), kept, engaged)
+            reasons += _draw_reasons(np.random.default_rng([seed, number]), shopper, domain, config, items)
+    return reasons
+
+
+def _tastes_of(engaged: Sequence[str], domain: Domain, most: int) -> list[Pair]:
+    """The pairs that a history shares more often than the catalogue, those of the largest lift first."""
+    support = Counter(pair for item in engaged for pair in domain.pairs[item])
+    share = {
+        pair: n / len(engaged) / (domain.frequency[pair] / len(domain.pairs)) for pair, n in support.items()
+    }
+    likely = [pair for pair, n in support.items() if n >= MIN_SUPPORT and share[pair] > 1]
+    return sorted(likely, key=lambda pair: (-share[pair], pair))[:most]
 
 
 def _domains(items: Iterable[Item], config: SimulateConfig) -> list[Domain]:

@@ -3,15 +3,18 @@
 import re
 from collections import Counter, defaultdict
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.catalogue.hide import hide_attributes
+from mmreason.catalogue.ingest import ingest
 from mmreason.catalogue.split import assign_splits
-from mmreason.config import SimulateConfig
+from mmreason.config import CatalogueConfig, Config, SimulateConfig
 from mmreason.schema import DataError, Interaction, Item
 from mmreason.targets.grammar import (
     BY_EVENT,
@@ -23,6 +26,7 @@ from mmreason.targets.grammar import (
     write_reason,
 )
 from mmreason.targets.simulate import _behave, simulate
+from mmreason.targets.stage import simulate_shoppers
 
 CONFIG = SimulateConfig(users=40, favour=["color"])
 VALUES = {
@@ -161,6 +165,40 @@ def test_only_the_attributes_asked_for() -> None:
 def test_nothing_to_simulate_with(items: dict[str, Item]) -> None:
     with pytest.raises(DataError, match=r"no domain has 3 train items that share an attribute value"):
         simulate(items, CONFIG, 0)
+
+
+def test_real_users_get_reasons_that_are_true_of_what_they_took(tmp_path: Path) -> None:
+    rows = [f"i{n},Lamp {n},{['oak', 'steel'][n % 2]},{['red', 'blue', 'grey'][n % 3]}" for n in range(60)]
+    (tmp_path / "items.csv").write_text("\n".join(["id,title,material,color", *rows]))
+    took = [(f"c{n}", f"i{(n + 2 * k) % 60}", f"2026-01-{k + 1:02d}") for n in range(20) for k in range(4)]
+    orders = [",".join(order) for order in [*took, ("lone", "i1", "2026-01-01")]]
+    (tmp_path / "orders.csv").write_text("\n".join(["customer,sku,date", *orders]))
+    config = Config(run_dir=str(tmp_path / "run"), catalogue=CatalogueConfig("tables", str(tmp_path)))
+    ingest(config)
+    said = simulate_shoppers(config)
+    assert said.startswith(
+        "no shoppers: the catalogue has 81 interactions and 0 reasons of its own; reasons worded for"
+    )
+    catalogue = read_catalogue(config.path("catalogue"))
+    assert {i.user_id for i in catalogue.interactions} == {*(f"c{n}" for n in range(20)), "lone"}
+    assert len(catalogue.reasons) > 20 and "lone" not in {reason.user_id for reason in catalogue.reasons}
+    for reason in catalogue.reasons:
+        bought = {i.item_id for i in catalogue.interactions if i.user_id == reason.user_id}
+        assert reason.item_id not in bought and len(reason.evidence) >= 1
+        for claim in reason.evidence:
+            assert claim.value in catalogue.items[reason.item_id].attributes[claim.attribute]
+            assert set(claim.item_ids) <= bought and len(set(claim.item_ids)) >= 2
+    assert simulate_shoppers(config) == said
+    config.simulate.users = 0
+    assert (
+        simulate_shoppers(config) == "no shoppers: the catalogue has 81 interactions and 0 reasons of its own"
+    )
+    assert read_catalogue(config.path("catalogue")).reasons == []
+    config.simulate.users = 5
+    assert (
+        "5 simulated shoppers" in (said := simulate_shoppers(config))
+        and "in place of the catalogue's own 81" in said
+    )
 
 
 def test_wording_is_varied() -> None:
