@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -14,12 +14,13 @@ from zipfile import BadZipFile
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmreason.readers.delimited import csv_rows, open_text, readable, unique_names
+from mmreason.readers.delimited import csv_rows, dialect_of, open_text, readable, unique_names
 from mmreason.readers.source import SourceRow
 from mmreason.schema import DataError
 from mmreason.values import literal
 
-_TEXTS = ("csv", "tsv", "txt", "jsonl", "ndjson", "json")
+_DELIMITED = ("csv", "tsv", "txt")
+_TEXTS = (*_DELIMITED, "jsonl", "ndjson", "json")
 FORMATS = ("parquet", *_TEXTS, *(f"{ending}.gz" for ending in _TEXTS), "xlsx")
 """What names of tables end in, in small or capital letters."""
 
@@ -61,7 +62,12 @@ def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[Sour
     if not kind:
         raise DataError(f"{path} is none of {', '.join(FORMATS)}")
     with readable(path):
-        yield from csv_rows(path, columns=columns) if kind in ("csv", "tsv", "txt") else _READ[kind](path)
+        yield from csv_rows(path, columns=columns) if kind in _DELIMITED else _READ[kind](path)
+
+
+def renamed(path: Path) -> list[tuple[str, str]]:
+    """The columns of a delimited file that another has the name of, each with the name it is given."""
+    return [*dialect_of(path).renamed] if format_of(path) in _DELIMITED else []
 
 
 def sample(path: Path, columns: Sequence[str] | None = None) -> dict[str, list[Any]]:
@@ -96,9 +102,16 @@ def _json(path: Path) -> Iterator[SourceRow]:
     """An object a line, or values of an array or after another, whichever the file begins like."""
     with open_text(path, newline=None) as file:
         first = file.read(_CHUNK).lstrip().partition("\n")[0].strip()
-    if _ARRAY.match(first) or _BROKEN_OVER_LINES.fullmatch(first):
-        yield from _json_values(path)
-        return
+    over_lines = _ARRAY.match(first) or _BROKEN_OVER_LINES.fullmatch(first)
+    rows = _json_values(path) if over_lines else _json_lines(path)
+    if format_of(path) == "json":
+        one = list(islice(rows, 2))
+        wrapped = _list_in(one[0].record) if len(one) == 1 else None
+        rows = chain(one, rows) if wrapped is None else _value_rows(path, wrapped)
+    yield from rows
+
+
+def _json_lines(path: Path) -> Iterator[SourceRow]:
     with open_text(path, newline=None) as file:
         for number, line in enumerate(file, 1):
             if line.strip():
@@ -125,15 +138,11 @@ def json_object(line: str) -> dict[str, Any] | None:
 
 
 def _json_values(path: Path) -> Iterator[SourceRow]:
-    """Rows of an array (or of values one after another), read as the text comes."""
-    found = _values(path)
-    first = next(found, None)
-    second = next(found, None)
-    wrapped = _list_in(first) if second is None else None
-    if wrapped is not None:  # {"products": [ … ]}
-        values: Iterator[Any] = iter(wrapped)
-    else:
-        values = (each for some in ([first], [second], found) for each in some if each is not None)
+    """Rows of an array, or of values one after another, read as the text comes."""
+    return _value_rows(path, _values(path))
+
+
+def _value_rows(path: Path, values: Iterable[Any]) -> Iterator[SourceRow]:
     for number, value in enumerate(values, 1):
         if isinstance(value, dict):
             yield SourceRow(path.name, number, value)
@@ -141,12 +150,10 @@ def _json_values(path: Path) -> Iterator[SourceRow]:
             yield SourceRow(path.name, number, {"line": str(value)[:200]}, NOT_AN_OBJECT)
 
 
-def _list_in(value: Any) -> list[Any] | None:
-    """The one list of objects that an object around a table holds."""
-    if not isinstance(value, dict):
-        return None
+def _list_in(value: dict[str, Any]) -> list[Any] | None:
+    """The rows of an object around a table (``{"products": [ … ]}``); None if the object is a row itself."""
     lists = [v for v in value.values() if isinstance(v, list) and v and all(isinstance(e, dict) for e in v)]
-    return lists[0] if len(lists) == 1 and "id" not in value else None
+    return lists[0] if len(lists) == 1 and not {"id", "sku", "title", "name"} & value.keys() else None
 
 
 def _values(path: Path) -> Iterator[Any]:
@@ -155,7 +162,13 @@ def _values(path: Path) -> Iterator[Any]:
     with open_text(path, newline=None) as file:
         text, size = file.read(_CHUNK).lstrip(), _CHUNK
         text = text[1:] if text[:1] == "[" else text
-        while text := text.lstrip(" \t\n\r,]"):
+        while True:
+            text = text.lstrip(" \t\n\r,]")
+            if not text:
+                text = file.read(_CHUNK)
+                if not text:
+                    return
+                continue
             try:
                 value, end = decoder.raw_decode(text)
                 if end == len(text) and (more := file.read(size)):  # a number may go on
@@ -171,7 +184,7 @@ def _values(path: Path) -> Iterator[Any]:
                 end = found.end() if found else len(text)
                 value = text[: min(end, 200)]
             yield value
-            text, size = text[end:] or file.read(_CHUNK), _CHUNK
+            text, size = text[end:], _CHUNK
 
 
 def _excel(path: Path) -> Iterator[SourceRow]:
