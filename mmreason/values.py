@@ -105,12 +105,16 @@ def _texts(values: Any) -> list[str]:
 def words(value: Any) -> list[str]:
     """The values of one attribute: a list in any spelling, or several joined by ``|``.
 
+    Of lists in a list all values count, of objects in a list their names.
+
     Raises:
-        ValueError: If it is an object, or a list of lists.
+        ValueError: If it is an object, or a list of objects without names.
 
     Example:
-        >>> words("wool|silk") == words('["wool", "silk"]') == words(["wool", "silk", None])
+        >>> words("wool|silk") == words('["wool", "silk"]') == words(["wool", "silk", None]) == words("{wool,silk}")
         True
+        >>> words("[{'id': 18, 'name': 'Drama'}]"), words('[["Home", "Mugs"]]')
+        (['Drama'], ['Home', 'Mugs'])
     """
     if isinstance(value, str):
         found = _if_list(value)
@@ -118,11 +122,30 @@ def words(value: Any) -> list[str]:
     else:
         value = _sequence(value)
         values = value if isinstance(value, list) else [value]
-    return [word for each in values if not is_nothing(each) and (word := _plain(each).strip())]
+    return [word for each in _flat(values) if not is_nothing(each) and (word := _plain(each).strip())]
+
+
+def _flat(values: Iterable[Any], depth: int = 0) -> Iterable[Any]:
+    """The values of lists in a list; of an object its name."""
+    for each in values:
+        if isinstance(each, list | tuple) and depth < 3:
+            yield from _flat(each, depth + 1)
+        elif isinstance(each, Mapping):
+            yield next((each[key] for key in ("name", "value", "label", "title") if key in each), each)
+        else:
+            yield each
+
+
+def _is_set(plain: str) -> bool:
+    """Whether a text is a set as Python or PostgreSQL writes it."""
+    return plain[:1] == "{" and plain[-1:] == "}" and len(plain) > 2 and ":" not in plain
 
 
 def _parted(value: str) -> list[str]:
-    bare = _BARE_LIST.fullmatch(value.strip())
+    plain = value.strip()
+    if _is_set(plain):
+        return [part.strip().strip("'\"") for part in plain[1:-1].split(",")]
+    bare = _BARE_LIST.fullmatch(plain)
     return bare[1].split(",") if bare else value.split("|")
 
 
@@ -205,7 +228,7 @@ def _object(value: Any) -> Any:
         return value
     plain = value.strip()
     if (
-        plain[:1] == "{"
+        (plain[:1] == "{" and not _is_set(plain))
         or plain[:2] in ("u'", 'u"')
         or (plain[:1] == "'" and plain[-1:] == "'" and len(plain) > 2)
     ):

@@ -19,6 +19,7 @@ from mmreason.shops.layouts import (
     item,
     levels,
     listed,
+    number,
     overlaid,
     own_columns,
 )
@@ -90,7 +91,7 @@ def _own_picture(record: dict[str, Any]) -> str:
 
 def _pictures(record: dict[str, Any]) -> list[str]:
     old = sorted(
-        (float(cell(record, f"product_image_sort_{found[1]}") or found[1]), path)
+        (number(cell(record, f"product_image_sort_{found[1]}"), int(found[1])), path)
         for name in record
         if (found := _OLD_PICTURE.fullmatch(name)) and (path := cell(record, name))
     )

@@ -25,7 +25,7 @@ from mmreason.shops.guess import (
     own_id,
 )
 from mmreason.shops.layouts import Layout, plain_name
-from mmreason.shops.orders import BOUGHT, ITEM, find_joins, item_keys, lists_products
+from mmreason.shops.orders import BOUGHT, ITEM, NO_ID, find_joins, item_keys, lists_products
 from mmreason.shops.plumbing import is_telling
 from mmreason.shops.systems import LAYOUTS
 
@@ -194,7 +194,12 @@ def _choose(root: Path, found: list[Candidate], made: Survey, only: str) -> None
             said += _join(folder, made, best)
         made.files.insert(0, said)
         made.files += [
-            f"{rival.path.name}: not used; it could be the {kind}, too, and {best.path.name} is likelier"
+            f"{rival.path.name}: not used; "
+            + (
+                f"it holds rows of {best.path.name}"
+                if _holds_the_same(rival, best)
+                else f"it could be the {kind}, too, and {best.path.name} is likelier"
+            )
             for rival in rivals
             if rival not in parts
         ]
@@ -202,11 +207,21 @@ def _choose(root: Path, found: list[Candidate], made: Survey, only: str) -> None
 
 def _is_part(rival: Candidate, best: Candidate) -> bool:
     """Whether a file is another part of an export that was cut into several: its name differs in a number only."""
+    if rival is not best and _holds_the_same(rival, best):
+        return False
     names = [re.sub(r"[\d_() -]+", "", candidate.path.name.lower()) for candidate in (rival, best)]
     same = rival.layout is best.layout and (
         best.layout is not None or list(rival.columns) == list(best.columns)
     )
     return names[0] == names[1] and same
+
+
+def _holds_the_same(rival: Candidate, best: Candidate) -> bool:
+    """Whether most rows of a file that were looked at are in the other one, too: a second download, not a part."""
+    if [*rival.columns] != [*best.columns]:
+        return False
+    rows, others = ({*map(str, zip(*c.columns.values(), strict=False))} for c in (rival, best))
+    return len(rows & others) > max(2, len(rows) / 2)
 
 
 def _pattern(paths: list[Path]) -> str:
@@ -238,7 +253,7 @@ def _join(folder: Path, made: Survey, orders: Candidate) -> str:
             if values
             else ""
         )
-    certain = joins[0].share == 1 and all(values[joins[0].column])
+    certain = joins[0].share == 1 and NO_ID.isdisjoint(values[joins[0].column])
     good = joins[:1] if certain else joins[:_WAYS]
     sources = [join.source() for join in good]
     table.fields["item_id"] = sources[0] if len(sources) == 1 else sources

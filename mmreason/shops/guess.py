@@ -16,6 +16,7 @@ from mmreason.schema import DataError
 from mmreason.shops.layouts import NOTHING, Layout, attribute_of, plain_name
 from mmreason.shops.orders import BOUGHT, ITEM, ORDER, lists_products, products_in
 from mmreason.shops.plumbing import are_flags, is_telling, parting, why_not
+from mmreason.values import identifier
 
 MOST_ATTRIBUTES = 40
 """Of a table with more columns that could be attributes, those that are filled most often are."""
@@ -162,11 +163,10 @@ def guess_items(path: Path, columns: Mapping[str, list[Any]]) -> tuple[TableMap,
     chosen = [column for column, reason in reasons.items() if not reason and "." not in column[:11]]
     for column in sorted(chosen, key=lambda column: -len(words[column]))[MOST_ATTRIBUTES:]:
         reasons[column] = f"beyond the {MOST_ATTRIBUTES} fullest attributes"
-    attributes = {
-        c.lower() if is_telling(c) else c: {"column": c, **part} if (part := parting(c, columns[c])) else c
-        for c in chosen
-        if not reasons[c]
-    }
+    attributes: dict[str, Any] = {}
+    for c in (c for c in chosen if not reasons[c]):
+        name = c.lower() if is_telling(c) and c.lower() not in attributes else c
+        attributes[name] = {"column": c, **part} if (part := parting(c, columns[c])) else c
     if attributes and not explicit:
         fields["attributes"] = attributes
     uses = {
@@ -256,7 +256,7 @@ def item_columns(table: TableMap, columns: Mapping[str, list[Any]]) -> dict[str,
     taken = {source for name, source in table.fields.items() if name != "item_id" and isinstance(source, str)}
     found = {c: place for c in rows if c not in taken and (place := _place(plain_name(c))) is not None}
     return {
-        c: [str(v).strip().removeprefix("'") for v in rows[c] if v is not None]
+        c: [identifier(v).removeprefix("'") for v in rows[c] if v is not None]
         for c in sorted(found, key=found.__getitem__)
     }
 

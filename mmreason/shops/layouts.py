@@ -17,7 +17,7 @@ from typing import Any
 from mmreason.readers.rows import read_rows
 from mmreason.readers.source import SourceRow
 from mmreason.schema import Attributes
-from mmreason.shops.plumbing import why_not_by_name
+from mmreason.shops.plumbing import parted, why_not_by_name
 
 Rows = Callable[[], Iterator[SourceRow]]
 """The rows of a file from its beginning, each time it is called; fields by their plain names."""
@@ -110,14 +110,22 @@ def code(record: Mapping[str, Any], *names: str) -> str:
     return ""
 
 
+def number(text: str, otherwise: float) -> float:
+    """A number, also with a decimal comma; what is none is ``otherwise``."""
+    try:
+        return float(text.replace(",", "."))
+    except ValueError:
+        return otherwise
+
+
 def listed(text: str, sign: str = ",") -> list[str]:
-    """Values that a sign parts; one that belongs to a value stands behind a backslash.
+    """Values that a sign parts; one that belongs to a value stands behind a backslash, or as in a number or a firm.
 
     Example:
-        >>> listed("winter, soft"), listed(r"Home\\, garden, Sale")
-        (['winter', 'soft'], ['Home, garden', 'Sale'])
+        >>> listed("winter, soft"), listed(r"Home\\, garden, Sale"), listed("Sony, Inc., 10,000 lumens")
+        (['winter', 'soft'], ['Home, garden', 'Sale'], ['Sony, Inc.', '10,000 lumens'])
     """
-    parts = re.split(rf"(?<!\\){re.escape(sign)}", text)
+    parts = parted(text, sign)
     return [part for p in parts if (part := p.replace("\\" + sign, sign).strip()).lower() not in NOTHING]
 
 

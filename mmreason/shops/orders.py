@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,9 @@ BOUGHT = re.compile(
 )
 """In a file's name: its rows are purchases."""
 
+NO_ID = frozenset(("", "0"))
+"""What stands where a line has none of an id: a simple product's variation, a guest's account."""
+
 _LOOKED_AT = 50  # cells of a column
 _MANY = (  # all products of an order in one cell, as BigCommerce's orders and WooCommerce's analytics have them
     re.compile(
@@ -120,7 +123,8 @@ def find_joins(values: Mapping[str, Iterable[str]], keys: Keys) -> list[Join]:
         values: Column → some of its values, likeliest columns first.
         keys: Of the items.
     """
-    wanted = {column: {value for value in some if value} for column, some in values.items()}
+    values = {column: [*some] for column, some in values.items()}
+    wanted = {column: {value for value in some if value not in NO_ID} for column, some in values.items()}
     all_wanted: set[str] = set().union(*wanted.values())
     found: dict[str, set[str]] = {}
     for item_id, named in keys(()):
@@ -137,10 +141,15 @@ def find_joins(values: Mapping[str, Iterable[str]], keys: Keys) -> list[Join]:
     for join in sorted(joins, key=lambda join: (-join.share, join.key != "id")):
         if join.share:
             best.setdefault(join.column, join)
-    ranked = sorted(
-        best.values(), key=lambda join: -round(join.share, 2)
-    )  # of equals the likelier column stays first
-    return ranked
+    # Of equals the likelier column stays first, unless it only counts the lines.
+    return sorted(best.values(), key=lambda join: (-round(join.share, 2), _counts_up(values[join.column])))
+
+
+def _counts_up(values: Sequence[str]) -> bool:
+    """Whether values number the lines: 1, 2, 3 …"""
+    numbers = [int(value) for value in values if value.isascii() and value.isdigit()]
+    steps = [after - before for before, after in pairwise(numbers)]
+    return len(numbers) == len(values) > 2 and steps.count(1) > 0.9 * len(steps)
 
 
 def own_ids(frames: Iterable[pl.DataFrame], matches: Sequence[str], keys: Keys) -> Iterator[pl.DataFrame]:

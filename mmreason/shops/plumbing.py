@@ -9,7 +9,10 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
+from statistics import median
 from typing import Any
+
+from mmreason.cleaning import plain_text
 
 LONGEST = 40
 """Characters; what is longer on average describes, it is no attribute's value."""
@@ -17,6 +20,8 @@ LONGEST = 40
 ENOUGH = 12
 """Values; of fewer it cannot be told whether a column is always the same."""
 
+# What stands behind the comma of a name.
+_FIRM = r"(?i:\s*(?:inc|llc|ltd|gmbh|co|corp|plc|jr|sr|ag|kg|s\.?a|s\.?r\.?l|b\.?v)\b)"
 _TELLING = re.compile(
     r"colou?rs?|materials?|brands?|vendor|manufacturer|maker|categor(?:y|ies)|genres?|styles?|patterns?|sizes?|tags?|"
     r"(?:product_|item_)?type|kinds?|fabrics?|flavou?rs?|scents?|fragrance|season|occasion|fit|gender|age_group|authors?|"
@@ -197,7 +202,7 @@ def why_not(name: str, values: Sequence[str]) -> str:
         cased = values if reason == "a code" else plain
         if sum(pattern.fullmatch(value.strip()) is not None for value in cased) > len(values) / 2:
             return reason
-    if sum(map(len, plain)) > LONGEST * len(plain):
+    if median(map(len, plain)) > LONGEST:
         return "a long text"
     if is_telling(name):
         return ""
@@ -212,6 +217,14 @@ def are_flags(values: Sequence[str]) -> bool:
     return sum(flag.fullmatch(value.strip().lower()) is not None for value in values) > len(values) / 2
 
 
+def parted(text: str, sign: str) -> list[str]:
+    """The pieces between signs, but for signs in a number (``10,000``), in a name (``Sony, Inc.``) or behind ``\\``."""
+    belongs = (
+        rf"(?<!\\)(?!(?<=\d){re.escape(sign)}\d)(?!{re.escape(sign)}{_FIRM})" if sign == "," else r"(?<!\\)"
+    )
+    return re.split(f"{belongs}{re.escape(sign)}", text)
+
+
 def parting(name: str, values: Sequence[Any]) -> dict[str, str]:
     """How the cells of a column hold several values: ``{"path": ">"}``, ``{"split": ","}`` or nothing.
 
@@ -219,8 +232,10 @@ def parting(name: str, values: Sequence[Any]) -> dict[str, str]:
         >>> parting("category", ["Home > Mugs", "Home > Cups"]), parting("tags", ["wool, gift"]), parting("x", ["a, b"])
         ({'path': '>'}, {'split': ','}, {})
     """
-    texts = [value for value in values if isinstance(value, str) and value.strip()]
-    if not texts:
+    texts = [plain_text(value) for value in values if isinstance(value, str) and value.strip()]
+    if (
+        not texts or sum(text[:1] in "[{" for text in texts) > len(texts) / 2
+    ):  # a list says itself what it holds
         return {}
     for sign in (">", "»", "›"):
         if sum(sign in text for text in texts) > len(texts) / 2:
@@ -229,8 +244,9 @@ def parting(name: str, values: Sequence[Any]) -> dict[str, str]:
         r"_(?:tags?|keywords?|labels?|genres?|topics?|categories|category|features)_", _words(name)
     )
     for sign in (";", ","):
-        pieces = [piece.strip() for text in texts for piece in text.split(sign)]
-        several = sum(sign in text for text in texts)
+        split = [parted(text, sign) for text in texts]
+        pieces = [piece.strip() for some in split for piece in some]
+        several = sum(len(some) > 1 for some in split)
         repeat = len(set(texts)) > 2 and len(pieces) >= ENOUGH and len(set(pieces)) <= len(pieces) / 3
         short = max(map(len, pieces)) <= LONGEST and sum(map(len, pieces)) < 20 * len(pieces)
         if several and short and (named or (repeat and several > len(texts) / 2)):

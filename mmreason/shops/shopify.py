@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Set
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from mmreason.shops.layouts import (
     item,
     levels,
     listed,
+    number,
     overlaid,
     own_columns,
 )
@@ -41,8 +43,10 @@ OPTIONS = ("option1", "option2", "option3")
 
 def items(rows: Rows, folder: Path) -> Iterator[SourceRow]:
     """One item a variant; a product without variants is one."""
+    skus = Counter(sku for row in rows() if not row.problem and (sku := code(row.record, *SKU)))
+    several = {sku for sku, times in skus.items() if times > 1}
     for _, product in _by_product(rows):
-        yield from _variants(product)
+        yield from _variants(product, several)
 
 
 def _by_product(rows: Rows) -> Iterator[tuple[str, list[SourceRow]]]:
@@ -58,7 +62,8 @@ def _handle(row: SourceRow) -> str:
     return "" if row.problem else cell(row.record, *HANDLE)
 
 
-def _variants(rows: list[SourceRow]) -> Iterator[SourceRow]:
+def _variants(rows: list[SourceRow], several: Set[str]) -> Iterator[SourceRow]:
+    """The variants of a product; ``several`` are the SKUs that more than one row of the file has."""
     yield from (row for row in rows if row.problem)
     good = [row for row in rows if not row.problem]
     if not good:
@@ -66,7 +71,7 @@ def _variants(rows: list[SourceRow]) -> Iterator[SourceRow]:
     main = next((row for row in good if cell(row.record, "title")), good[0]).record
     variants = [row for row in good if _is_variant(row.record)] or good[:1]
     skus = [code(row.record, *SKU) for row in variants]
-    by_sku = all(skus) and len(set(skus)) == len(skus)
+    by_sku = all(skus) and several.isdisjoint(skus)
     taken = {path for row in variants if (path := cell(row.record, *OWN_PICTURE))}
     shared = _pictures(good)
     inherited = _attributes(main)
@@ -85,7 +90,7 @@ def _variants(rows: list[SourceRow]) -> Iterator[SourceRow]:
             images=[address(p) for p in dict.fromkeys([own, *_not_of_others(shared, taken, own)]) if p],
             attributes=overlaid(facts(*((name, [value]) for name, value in options)), inherited),
             keys={
-                "sku": sku,
+                "sku": "" if sku in several else sku,
                 "handle": handle,
                 "variant id": code(row.record, "variant_id"),
                 "barcode": code(row.record, "variant_barcode", "barcode"),
@@ -100,7 +105,7 @@ def _is_variant(record: dict[str, Any]) -> bool:
 
 def _pictures(rows: list[SourceRow]) -> list[str]:
     placed = [
-        (float(cell(row.record, "image_position").replace(",", ".") or place), path)
+        (number(cell(row.record, "image_position"), place), path)
         for place, row in enumerate(rows, 1)
         if (path := cell(row.record, *PICTURE))
     ]

@@ -17,6 +17,7 @@ from typing import Any
 
 import polars as pl
 
+from mmreason.cleaning import plain_text
 from mmreason.config import Config
 from mmreason.files import atomic_write
 from mmreason.readers.columns import LogColumns, cell, has_gaps, path_of
@@ -222,9 +223,9 @@ def _attribute(record: Mapping[str, Any], source: Any) -> Any:
     if not isinstance(source, Mapping):
         return cell(record, source)
     value = cell(record, source["column"])
-    if not isinstance(value, str):
+    if not isinstance(value, str) or value.lstrip()[:1] in ("[", "{"):  # a list says itself what it holds
         return value
-    parts = value.split("|")
+    parts = plain_text(value).split("|")
     if "path" in source:
         return list(dict.fromkeys(level for part in parts for level in levels(part, source["path"])))
     return [word for part in parts for word in listed(part, source.get("split", ","))]

@@ -82,7 +82,8 @@ def test_objects_in_objects() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["wool", 5, ["wool"], {"a": {"b": {"c": {"d": {"e": 1}}}}}, {"a": [["b"]]}, "{'a': open('x')}"]
+    "value",
+    ["wool", 5, ["wool"], {"a": {"b": {"c": {"d": {"e": 1}}}}}, {"a": [{"b": 1}]}, "{'a': open('x')}"],
 )
 def test_what_has_no_one_reading(value: Any) -> None:
     with pytest.raises(ValueError):

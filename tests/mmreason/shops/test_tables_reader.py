@@ -112,7 +112,7 @@ def test_bad_rows_are_named(tmp_path: Path, name: str, content: bytes, problem: 
         ("items.jsonl", b'{"id": "a", "images": "[\\"a.jpg"}', "images"),
         ("items.jsonl", b'{"id": "a", "images": 5}', "images"),
         ("items.jsonl", b'{"id": "a", "attributes": ["ab", "cd"]}', "attributes"),
-        ("items.jsonl", b'{"id": "a", "attributes": {"a": [["b"]]}}', "attributes"),
+        ("items.jsonl", b'{"id": "a", "attributes": {"a": [{"b": 1}]}}', "attributes"),
         ("items.csv", b"id,attributes\na,red\n", "attributes"),
         ("items.csv", b'id,attributes.color\na,"[\'red"\n', "attributes.color"),
     ],
@@ -146,7 +146,7 @@ def test_what_cannot_be_read_at_all(tmp_path: Path) -> None:
 plain = (
     st.text(st.characters(codec="utf-8", exclude_characters=";=|{"), min_size=1, max_size=6)
     .map(str.strip)
-    .filter(lambda text: not is_nothing(text))
+    .filter(lambda text: not is_nothing(text) and text.lower() not in ("true", "false"))
 )
 
 

@@ -1,0 +1,125 @@
+"""Folders as people have them: what each column and each file is taken for, by what is read of it in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mmreason.catalogue.catalogue import Catalogue, read_catalogue
+from mmreason.catalogue.ingest import ingest
+from mmreason.config import CatalogueConfig, Config
+from mmreason.shops.layouts import listed
+from mmreason.shops.plumbing import why_not
+
+Ingest = Callable[..., Catalogue]
+
+
+@pytest.fixture
+def ingested(tmp_path: Path) -> Ingest:
+    """Files by name, ingested as one folder."""
+
+    def make(**files: str) -> Catalogue:
+        folder = tmp_path / "shop"
+        folder.mkdir()
+        for name, text in files.items():
+            (folder / f"{name}.csv").write_text(text, encoding="utf-8")
+        config = Config(
+            run_dir=str(tmp_path / "run"), catalogue=CatalogueConfig(source="tables", root=str(folder))
+        )
+        ingest(config)
+        return read_catalogue(config.path("catalogue"))
+
+    return make
+
+
+def table(header: str, rows: list[str]) -> str:
+    return "\n".join([header, *rows]) + "\n"
+
+
+ITEMS = table("id,title,color", [f"{n},Vase {n},{['red', 'blue', 'green'][n % 3]}" for n in range(20)])
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "expected"),
+    [
+        ("tags", "['soft', 'warm']", ["soft", "warm"]),
+        ("genres", "[{'id': 18, 'name': 'Drama'}]", ["Drama"]),
+        ("categories", '[[""Home"", ""Mugs""]]', ["Home", "Mugs"]),
+        ("tags", "{soft,warm}", ["soft", "warm"]),
+        ("features", "10,000 lumens", ["10,000 lumens"]),
+        ("label", "Sony, Inc.", ["Sony, Inc."]),
+        ("color", "<span>Red</span>", ["Red"]),
+    ],
+)
+def test_a_cell_says_itself_what_it_holds(
+    column: str, cell: str, expected: list[str], ingested: Ingest
+) -> None:
+    catalogue = ingested(items=table(f"id,title,{column}", [f'{n},Vase {n},"{cell}"' for n in range(11)]))
+    assert catalogue.items["3"].attributes == {column: expected}
+
+
+def test_columns_that_differ_in_case_are_both_kept(ingested: Ingest) -> None:
+    catalogue = ingested(items=table("id,title,color,Color", [f"{n},V{n},red,wool" for n in range(11)]))
+    assert catalogue.items["3"].attributes == {"color": ["red"], "Color": ["wool"]}
+
+
+def test_one_long_cell_makes_no_description_of_a_column() -> None:
+    assert why_not("color", [*["red", "blue"] * 9, "very " * 400]) == ""
+
+
+def test_a_second_download_is_no_second_part(ingested: Ingest, capsys: pytest.CaptureFixture[str]) -> None:
+    orders = table("order_id,customer_id,product_id,date", [f"{n},{n % 3},{n},2024-01-01" for n in range(20)])
+    catalogue = ingested(items=ITEMS, orders_export=orders, orders_export_1=orders)
+    assert len(list(catalogue.interactions)) == 20
+    assert "it holds rows of orders_export" in capsys.readouterr().err
+
+
+def test_the_number_of_an_order_line_is_no_item(ingested: Ingest) -> None:
+    rows = [f"{n + 1},{n},{n % 3},{n * 7 % 19 + 1},2024-01-01" for n in range(15)]
+    catalogue = ingested(items=ITEMS, order_lines=table("item_id,order_id,customer_id,product_id,date", rows))
+    assert {step.item_id for step in catalogue.interactions} == {str(n * 7 % 19 + 1) for n in range(15)}
+
+
+def test_a_sku_of_two_products_is_no_key(ingested: Ingest) -> None:
+    header = "Handle,Title,Body (HTML),Option1 Name,Option1 Value,Variant SKU"
+    products = [
+        f"{h},{h.title()},x,Title,Default Title,{sku}"
+        for h, sku in (("mug", "S1"), ("hat", "S1"), ("cap", "S2"))
+    ]
+    orders = [
+        f"#{n},u{n}@x.example,2024-01-01,1,{name},{sku}"
+        for n, (name, sku) in enumerate([("Hat", "S1"), ("Cap", "S2")])
+    ]
+    catalogue = ingested(
+        products=table(header, products),
+        orders=table("Name,Email,Created at,Lineitem quantity,Lineitem name,Lineitem sku", orders),
+    )
+    assert set(catalogue.items) == {"mug", "hat", "S2"}
+    assert [step.item_id for step in catalogue.interactions] == ["hat", "S2"]
+
+
+def test_a_variation_of_0_is_the_product_itself(ingested: Ingest) -> None:
+    products = [
+        "10,simple,A,Mug,taxable,,",
+        "20,variable,B,Hat,taxable,,",
+        "21,variation,B1,Hat - Red,taxable,B,",
+    ]
+    orders = [f"{n},u{n}@x.example,2024-01-01,{'10,0' if n % 2 else '20,21'},1" for n in range(6)]
+    catalogue = ingested(
+        products=table("ID,Type,SKU,Name,Tax status,Parent,Images", products),
+        orders=table("order_number,email,order_date,product_id,variation_id,quantity", orders),
+    )
+    assert {step.item_id for step in catalogue.interactions} == {"A", "B1"}
+
+
+def test_a_position_that_is_no_number_costs_nothing_else(ingested: Ingest) -> None:
+    header = "Handle,Title,Body (HTML),Option1 Name,Option1 Value,Variant SKU,Image Src,Image Position"
+    catalogue = ingested(products=table(header, ["m,Mug,x,Title,Default Title,S1,a.jpg,#REF!"]))
+    assert catalogue.items["S1"].title == "Mug"
+
+
+def test_commas_of_numbers_and_names_part_nothing() -> None:
+    assert listed("Sony, Inc., Warner Bros., LLC, wool") == ["Sony, Inc.", "Warner Bros., LLC", "wool"]
+    assert listed("1,5 Liter, 10,000 lumens") == ["1,5 Liter", "10,000 lumens"]
