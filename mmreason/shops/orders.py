@@ -123,8 +123,8 @@ def find_joins(values: Mapping[str, Iterable[str]], keys: Keys) -> list[Join]:
         values: Column → some of its values, likeliest columns first.
         keys: Of the items.
     """
-    values = {column: [*some] for column, some in values.items()}
-    wanted = {column: {value for value in some if value not in NO_ID} for column, some in values.items()}
+    lists = {column: [*some] for column, some in values.items()}
+    wanted = {column: {value for value in some if value not in NO_ID} for column, some in lists.items()}
     all_wanted: set[str] = set().union(*wanted.values())
     found: dict[str, set[str]] = {}
     for item_id, named in keys(()):
@@ -142,7 +142,7 @@ def find_joins(values: Mapping[str, Iterable[str]], keys: Keys) -> list[Join]:
         if join.share:
             best.setdefault(join.column, join)
     # Of equals the likelier column stays first, unless it only counts the lines.
-    return sorted(best.values(), key=lambda join: (-round(join.share, 2), _counts_up(values[join.column])))
+    return sorted(best.values(), key=lambda join: (-round(join.share, 2), _counts_up(lists[join.column])))
 
 
 def _counts_up(values: Sequence[str]) -> bool:
