@@ -49,6 +49,19 @@ _ITEM = [
     *("item_id", "item", "sku", "product_id", "product", "asin", "parent_asin"),
     *("article_id", "video_id", "movie_id", "news_id", "iid", "business_id", "app_id", "book_id"),
     *("track_id", "recipe_id", "listing_id", "place_id", "movieid", "videoid"),
+    *("item_number", "item_no", "article_number", "product_number", "product_code", "item_code", "goods_id"),
+    *(
+        "artikelnummer",
+        "artikelnr",
+        "artikel_nr",
+        "référence",
+        "referencia",
+        "codice",
+        "código",
+        "商品id",
+        "商品编号",
+    ),
+    *("isbn", "ean", "gtin", "barcode"),
 ]
 USER = [
     *("user_id", "user", "userid", "uid", "customer_id", "customer", "visitor_id"),
@@ -169,7 +182,7 @@ FIELDS: dict[str, dict[str, list[str]]] = {
         "user_id": [*USER, *EMAIL],
         "item_id": [*_ITEM, "itemid"],
         "event": ["event", "event_type", "action", "behavior", "behaviour"],
-        "count": ["count", "quantity", "qty"],
+        "count": ["count", "quantity", "qty", "menge", "quantité", "cantidad", "quantità", "aantal", "数量"],
         "seconds": [
             *("seconds", "watch_seconds", "watch_time", "dwell_time"),
             *("play_time_ms", "watch_time_ms", "dwell_time_ms", "read_time_ms"),

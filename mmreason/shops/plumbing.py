@@ -23,7 +23,7 @@ ENOUGH = 12
 # What stands behind the comma of a name.
 _FIRM = r"(?i:\s*(?:inc|llc|ltd|gmbh|co|corp|plc|jr|sr|ag|kg|s\.?a|s\.?r\.?l|b\.?v)\b)"
 _TELLING = re.compile(
-    r"colou?rs?|materials?|brands?|vendor|manufacturer|maker|categor(?:y|ies)|genres?|styles?|patterns?|sizes?|tags?|"
+    r"breadcrumbs?|taxonomy|colou?rs?|materials?|brands?|vendor|manufacturer|maker|categor(?:y|ies)|genres?|styles?|patterns?|sizes?|tags?|"
     r"(?:product_|item_)?type|kinds?|fabrics?|flavou?rs?|scents?|fragrance|season|occasion|fit|gender|age_group|authors?|"
     r"artists?|directors?|actors?|cast|cuisines?|topics?|section|department|collection|theme|finish|origin|cut|sleeve|"
     r"neckline|heel|closure|lining|shape|room|activity|sport|climate|language|publisher|band|label|varietal|grape|region|"
@@ -143,7 +143,7 @@ _VALUES: tuple[tuple[str, re.Pattern[str]], ...] = (
         "a code",
         re.compile(
             r"(?=.*\d)[A-Z0-9]+(?:[-_/.][A-Z0-9]+)+|(?=.*\d)[0-9a-f]{8,}(?:-[0-9a-f]{4,})*|"
-            r"(?=.*\d)[A-Z\d]{6,}"
+            r"(?=.*\d)[A-Z\d]{6,}|#[0-9a-fA-F]{3,8}"
         ),
     ),
 )
@@ -156,6 +156,9 @@ def _words(name: str) -> str:
     return "_" + re.sub(r"[\W_]+", "_", apart.lower()).strip("_") + "_"
 
 
+_LEVELLED = re.compile(
+    r"_(?:categor(?:y|ies)|breadcrumbs?|taxonomy|department|section|product_type|kategorien?)_"
+)
 _BY_NAME = [(reason, re.compile(rf"_(?:{names})_")) for reason, names in _NAMES]
 
 
@@ -237,7 +240,8 @@ def parting(name: str, values: Sequence[Any]) -> dict[str, str]:
         not texts or sum(text[:1] in "[{" for text in texts) > len(texts) / 2
     ):  # a list says itself what it holds
         return {}
-    for sign in (">", "»", "›"):
+    levelled = _LEVELLED.search(_words(name))
+    for sign in (">", "»", "›", "::", *("/" if levelled else "")):
         if sum(sign in text for text in texts) > len(texts) / 2:
             return {"path": sign}
     named = re.search(
@@ -251,6 +255,4 @@ def parting(name: str, values: Sequence[Any]) -> dict[str, str]:
         short = max(map(len, pieces)) <= LONGEST and sum(map(len, pieces)) < 20 * len(pieces)
         if several and short and (named or (repeat and several > len(texts) / 2)):
             return {"split": sign}
-    if named and sum("/" in text for text in texts) > len(texts) / 2:
-        return {"path": "/"}
     return {}

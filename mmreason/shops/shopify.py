@@ -141,7 +141,7 @@ SHOPIFY = Layout(
         HANDLE,
         "title",
         ("variant_sku", "sku", "option1_name"),
-        ("body_html", "option1_value", "variant_price"),
+        ("body_html", "variant_price", "image_src", "product_image_url", "vendor"),
     ),
     {
         **dict.fromkeys(HANDLE, "group"),

@@ -8,6 +8,7 @@ paths joined by ``|`` or several columns; ``attributes`` JSON or ``name=value;na
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -226,9 +227,16 @@ def _attribute(record: Mapping[str, Any], source: Any) -> Any:
     if not isinstance(value, str) or value.lstrip()[:1] in ("[", "{"):  # a list says itself what it holds
         return value
     parts = plain_text(value).split("|")
-    if "path" in source:
-        return list(dict.fromkeys(level for part in parts for level in levels(part, source["path"])))
+    if sign := source.get("path"):
+        paths = [path for part in parts for path in _several_paths(part, sign)]
+        return list(dict.fromkeys(level for path in paths for level in levels(path, sign)))
     return [word for part in parts for word in listed(part, source.get("split", ","))]
+
+
+def _several_paths(text: str, sign: str) -> list[str]:
+    """``A > B, A > C`` is two paths; a comma in a level's name is none between paths."""
+    pieces = re.split(r"[,;]", text)
+    return pieces if all(sign in piece for piece in pieces) else [text]
 
 
 def _frames(folder: Path, table: TableMap) -> Iterator[pl.DataFrame]:

@@ -100,7 +100,7 @@ def _attributes(record: dict[str, Any]) -> Attributes:
         ("brand", listed(cell(record, "brands", "brand"))),
         ("category", [level for path in paths for level in levels(path)]),
         ("tags", listed(cell(record, "tags"))),
-        *((name, listed(values)) for name, values in pairs),
+        *((name, listed(values, "|" if "|" in values else ",")) for name, values in pairs),
         *own_columns(own, WOOCOMMERCE),
     )
 

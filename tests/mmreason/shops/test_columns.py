@@ -8,6 +8,7 @@ import yaml
 from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.cli import main
 from mmreason.shops.plumbing import parting, why_not
+from mmreason.shops.tables import read_folder
 
 ITEMS = "sku,name,Preis,Wood,in_sale,made_on,section,code\n" + "".join(
     f"L-{n},Lamp {n},{n}.99 EUR,{['oak', 'ash'][n % 2]},{['yes', 'no'][n % 2]},2024-01-{n + 1:02d},Home > Light,X{n}\n"
@@ -91,6 +92,14 @@ def test_the_reader_can_be_named(shop: Path) -> None:
 )
 def test_plumbing_is_told_from_reasons(name: str, values: list[str], reason: str) -> None:
     assert why_not(name, values) == reason
+
+
+def test_paths_by_any_sign(tmp_path: Path) -> None:
+    rows = [f'{n},Lamp {n},"Home > Light, Sale > New",Home/Light,A::B' for n in range(4)]
+    (tmp_path / "items.csv").write_text("\n".join(["id,title,breadcrumbs,product_type,kind", *rows]))
+    item = next(iter(read_folder(tmp_path).items)).record["attributes"]
+    assert item["breadcrumbs"] == ["Light", "Home", "New", "Sale"] and item["kind"] == ["B", "A"]
+    assert item["product_type"] == ["Light", "Home"]
 
 
 def test_a_comma_is_no_list_in_a_sentence_nor_where_values_do_not_repeat() -> None:
