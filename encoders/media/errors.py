@@ -10,6 +10,26 @@ class MediaError(ValueError):
     """A picture, video or text that cannot be read: the message names the input and what is wrong with it."""
 
 
+class NamedBytes(bytes):
+    """The bytes of a file that messages call by its name.
+
+    Example:
+        >>> name_of(NamedBytes(b"abc", "a.jpg"))
+        'a.jpg'
+    """
+
+    name: str
+
+    def __new__(cls, data: bytes, name: str) -> NamedBytes:
+        """The bytes ``data`` of the file ``name``."""
+        made = super().__new__(cls, data)
+        made.name = name
+        return made
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        return bytes(self), self.name
+
+
 def name_of(raw: Any) -> str:
     """How messages call an input: a path as it is, bytes by their number, anything else by its name or its type.
 
@@ -19,7 +39,7 @@ def name_of(raw: Any) -> str:
     """
     if isinstance(raw, str | Path):
         return str(raw)
-    if isinstance(raw, bytes | bytearray | memoryview):
+    if isinstance(raw, bytes | bytearray | memoryview) and not isinstance(raw, NamedBytes):
         return f"<{len(raw)} bytes>"
     return getattr(raw, "name", None) or type(raw).__name__
 

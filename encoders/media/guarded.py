@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -14,7 +15,7 @@ from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
-from encoders.media.errors import MediaError, name_of
+from encoders.media.errors import MediaError, MediaWarning, name_of
 
 # Forked into every worker, so that a new one is there in milliseconds and not after importing torch.
 _PRELOAD = ["encoders.image", "encoders.media.frames"]
@@ -36,6 +37,9 @@ class GuardedPool:
         timeout: Seconds that one input may take, counted from when a worker takes it up.
         ahead: Inputs taken from the iterator before their results are asked for, at most; default: four per
             worker. It bounds memory.
+
+    Attributes:
+        flaws: How many :class:`encoders.media.errors.MediaWarning` the workers have given so far.
 
     Example:
         >>> from encoders import create_encoder
@@ -63,6 +67,7 @@ class GuardedPool:
         context = multiprocessing.get_context(method)
         if method == "forkserver":
             context.set_forkserver_preload(_PRELOAD)
+        self.flaws = 0
         self._started = context.Semaphore(0)
         initial = (function, self._started)
         self._pool = ProcessPool(self.workers, initializer=_install, initargs=initial, context=context)
@@ -109,7 +114,9 @@ class GuardedPool:
 
     def _result(self, raw: Any, future: Any) -> Any:
         try:
-            return _unpacked(future.result())
+            result, flaws = future.result()
+            self.flaws += flaws
+            return _unpacked(result)
         except FutureTimeout:
             return MediaError(f"{name_of(raw)}: not read within {self.timeout:g} seconds; given up")
         except ProcessExpired as expired:
@@ -131,14 +138,18 @@ def _install(function: Callable[[Any], Any], started: Any) -> None:
     started.release()
 
 
-def _call(raw: Any) -> Any:
+def _call(raw: Any) -> tuple[Any, int]:
+    """The function's result or its MediaError, and how many MediaWarnings it gave."""
     assert _function is not None
-    try:
-        return _packed(_function(raw))
-    except MediaError as error:
-        return error
-    except MemoryError:
-        return MediaError(f"{name_of(raw)}: needs more memory than there is")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", MediaWarning)
+        try:
+            result = _packed(_function(raw))
+        except MediaError as error:
+            result = error
+        except MemoryError:
+            result = MediaError(f"{name_of(raw)}: needs more memory than there is")
+    return result, sum(issubclass(one.category, MediaWarning) for one in caught)
 
 
 class _Array:

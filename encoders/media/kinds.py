@@ -84,7 +84,6 @@ _UNREAD = {
     b".RMF": "RealMedia",
     b"FWS": "Flash",
     b"CWS": "Flash",
-    b"#EXTM3U": "a playlist",
     b"NUT/": "NUT",
     b"\xb7\xd8\x00\x20": "WTV",
     b"YUV4MPEG2": "Y4M",

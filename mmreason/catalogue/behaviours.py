@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import polars as pl
 
-from mmreason.catalogue.check import Quarantine
+from mmreason.catalogue.quarantine import Quarantine
 from mmreason.cleaning import MAYBE_UNCLEAN, clean_review, private_user
 from mmreason.readers.source import SourceRow
 from mmreason.schema import EVENTS, DataError

@@ -11,10 +11,12 @@ import pyarrow as pa
 
 from mmreason.catalogue.behaviours import COLUMNS, check_interactions
 from mmreason.catalogue.catalogue import describe_reasons, hidden_names
-from mmreason.catalogue.check import Media, Quarantine, check_items, check_reasons
+from mmreason.catalogue.check import check_items, check_reasons
 from mmreason.catalogue.download import Downloads
 from mmreason.catalogue.hide import hidden_words, hide_from
 from mmreason.catalogue.index import new_index
+from mmreason.catalogue.media import Media
+from mmreason.catalogue.quarantine import Quarantine
 from mmreason.catalogue.resplit import resplit
 from mmreason.catalogue.sources import OpenSource, open_sources
 from mmreason.catalogue.split import SplitRule, split_rule, write_split_rule
@@ -74,6 +76,8 @@ def ingest(config: Config) -> str:
         ]
         if fields := quarantine.count("fields"):
             parts.append(f"{fields:,} fields of items could not be read and are left out")
+        if flaws := quarantine.count("flaws"):
+            parts.append(f"{flaws:,} pictures have flaws and are read all the same")
         if not_fetched:
             parts.append(f"{not_fetched:,} addresses not fetched (catalogue.allow_download is off)")
         parts += _split(config, new, staging.split_given)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mmreason.catalogue.check import UNKNOWN_ITEM, Quarantine
+from mmreason.catalogue.quarantine import UNKNOWN_ITEM, Quarantine
 from mmreason.catalogue.split import check_shares, side_by_place
 from mmreason.catalogue.tables import ROW_GROUPS
 from mmreason.database import Database

@@ -20,7 +20,7 @@ from encoders.media.guarded import GuardedPool
 from encoders.pooling import SequenceEncoder
 from mmreason.config import AlignConfig, Config, EmbedConfig
 from mmreason.embed.embedder import Embedder
-from mmreason.embed.features import Decode, Encoded, FeatureReader, Features, Pending, features_of, inputs_of
+from mmreason.embed.features import Encoded, FeatureReader, Features, Pending, features_of, inputs_of
 from mmreason.schema import Item
 from mmreason.store.features import FeatureCache, input_key
 from mmreason.store.standardised import InputKeys, StandardisedFeatures
@@ -99,22 +99,27 @@ def standardised(caches: Mapping[str, FeatureCache], embedder: Embedder) -> dict
 
 def guarded_decoding(
     encoders: Mapping[str, Encoder], settings: EmbedConfig, stack: ExitStack
-) -> dict[str, Decode]:
+) -> dict[str, GuardedDecode]:
     """Decoding of pictures and videos in processes that may crash or hang, each started with its first input."""
     return {
-        name: _Guarded(encoder.preprocessing, settings.decode_workers, settings.decode_seconds, stack)
+        name: GuardedDecode(encoder.preprocessing, settings.decode_workers, settings.decode_seconds, stack)
         for name, encoder in encoders.items()
         if encoder.modality != "text"
     }
 
 
-class _Guarded:
+class GuardedDecode:
     """A pool that starts with the first input, and stops with the job."""
 
     def __init__(self, function: Any, workers: int, seconds: float, stack: ExitStack) -> None:
         self._make = lambda: GuardedPool(function, workers=workers or None, timeout=seconds)
         self._stack = stack
         self._pool: GuardedPool | None = None
+
+    @property
+    def flaws(self) -> int:
+        """How many inputs were read although something is wrong with their files."""
+        return self._pool.flaws if self._pool else 0
 
     def __call__(self, raws: Any) -> Iterator[Any]:
         self._pool = self._pool or self._stack.enter_context(self._make())
@@ -146,8 +151,9 @@ class CachedReader:
         self.caches = open_caches(config, embedder, self.encoders)
         self._inputs = inputs or (lambda items, name: inputs_of(items, name, self.encoders[name]))
         self._stack = ExitStack()
-        decode = guarded_decoding(self.encoders, config.embed, self._stack)
-        self.reader = self._stack.enter_context(FeatureReader(self.encoders, config.embed.batch_size, decode))
+        self._decode = guarded_decoding(self.encoders, config.embed, self._stack)
+        reader = FeatureReader(self.encoders, config.embed.batch_size, self._decode)
+        self.reader = self._stack.enter_context(reader)
 
     def __enter__(self) -> CachedReader:
         return self
@@ -156,6 +162,11 @@ class CachedReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+    @property
+    def flaws(self) -> int:
+        """How many media were read so far although something is wrong with their files."""
+        return sum(decode.flaws for decode in self._decode.values())
 
     def start(
         self, items: Sequence[Item], progress: Callable[[int], Any] = lambda inputs: None

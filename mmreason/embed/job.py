@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from encoders.digest import weights_digest
 from encoders.errors import WeightsError
+from encoders.media.errors import NamedBytes
 from mmreason.catalogue.index import read_index
 from mmreason.catalogue.tables import stream_table
 from mmreason.checkpoint import read_json
@@ -74,6 +75,7 @@ def embed(config: Config) -> str:
         return "no items to embed"
     unreadable = job.counts["unreadable"]
     lost_text = f", {unreadable} media unreadable (embed/{job.quarantine.name})" if unreadable else ""
+    lost_text += f", {job.counts['flawed']} read in spite of flaws" if job.counts["flawed"] else ""
     kept = f"{job.counts['unchanged']:,} were there already"
     kept += f", {gone:,} no longer there were taken out" if gone else ""
     kept += f", {missing:,} items could not be read from the shards" if missing else ""
@@ -173,7 +175,7 @@ def _with_media(items: Iterable[Item], root: Path, lost: Errors) -> Iterator[Ite
     def read(item: Item, modality: str, name: Any) -> bytes:
         try:
             if data := inside(root, name).read_bytes():
-                return data
+                return NamedBytes(data, name)
             cause = "file is empty"
         except (OSError, ValueError) as error:
             cause = getattr(error, "strerror", None) or str(error)
@@ -211,7 +213,7 @@ class BulkJob:
         quarantine: File for media that cannot be read, a row each; rows of an item last as long as its vector.
 
     Attributes:
-        counts: ``embedded``, ``unchanged`` and ``unreadable``.
+        counts: ``embedded``, ``unchanged``, ``unreadable`` and ``flawed`` (media that were read all the same).
         seconds: Busy seconds of ``read``, ``decode`` (waiting for it), ``model`` (all threads) and ``write``.
     """
 
@@ -265,6 +267,7 @@ class BulkJob:
                     waiting.popleft().result()
             while waiting:
                 waiting.popleft().result()
+            self.counts["flawed"] = reader.flaws if reader else 0
             for name, seconds in reader.reader.seconds.items() if reader else ():
                 self.seconds[name] += seconds
 

@@ -15,8 +15,9 @@ from typing import Any, get_args
 
 import numpy as np
 
+from encoders.media.errors import MediaError
 from encoders.media.guarded import GuardedPool
-from mmreason.catalogue.check import MAX_PIXELS, PICTURE_FORMATS
+from encoders.media.pictures import open_image
 from mmreason.catalogue.index import CatalogueIndex, read_index
 from mmreason.catalogue.split import read_split_rule
 from mmreason.catalogue.tables import stream_table
@@ -278,15 +279,10 @@ def _normal(text: str) -> str:
 def _picture_hash(path: str) -> int | None:
     """The 64-bit perceptual hash (pHash, library imagehash); None if the picture cannot be read."""
     import imagehash
-    from PIL import Image
 
     try:
-        with Image.open(path, formats=PICTURE_FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                return None
-            image.draft("L", (256, 256))
-            return int(str(imagehash.phash(image.convert("L"))), 16)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return int(str(imagehash.phash(open_image(path, min_side=256).convert("L"))), 16)
+    except MediaError:
         return None
 
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from encoders.media.errors import NamedBytes
 from mmreason.readers.source import inside
 from mmreason.schema import DataError, Interaction, Item, Reason, User, from_record, item_id_of
 from mmreason.shards.histories import history_before, history_columns, read_history
@@ -109,7 +110,9 @@ def decode_item(sample: dict[str, Any], media: bool = True) -> Item:
         return item
     if sorted(images) != list(range(len(item.images))) or (video is None) != (item.video is None):
         raise SampleError(key, "member missing")
-    item.images, item.video = [images[position] for position in sorted(images)], video
+    names = item.images, item.video
+    item.images = [NamedBytes(images[place], name) for place, name in enumerate(names[0])]
+    item.video = None if video is None else NamedBytes(video, names[1])
     return item
 
 

@@ -224,7 +224,7 @@ def test_containers_of_all_kinds_give_frames(tmp_path: Path, name: str, codec: s
 
 
 def test_a_format_that_is_not_read_is_named(tmp_path: Path) -> None:
-    for head, name in ((b".RMF\0\0\0\x12", "RealMedia"), (b"#EXTM3U\n", "a playlist"), (b"CWS\x09", "Flash")):
+    for head, name in ((b".RMF\0\0\0\x12", "RealMedia"), (b"CWS\x09", "Flash")):
         with pytest.raises(MediaError, match=f"{name} is not read; convert it to MP4"):
             sample_frames(head + bytes(2000))
 

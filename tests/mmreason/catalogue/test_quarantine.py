@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from encoders.media.pictures import MAX_PIXELS
 from mmreason.catalogue import sources
 from mmreason.catalogue.catalogue import read_catalogue
-from mmreason.catalogue.check import MAX_PIXELS, UNKNOWN_ITEM, Quarantine, picture_problem, video_problem
 from mmreason.catalogue.ingest import ingest
+from mmreason.catalogue.media import picture_problem, video_problem
+from mmreason.catalogue.quarantine import UNKNOWN_ITEM, Quarantine
 from mmreason.config import CatalogueConfig, Config
 from mmreason.readers.frames import row_frames
 from mmreason.readers.source import SourceRow, Tables, inside

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmreason.catalogue.catalogue import Catalogue, write_catalogue
-from mmreason.catalogue.check import Quarantine
 from mmreason.catalogue.ingest import STAGED
+from mmreason.catalogue.quarantine import Quarantine
 from mmreason.catalogue.resplit import Sides, resplit
 from mmreason.catalogue.split import (
     SplitRule,
