@@ -17,7 +17,7 @@ def pick_device(name: str = "auto") -> torch.device:
     Of several GPUs each process of a machine takes its own; processes that are more than the GPUs share them.
 
     Raises:
-        DataError: If a GPU is asked for by name and there is none.
+        DataError: If a device is asked for by name and there is none.
     """
     if name == "cuda" or (name == "auto" and torch.cuda.is_available()):
         gpus = torch.cuda.device_count()
@@ -27,8 +27,20 @@ def pick_device(name: str = "auto") -> torch.device:
             )
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % gpus)
     if name != "auto":
-        return torch.device(name)
+        return _named_device(name)
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _named_device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+        return device
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(
+            f"device={name}: this machine has none that torch can use ({said}); set device=cpu or auto"
+        ) from None
 
 
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:

@@ -127,11 +127,23 @@ class Embedder:
         return self
 
     def to(self, device: str) -> Embedder:
-        """Move encoders and heads."""
-        self.device = pick_device(device)
-        for module in (*self.encoders.values(), self.model):
-            module.to(self.device)
+        """Move encoders and heads; where that fails, they stay where they were.
+
+        Raises:
+            DataError: If there is no such device.
+        """
+        before, wanted = self.device, pick_device(device)
+        try:
+            self._move(wanted)
+        except RuntimeError:  # not enough memory there, say
+            self._move(before)
+            raise
         return self
+
+    def _move(self, device: torch.device) -> None:
+        for module in (*self.encoders.values(), self.model):
+            module.to(device)
+        self.device = device
 
     def encode(
         self,
@@ -161,8 +173,11 @@ class Embedder:
 
         Raises:
             MediaError: If a picture or video cannot be read.
-            DataError: If an item has neither text, picture nor video.
+            DataError: If an item has neither text, picture nor video, a field of a wrong type, or there is no such
+                device. The embedder works on after any error.
         """
+        if batch_size != "auto" and not (isinstance(batch_size, int) and batch_size > 0):
+            raise DataError(f"batch_size is {batch_size!r}; give a whole number of at least 1, or 'auto'")
         single = not isinstance(items, list | tuple)
         listed = [as_item(raw, f"input {n}") for n, raw in enumerate([items] if single else items)]
         if device is not None:

@@ -9,58 +9,33 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from encoders.media.kinds import HEAD, kind_of_file, sniff
 from mmreason.schema import DataError, Item
+from mmreason.values import is_nothing
 
-VIDEO_SUFFIXES = {
-    ".mp4",
-    ".m4v",
-    ".mov",
-    ".mkv",
-    ".webm",
-    ".avi",
-    ".mpg",
-    ".mpeg",
-    ".ts",
-    ".ogv",
-    ".flv",
-    ".3gp",
-}
-IMAGE_SUFFIXES = {
-    ".jpg",
-    ".jpeg",
-    ".png",
-    ".webp",
-    ".gif",
-    ".bmp",
-    ".tif",
-    ".tiff",
-    ".avif",
-    ".jp2",
-    ".ppm",
-    ".ico",
-}
+LONGEST_PATH = 1024  # characters
 
 
 def as_item(raw: Any, name: str) -> Item:
     """One input as an item.
 
     Args:
-        raw: An :class:`Item` or a dict of its fields; a ``str``: a text, or a file if it ends like a picture or
-            video and is there; a ``Path``; the bytes of a picture or video; a PIL image; an array or tensor,
-            (3, H, W) or (H, W, 3) uint8 a picture and (T, …) a video; or a list of pictures of one thing.
+        raw: An :class:`Item` or a dict of its fields; a ``str``: a text, or a file if one of this name is there; a
+            ``Path``; the bytes of a picture or video; a PIL image; an array or tensor, (3, H, W) or (H, W, 3) uint8
+            a picture and (T, …) a video; or a list of pictures of one thing. What stands for nothing (None, NaN,
+            an empty list) is an item without anything.
         name: Id of the item, if it has none of its own.
 
     Raises:
-        DataError: If it is none of these.
+        DataError: If it is none of these, or a file that is neither picture nor video.
     """
     if isinstance(raw, Item):
         return raw
+    if is_nothing(raw):
+        return Item(name)
     if isinstance(raw, Mapping):
         try:
-            fields = {key: value for key, value in raw.items() if value is not None}
-            if "images" in fields and not isinstance(fields["images"], list | tuple):
-                fields["images"] = [fields["images"]]
-            return Item(**{"id": name, **fields})
+            return Item(**{"id": name, **{key: value for key, value in raw.items() if not is_nothing(value)}})
         except TypeError as error:
             raise DataError(f"{name}: not the fields of an item ({error})") from None
     if isinstance(raw, Sequence) and not isinstance(raw, str | bytes | bytearray | memoryview):
@@ -71,34 +46,41 @@ def as_item(raw: Any, name: str) -> Item:
             )
         return Item(name, images=[image for part in parts for image in part.images])
     raw = bytes(raw) if isinstance(raw, bytearray | memoryview) else raw
-    kind = _kind(raw)
+    kind = _kind(raw, name)
     if not kind:
         raise DataError(
             f"{name}: a {type(raw).__name__} is no text, picture or video; give a str, Path, bytes, image or Item"
         )
     if kind == "text":
         return Item(name, title=raw)
-    return Item(name, images=[raw]) if kind == "image" else Item(name, video=raw)
+    return Item(name, images=[raw]) if kind == "picture" else Item(name, video=raw)
 
 
-def _kind(raw: Any) -> str:
-    if isinstance(raw, str | Path):
-        suffix = Path(raw).suffix.lower() if len(str(raw)) < 1024 and "\0" not in str(raw) else ""
-        file = isinstance(raw, Path) or (suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES and Path(raw).is_file())
-        return ("video" if suffix in VIDEO_SUFFIXES else "image") if file else "text"
+def _kind(raw: Any, name: str) -> str:
+    if isinstance(raw, Path):
+        return kind_of_file(raw) or "picture"
+    if isinstance(raw, str):
+        return _kind_of_text(raw, name)
     if isinstance(raw, bytes):
-        return "video" if _is_video(raw[:16]) else "image"
+        return sniff(raw[:HEAD]) or "picture"
     if isinstance(raw, Image.Image):
-        return "image"
+        return "picture"
     if isinstance(raw, np.ndarray) or hasattr(raw, "__array__"):
-        return "video" if np.ndim(raw) == 4 else "image"
+        return "video" if np.ndim(raw) == 4 else "picture"
     return ""
 
 
-def _is_video(head: bytes) -> bool:
-    """By the first bytes: ISO media except AVIF and HEIC, Matroska, AVI, MPEG, Ogg and FLV."""
-    if head[4:8] == b"ftyp":
-        return head[8:12] not in (b"avif", b"avis", b"heic", b"heix", b"mif1")
-    riff = head[:4] == b"RIFF" and head[8:12] == b"AVI "
-    starts = (b"\x1a\x45\xdf\xa3", b"\0\0\1\xba", b"\0\0\1\xb3", b"OggS", b"FLV\1", b"\x47\x40")
-    return riff or head.startswith(starts)
+def _kind_of_text(text: str, name: str) -> str:
+    """A text that is the name of a file stands for the file, whatever its ending."""
+    try:
+        file = len(text) < LONGEST_PATH and Path(text).is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        file = False
+    if not file:
+        return "text"
+    kind = kind_of_file(text)
+    if not kind and Path(text).suffix:
+        raise DataError(
+            f"{name}: {text} is a file, but neither picture nor video; give its text, or another file"
+        )
+    return kind or "text"  # a word such as README may be meant as one

@@ -36,11 +36,13 @@ def search(
         A line an item, best first: cosine, id, title.
 
     Raises:
-        DataError: If there is nothing to search for, no store, or faiss is not installed.
+        DataError: If there is nothing to search for, no store or no such array, or faiss is not installed.
         MediaError: If the picture or video cannot be read.
     """
     if not (query or image or video):
         raise DataError('nothing to search for; give words, --image or --video, such as search "red hoodie"')
+    if top_k < 1:
+        raise DataError(f"top_k is {top_k}; give a whole number of at least 1")
     root = Path(run_dir)
     store = EmbeddingStore.open(root / "embed")
     align = root / "align"
@@ -49,10 +51,15 @@ def search(
             f"{store.folder}: made by another alignment model than {align}, or its encoders' weights were replaced; "
             "run embed again"
         )
+    arrays = ["fused", *store.masks]
+    if array not in arrays:
+        raise DataError(f"no array {array!r} to compare a query with; there are {', '.join(arrays)}")
     nearest = Nearest(store, array)
     images = image if isinstance(image, list) else [image] if image else []
     item = Item("query", title=query, images=images, video=video or None)
     found = nearest.search(Embedder.from_pretrained(align).encode([item]), top_k)[0]
+    if not found:
+        return f"no item has {'anything' if array == 'fused' else array} to compare with"
     titles = _titles(root / "catalogue", [item_id for item_id, _ in found])
     return "\n".join(
         printable(f"{score:.3f}  {item_id}  {titles.get(item_id, '')}".rstrip()) for item_id, score in found

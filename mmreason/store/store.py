@@ -1,6 +1,6 @@
 """The embedding store: parts of memory-mapped arrays, one row an item, safe against a kill at any moment.
 
-    store/index.json                     parts, arrays (size and dtype), masks, meta
+    store/index.json                     parts (with the CRC-32 of each file), arrays (size and dtype), masks, meta
     store/index-2-of-4.json              the same of the second of four processes that write together
     store/part-000000/<array>.npy        (rows, dim) float16 or float32; none if all of its items are gone
     store/part-000000/rows.parquet       id, hash (empty: the item is gone), has_<modality>
@@ -30,6 +30,8 @@ from mmreason.store.index import (
     VERSION,
     CorruptIndex,
     Index,
+    check_file,
+    checksums,
     ids_of,
     index_files,
     number_of,
@@ -90,7 +92,7 @@ class StoreWriter:
         self._filled = next((index for index in others.values() if index["parts"]), empty)
         self._remove_leftovers(others)
         parts = sorted_parts(others.values())
-        tables = [read_rows(self.folder / part["name"], part["rows"]) for part in parts]
+        tables = [read_rows(self.folder, part) for part in parts]
         self._known = ids_of(tables)
         self._hashes = pa.chunked_array([c for t in tables for c in t["hash"].chunks], pa.string())
         self._seen = np.zeros(len(self._known), dtype=bool)
@@ -192,11 +194,9 @@ class StoreWriter:
             for modality, keys in (inputs or {}).items():
                 keys.save(folder, modality)
             pq.write_table(pa.table(columns), folder / "rows.parquet")
-        index = self._index | {
-            "arrays": shape,
-            "masks": sorted(masks),
-            "parts": [*self._index["parts"], {"name": name, "rows": len(ids)}],
-        }
+        part = {"name": name, "rows": len(ids), "crc32": checksums(self.folder / name)}
+        made = {"arrays": shape, "masks": sorted(masks), "parts": [*self._index["parts"], part]}
+        index = self._index | made
         try:
             with atomic_write(self._path) as file:
                 file.write(json.dumps(index, ensure_ascii=False, indent=1).encode())
@@ -239,7 +239,7 @@ class EmbeddingStore:
         self.names = list(self.dims)
         self._parts = sorted_parts(indexes)
         self._dtypes = {name: np.dtype(a["dtype"]) for name, a in index["arrays"].items()}
-        tables = [read_rows(folder / part["name"], part["rows"]) for part in self._parts]
+        tables = [read_rows(folder, part) for part in self._parts]
         self._ids = ids_of(tables)
         self._starts = np.cumsum([0, *(part["rows"] for part in self._parts)])
         self._masks = {
@@ -353,13 +353,16 @@ class EmbeddingStore:
         return np.array(rows, dtype=np.int64)
 
     def _load_hashes(self, part: int) -> pa.ChunkedArray:
-        return read_rows(self.folder / self._parts[part]["name"], self._parts[part]["rows"])["hash"]
+        return read_rows(self.folder, self._parts[part])["hash"]
 
     def _load_keys(self, modality: str, part: int) -> InputKeys:
+        for name in ("rows", "keys"):
+            check_file(self.folder, self._parts[part], f"{modality}_{name}.npy")
         return InputKeys.load(self.folder / self._parts[part]["name"], modality)
 
     def _load(self, name: str, part: int) -> np.ndarray:
         path = self.folder / self._parts[part]["name"] / f"{name}.npy"
+        check_file(self.folder, self._parts[part], path.name)
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
