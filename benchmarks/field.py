@@ -19,6 +19,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import field_media
+
 from mmreason.catalogue.catalogue import Catalogue, read_catalogue
 from mmreason.cli import main as mmreason
 from mmreason.schema import Attributes
@@ -267,6 +269,8 @@ def shop(field: Field) -> None:
         names(catalogue) == {"brand", "category", "type", "tags", "color", "size"} and not field.quarantine()
     )
 
+
+CASES |= field_media.CASES
 
 if __name__ == "__main__":
     main()

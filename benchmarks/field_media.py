@@ -23,7 +23,7 @@ from encoders.digest import weights_digest
 from encoders.media.frames import sample_frames
 from encoders.media.pictures import open_image
 from mmreason.embed.embedder import Embedder
-from mmreason.pipeline import run
+from mmreason.pipeline import run_verb
 from mmreason.schema import DataError, Item
 from mmreason.store.nearest import Nearest
 from mmreason.store.store import EmbeddingStore, StoreWriter
@@ -43,7 +43,8 @@ def tiny_run() -> Path:
     folder = Path(tempfile.mkdtemp())
     config = tiny_config(make_tiny_models(folder / "models"))
     config.run_dir = str(folder / "run")
-    run(config, until="embed")
+    for verb in ("ingest", "simulate", "pack", "align", "embed"):
+        run_verb(verb, config)
     return folder / "run"
 
 
@@ -119,7 +120,8 @@ def n06_openclip_config_of_the_folder(field: Any) -> None:
     folder = make("openai", field.work / "openai")
     assert min(compare("openai", folder).values()) >= BAR
     whole, single = (
-        create_encoder("openclip:ViT-B-32", str(path)) for path in (folder, folder / "open_clip_model.safetensors")
+        create_encoder("openclip:ViT-B-32", str(path))
+        for path in (folder, folder / "open_clip_model.safetensors")
     )
     assert torch.equal(whole.encode(pictures()), single.encode(pictures()))
 
@@ -190,7 +192,9 @@ def n15_fields_of_a_wrong_type(field: Any) -> None:
     np.testing.assert_allclose(single, embedder().encode([Path(photo)]), atol=1e-5)
     for raw in (None, float("nan"), {"title": None}, {"images": []}):
         refused(DataError, lambda raw=raw: embedder().encode(["x", raw]), "input 1")
-    refused(MediaError, lambda: embedder().encode([Item(id="e", images=[np.zeros((0, 0, 3), np.uint8)])]), "'e'")
+    refused(
+        MediaError, lambda: embedder().encode([Item(id="e", images=[np.zeros((0, 0, 3), np.uint8)])]), "'e'"
+    )
     refused(DataError, lambda: embedder().encode(["x"], batch_size="many"), "batch_size")  # type: ignore[arg-type]
 
 
@@ -230,7 +234,8 @@ def n25_jpeg_without_its_end_marker(field: Any) -> None:
         data = path.read_bytes()
         same(open_image(path), open_image(data + b"\xff\xd9"), within=0.01)
         for share in (0.3, 0.6, 0.95):
-            refused(MediaError, lambda cut=data[: int(share * len(data))]: open_image(cut), "truncated")
+            cut = data[: round(share * len(data))]
+            refused(MediaError, lambda cut=cut: open_image(cut), "cannot read picture")
 
 
 @case
@@ -287,14 +292,15 @@ def n30_quarantine_names_files(field: Any) -> None:
     good = field.work / "good.jpg"
     pictures()[0].save(good)
     for name in ("one.jpg", "two.jpg"):
-        (field.work / name).write_bytes(good.read_bytes()[:500])
+        (field.work / name).write_bytes(good.read_bytes()[:-300])
     _ingest(field, [good, field.work / "one.jpg", field.work / "two.jpg"])
     shutil.copytree(tiny_run() / "align", field.work / "run" / "align")
-    settings = ("--embed.source", "catalogue", "--device", "cpu", "--dtype", "fp32")
+    settings = ("--device", "cpu", "--dtype", "fp32", "--embed.source")
     for source in ("catalogue", "shards"):
-        field.run("pack", "--run_dir", field.work / "run") if source == "shards" else None
+        if source == "shards":
+            field.run("pack", "--run_dir", field.work / "run")
         shutil.rmtree(field.work / "run" / "embed", ignore_errors=True)
-        said = field.run("embed", "--run_dir", field.work / "run", *settings[2:], "--embed.source", source)
+        said = field.run("embed", "--run_dir", field.work / "run", *settings, source)
         lines = (field.work / "run" / "embed" / "quarantine.jsonl").read_text().splitlines()
         reasons = sorted(json.loads(line)["reason"] for line in lines)
         assert [reason.partition(":")[0] for reason in reasons] == ["one.jpg", "two.jpg"], (said, reasons)
@@ -303,14 +309,18 @@ def n30_quarantine_names_files(field: Any) -> None:
 @case
 def n31_containers_that_are_not_on_the_list(field: Any) -> None:
     """Frames, at ingest and by the encoder, from files and from bytes."""
-    paths = sorted(p for p in (field.data / "31-containers-that-are-not-on-the-list").iterdir() if p.suffix != ".md")
+    paths = sorted(
+        p for p in (field.data / "31-containers-that-are-not-on-the-list").iterdir() if p.suffix != ".md"
+    )
     for path in paths:
         assert len(sample_frames(path, 4)) == len(sample_frames(path.read_bytes(), 4)) == 4
         if path.suffix != ".gif":
             assert _item(path.read_bytes()).video is not None
     for number, path in enumerate(paths):
         assert _ingest(field, [], path, f"run{number}").items["a"].video == path.name
-    refused(MediaError, lambda: sample_frames(b".RMF" + bytes(999)), "RealMedia is not read; convert it to MP4")
+    refused(
+        MediaError, lambda: sample_frames(b".RMF" + bytes(999)), "RealMedia is not read; convert it to MP4"
+    )
 
 
 @case
@@ -337,7 +347,12 @@ def _ingest(field: Any, images: list[Path], video: Path | None = None, run_dir: 
     shop.mkdir()
     for path in [*images, *([video] if video else [])]:
         shutil.copyfile(path, shop / path.name)
-    row = {"id": "a", "title": "Coat", "images": [path.name for path in images], "video": video.name if video else ""}
+    row = {
+        "id": "a",
+        "title": "Coat",
+        "images": [path.name for path in images],
+        "video": video.name if video else "",
+    }
     (shop / "items.jsonl").write_text(json.dumps(row) + "\n")
     field.run("ingest", shop, "--run_dir", field.work / run_dir)
     return read_catalogue(field.work / run_dir / "catalogue")

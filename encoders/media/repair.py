@@ -13,7 +13,8 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG, _END = b"\xff\xd8", b"\xff\xd9"
 _SIDE = "side information is damaged or too large; only the pixels were read"
 _NEEDED = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")  # the pixels of a PNG; the rest tells about them
-_HELPFUL = (b"eXIf", b"sRGB", b"gAMA", b"cHRM", b"iCCP")  # kept where they are whole
+_HELPFUL = (b"eXIf", b"sRGB", b"gAMA", b"iCCP")  # kept where they are whole
+_LENGTHS = {b"sRGB": 13, b"gAMA": 16}  # of the chunk
 _LARGEST = 1 << 20  # bytes of a profile, unpacked: Pillow reads no more
 _NOISE = bytes(np.random.default_rng(0).integers(0, 255, 512, dtype=np.uint8))  # no marker begins in it
 
@@ -43,7 +44,7 @@ def _plain_png(data: bytes) -> bytes:
     kept = [_PNG]
     for kind, chunk, whole in _chunks(data):
         if kind in _NEEDED or (
-            kind in _HELPFUL and whole and len(chunk) < _LARGEST and _is_small(kind, chunk)
+            kind in _HELPFUL and whole and len(chunk) < _LARGEST and _is_sound(kind, chunk)
         ):
             kept.append(chunk)
     return b"".join(kept)
@@ -60,9 +61,9 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bool]]:
         place = end
 
 
-def _is_small(kind: bytes, chunk: bytes) -> bool:
+def _is_sound(kind: bytes, chunk: bytes) -> bool:
     if kind != b"iCCP":
-        return True
+        return len(chunk) == _LENGTHS.get(kind, len(chunk))
     packed = chunk[8:-4].partition(b"\0")[2][1:]
     try:
         return len(zlib.decompressobj().decompress(packed, _LARGEST)) < _LARGEST

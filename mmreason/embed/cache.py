@@ -16,6 +16,7 @@ import torch
 
 from encoders import Encoder
 from encoders.digest import weights_digest
+from encoders.media.errors import name_of
 from encoders.media.guarded import GuardedPool
 from encoders.pooling import SequenceEncoder
 from mmreason.config import AlignConfig, Config, EmbedConfig
@@ -185,7 +186,7 @@ class CachedReader:
             known = cache.rows(keys) >= 0
             missing = {keys[place]: place for place in np.flatnonzero(~known)[::-1].tolist()}
             todo = sorted(missing.values())
-            inputs[name] = _Inputs(rows, keys, todo)
+            inputs[name] = _Inputs(rows, keys, todo, raws)
             encode[name] = [raws[place] for place in todo]
             progress(len(raws) - len(todo))
         return CachedPending(self, items, inputs, self.reader.start(encode, progress))
@@ -193,11 +194,22 @@ class CachedReader:
 
 @dataclass
 class _Inputs:
-    """Inputs of one encoder: the items' rows, the keys, and which of them are being encoded."""
+    """Inputs of one encoder: the items' rows, the keys, which of them are being encoded, and the inputs themselves."""
 
     rows: list[int]
     keys: list[bytes]
     todo: list[int]
+    raws: list[Any]
+
+    def errors(self, found: Mapping[int, str]) -> dict[int, str]:
+        """Place → why it gave no features, by what was found of those encoded; the same file may have other names."""
+        failed = {self.keys[self.todo[number]]: (self.todo[number], why) for number, why in found.items()}
+        errors = {}
+        for place, key in enumerate(self.keys):
+            if key in failed:
+                first, why = failed[key]
+                errors[place] = why.replace(name_of(self.raws[first]), name_of(self.raws[place]), 1)
+        return errors
 
 
 class CachedPending:
@@ -219,9 +231,7 @@ class CachedPending:
             inputs, cache = self._inputs[name], self._reader.caches[name]
             good = [number for number in range(len(inputs.todo)) if number not in new.errors]
             cache.write([inputs.keys[inputs.todo[number]] for number in good], new.values.numpy()[good])
-            failed = {inputs.keys[inputs.todo[number]]: why for number, why in new.errors.items()}
-            rows = cache.rows(inputs.keys)
-            errors = {place: failed[key] for place, key in enumerate(inputs.keys) if key in failed}
+            rows, errors = cache.rows(inputs.keys), inputs.errors(new.errors)
             encoded[name] = Encoded(torch.from_numpy(cache.get(rows)), errors)
             kept = [place for place in range(len(inputs.keys)) if place not in errors]
             keys[name] = InputKeys.of([inputs.rows[p] for p in kept], [inputs.keys[p] for p in kept])

@@ -94,7 +94,7 @@ def check_file(folder: Path, part: Mapping[str, Any], name: str) -> None:
     stat = path.stat()
     if _crc32_of(path, stat.st_size, stat.st_mtime_ns) != told:
         raise DataError(
-            f"{path}: damaged (its checksum is not that of the index); remove the store and embed again"
+            f"{path}: cannot be read (damaged: its checksum is not the index's); remove the store and embed again"
         )
 
 
