@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -126,21 +128,26 @@ def csv_frames(
 ) -> Iterator[pl.DataFrame]:
     """Frames of a delimited file, all text; the same rows as :func:`csv_rows`, read by Arrow.
 
-    From the first block with a broken byte or a stray quote on, rows are read one by one, so that only theirs are
-    set aside.
+    From the first block with a broken byte, a stray quote or a row with empty fields too many or too few on, rows
+    are read one by one, so that only what is wrong is set aside.
     """
     dialect = dialect_of(path, delimiter, quote)
-    names = list(columns or dialect.header)
+    dialect = replace(dialect, header=tuple(columns)) if columns else dialect
+    if not dialect.plain:
+        yield from row_frames(csv_rows(path, dialect.delimiter, columns, quote), choose)
+        return
     skipped = dialect.skipped + (not columns)
     number, wrong = 0, []
 
     def set_aside(row: pyarrow.csv.InvalidRow) -> str:
+        if dialect.fitted(next(csv.reader([row.text], delimiter=dialect.delimiter), [])):
+            return "error"
         wrong.append((row.number - skipped, row.text))  # Arrow counts the header
         return "skip"
 
     with readable(path), open_bytes(path) as file:
         try:
-            for batch in _open_csv(file, dialect, names, skipped, quote, set_aside):
+            for batch in _open_csv(file, dialect, skipped, quote, set_aside):
                 frame = pl.DataFrame(pl.from_arrow(batch))
                 if quote and _quotes_astray(frame, wrong, dialect.delimiter):
                     raise pa.ArrowInvalid(STRAY_QUOTE)
@@ -173,19 +180,18 @@ def _quotes_astray(frame: pl.DataFrame, wrong: list[tuple[int, str]], delimiter:
 def _open_csv(
     file: Any,
     dialect: Dialect,
-    names: list[str],
     skipped: int,
     quote: bool,
     set_aside: Callable[[pyarrow.csv.InvalidRow], str],
 ) -> Iterable[pa.RecordBatch]:
-    if not names:  # an empty file
+    if not dialect.header:  # an empty file
         return ()
     return pyarrow.csv.open_csv(
         file,
         pyarrow.csv.ReadOptions(
             use_threads=False,
             block_size=BLOCK_BYTES,
-            column_names=names,
+            column_names=list(dialect.header),
             skip_rows=skipped,
             encoding="utf8" if dialect.encoding == "utf-8-sig" else dialect.encoding,
         ),
@@ -195,7 +201,9 @@ def _open_csv(
             newlines_in_values=quote,
             invalid_row_handler=set_aside,
         ),
-        pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False),
+        pyarrow.csv.ConvertOptions(
+            column_types=dict.fromkeys(dialect.header, pa.string()), strings_can_be_null=False
+        ),
     )
 
 

@@ -14,7 +14,7 @@ from zipfile import BadZipFile
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmreason.readers.delimited import csv_rows, dialect_of, open_text, readable, unique_names
+from mmreason.readers.delimited import csv_rows, dialect_of, encoding_of, open_text, readable, unique_names
 from mmreason.readers.source import SourceRow
 from mmreason.schema import DataError
 from mmreason.values import literal
@@ -65,9 +65,14 @@ def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[Sour
         yield from csv_rows(path, columns=columns) if kind in _DELIMITED else _READ[kind](path)
 
 
-def renamed(path: Path) -> list[tuple[str, str]]:
-    """The columns of a delimited file that another has the name of, each with the name it is given."""
-    return [*dialect_of(path).renamed] if format_of(path) in _DELIMITED else []
+def oddities(path: Path) -> list[str]:
+    """What a text file has that its reader takes in its own way, a line each: its encoding, columns of one name."""
+    kind = format_of(path)
+    encoding = encoding_of(path) if kind in _TEXTS else "utf-8-sig"
+    lines = [] if encoding == "utf-8-sig" else [f"{path.name}: not UTF-8; taken for {encoding}"]
+    twice = dialect_of(path).renamed if kind in _DELIMITED else ()
+    told = (f"another column is called {name!r}, too; it is taken as {new!r}" for name, new in twice)
+    return lines + [f"{path.name}: {line}" for line in told]
 
 
 def sample(path: Path, columns: Sequence[str] | None = None) -> dict[str, list[Any]]:

@@ -25,7 +25,7 @@ from mmreason.readers.columns import LogColumns, cell, has_gaps, path_of
 from mmreason.readers.embedded import EmbeddedMedia, holds_bytes
 from mmreason.readers.frames import row_frames, table_frames
 from mmreason.readers.mapping import TableMap, joins_of, read_mapping, write_mapping
-from mmreason.readers.rows import SAMPLE, read_rows, renamed, sample, sample_of
+from mmreason.readers.rows import SAMPLE, oddities, read_rows, sample, sample_of
 from mmreason.readers.source import SourceRow, Tables
 from mmreason.schema import DataError
 from mmreason.shops.folder import survey
@@ -117,11 +117,8 @@ def read_mapped(root: Path, tables: dict[str, TableMap], media: Path | None = No
         raise DataError(f"no layout is called {unknown[0]!r}; there are {', '.join(LAYOUTS)}")
     folder = root.parent if root.is_file() else root
     for path in dict.fromkeys(path for table in tables.values() for path in table.files(folder)):
-        for name, new in renamed(path):
-            print(
-                f"{path.name}: another column is called {name!r}, too; it is taken as {new!r}",
-                file=sys.stderr,
-            )
+        for line in oddities(path):
+            print(line, file=sys.stderr)
     rows = {kind: _rows(folder, table) for kind, table in tables.items() if kind != "interactions"}
     log = tables.get("interactions")
     if log is not None and log.file == tables["items"].file:

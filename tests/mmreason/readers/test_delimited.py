@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mmreason.readers import delimited
 from mmreason.readers.delimited import STRAY_QUOTE, dialect_of
 from mmreason.readers.frames import table_frames
-from mmreason.readers.rows import read_rows
+from mmreason.readers.rows import oddities, read_rows
 from mmreason.readers.source import SourceRow
 from mmreason.schema import DataError
 
@@ -143,3 +143,72 @@ def test_any_bytes_are_rows_or_problems(tmp_path_factory: pytest.TempPathFactory
     path.write_bytes(data)
     rows = list(read_rows(path))
     assert [row.number for row in rows] == list(range(1, len(rows) + 1))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "titles"),
+    [
+        ("cp1251", ["Ваза красная", "Плед шерстяной"]),
+        ("cp1253", ["Βάζο κόκκινο", "Κούπα κεραμική"]),
+        ("cp1250", ["Wełniany koc, żółty", "Lampa stołowa"]),
+        ("cp1250", ["Dřevěný stůl", "Keramický hrnek, příjemná"]),
+        ("cp932", ["花瓶 赤い 大きい", "ウールの毛布"]),
+        ("gbk", ["花瓶 红色 大号", "羊毛毯"]),
+        ("euc_kr", ["꽃병 빨간색", "양모 담요"]),
+        ("cp1252", ["Lampe en chêne, très élégante", "Crème brûlée à la façade"]),
+        ("cp1252", ["Almofada de algodão, coração", "Lâmpada não incluída"]),
+        ("cp1252", ["Blå kjøkkenstol, smørrebrød", "Æbletræ"]),
+        ("cp1252", ["¿Qué? Niño, 5 m³", "Café"]),
+    ],
+)
+def test_code_pages_are_recognised_and_said(tmp_path: Path, encoding: str, titles: list[str]) -> None:
+    rows = "".join(f'{n},"{titles[n % 2]} {n}",7\n' for n in range(12))
+    (tmp_path / "a.csv").write_bytes(f"id,title,price\n{rows}".encode(encoding))
+    assert [row.record["title"] for row in both(tmp_path / "a.csv")] == [
+        f"{titles[n % 2]} {n}" for n in range(12)
+    ]
+    assert oddities(tmp_path / "a.csv") == [f"a.csv: not UTF-8; taken for {encoding}"]
+
+
+def test_western_rows_late_in_a_file_that_is_utf8_so_far(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delimited, "_LOOK_BYTES", 100)
+    head = "id,title\n" + "".join(f"{n},Lamp {n}\n" for n in range(40)) + "40,Größe\n"
+    late = "41,Größe\n42,Crème\n".encode("cp1252") + b"43,cut \xc3\n"
+    (tmp_path / "a.csv").write_bytes(head.encode() + late)
+    titles = [row.record["title"] for row in read_rows(tmp_path / "a.csv")]
+    assert titles[40:] == ["Größe", "Größe", "Crème", "cut \udcc3"]
+    framed = [row for frame in table_frames(tmp_path / "a.csv") for row in frame.iter_rows(named=True)]
+    assert [row["title"] for row in framed][40:43] == ["Größe", "Größe", "Crème"]
+    assert [row["row"] for row in framed if row.get("problem")] == [44]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'id,title,color\n1,Vase,red,\n2,"A, b",blue,\n3,"two\nlines",,\n',
+        'id,title,color\n1,Vase,red\n2,"A, b",blue\n3,"two\nlines"\n4,Mug\n5,Cap\n',
+        'id, title, color\n1, "Vase", red\n2, "A, b", blue\n3, "two\nlines",\n',
+    ],
+)
+def test_fields_too_many_or_too_few_at_the_end_and_blanks_before_quotes(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.csv").write_text(text)
+    found = both(tmp_path / "a.csv")
+    assert not any(row.problem for row in found)
+    assert [(row.record["title"], row.record["color"].strip()) for row in found][:3] == [
+        *(("Vase", "red"), ("A, b", "blue"), ("two\nlines", ""))
+    ]
+
+
+def test_rows_cut_by_a_line_break_are_not_rows_that_end_early(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,title,color\n1,Big\nvase,red\n2,Big\nmug,red\n3,Cap,blue\n")
+    assert [bool(row.problem) for row in both(tmp_path / "a.csv")] == [True] * 4 + [False]
+
+
+def test_backslashes_before_quotes(tmp_path: Path) -> None:
+    text = 'id,title,color\n0,"Vase \\"big\\", 0",red\n1,"C:\\\\temp",\\N\n2,"a ""b"" c",blue\n'
+    (tmp_path / "a.csv").write_text(text)
+    assert [tuple(row.record.values()) for row in both(tmp_path / "a.csv")] == [
+        *(("0", 'Vase "big", 0', "red"), ("1", "C:\\temp", "\\N"), ("2", 'a "b" c', "blue"))
+    ]

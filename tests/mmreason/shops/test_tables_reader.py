@@ -125,9 +125,9 @@ def test_an_unreadable_field_costs_itself(tmp_path: Path, name: str, content: by
 
 
 def test_a_row_of_broken_bytes_does_not_take_the_others(tmp_path: Path) -> None:
-    (tmp_path / "items.csv").write_bytes(b"id,title\na,caf\xe9\nb,caf\xc3\xa9\n")
+    (tmp_path / "items.csv").write_bytes(b"id,title\na,caf\xc3\nb,caf\xc3\xa9\n")
     rows = list(read_folder(tmp_path).items)
-    assert rows[1].record["title"] == "café" and rows[0].record["title"] == "caf\udce9"
+    assert rows[1].record["title"] == "café" and rows[0].record["title"] == "caf\udcc3"
 
 
 def test_unnamed_index_column_is_no_error(tmp_path: Path) -> None:
