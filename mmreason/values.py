@@ -24,6 +24,9 @@ _NULLS = [
 NULL_WORDS = frozenset(chain([""], *([word, word.upper(), word.title()] for word in _NULLS), ["NaN", "NaT"]))
 """What programs write for a missing value; never an id's meaning, as ``NA`` may be one."""
 
+NO_USER = frozenset(word for word in NULL_WORDS if word.lower() != "na")
+"""What programs write for a missing id of a user; ``NA`` may be one."""
+
 LONGEST_NULL = max(map(len, NULL_WORDS))
 _LONGEST_LITERAL = 200_000  # characters of a Python literal that is read
 _PICTURE_KEYS = ("path", "src", "url", "href", "file", "filename", "image", "image_url", "link")

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 
 import polars as pl
 
-from mmreason.catalogue.quarantine import Quarantine
+from mmreason.catalogue.quarantine import CANCELLED, Quarantine
 from mmreason.cleaning import MAYBE_UNCLEAN, clean_review, private_user
 from mmreason.readers.source import SourceRow
 from mmreason.schema import EVENTS, DataError
 from mmreason.times import EARLIEST, LATEST, SCALES, moment
-from mmreason.values import LONGEST_NULL, NULL_WORDS
+from mmreason.values import LONGEST_NULL, NO_USER, NULL_WORDS
 
 COLUMNS: dict[str, pl.DataType] = {
     **dict.fromkeys(("user_id", "item_id", "event"), pl.String()),
@@ -42,8 +42,8 @@ def check_interactions(
 
     Args:
         frame: ``file``, ``row``, any of :data:`COLUMNS` in any type, and where the reader has them ``length``
-            (of the item, in seconds), ``problem`` (why it could not read the row) and ``record`` (the whole
-            row as JSON, for the quarantine).
+            (of the item, in seconds), ``cancelled`` (``yes``: no purchase), ``problem`` (why it could not read
+            the row) and ``record`` (the whole row as JSON, for the quarantine).
         quarantine: Counts what is read and what is bad.
         events: Event of the source's own → the known one that it counts as.
 
@@ -107,10 +107,11 @@ def _text(column: pl.Series) -> pl.Series:
     if column.dtype == pl.Binary:
         column = column.cast(pl.String, strict=False)
     text = column.cast(pl.String, strict=False).str.strip_chars().fill_null("")
-    if column.name != "text":
+    words = {"text": NULL_WORDS, "user_id": NO_USER}.get(column.name)
+    if words is None:
         return text
-    null = (text.str.len_bytes() <= LONGEST_NULL) & text.is_in(list(NULL_WORDS))
-    return text.set(null, "")
+    short = text.str.len_bytes() <= LONGEST_NULL
+    return text.set(short & text.is_in(list(words)), "") if short.any() else text
 
 
 def _changed(column: pl.Series, where: str, change: Callable[[str], str]) -> pl.Series:
@@ -190,6 +191,8 @@ def _first_problem(
         ("no item id", typed["item_id"] == ""),
         (f"unknown event; known are {', '.join(EVENTS)}", ~typed["event"].is_in(EVENTS)),
     ]
+    if "cancelled" in frame.columns:
+        checks.append((CANCELLED, frame["cancelled"] == "yes"))
     checks += [(f"{name} is not a number", odd) for name, (_, odd) in numbers.items()]
     checks += [(f"negative {name}", typed[name] < 0) for name in numbers if name != "rating"]
     whole = ("count", "helpful")

@@ -15,6 +15,9 @@ from mmreason.schema import DataError
 DUPLICATES = ("duplicate id", "duplicate row")
 """Reasons that tell of no mistake in the source: what they set aside is there already."""
 
+CANCELLED = "cancelled or refunded, no purchase"
+"""Reason of an order's line that came to nothing, which is no mistake either."""
+
 MISSING = "missing file"
 """Reason of a picture or video that is not where the row says."""
 
@@ -74,6 +77,8 @@ class Quarantine:
         )
         unknown = self.reasons[kind, UNKNOWN_ITEM]
         of_unknown = f" ({unknown:,} of unknown items)" if unknown else ""
+        if cancelled := self.reasons[kind, CANCELLED]:
+            of_unknown += f" ({cancelled:,} {CANCELLED})"
         if kind == "media" and self.read[kind] == self.reasons[kind, MISSING]:
             of_unknown = " (none of the files is there)"
         return f"{self.read[kind]:,} {kind} read = {kept:,} kept + {bad:,} quarantined{of_unknown}"
@@ -103,7 +108,7 @@ class Quarantine:
             reasons = {
                 reason: n
                 for (k, reason), n in self.reasons.items()
-                if k == kind and reason not in (*DUPLICATES, UNKNOWN_ITEM)
+                if k == kind and reason not in (*DUPLICATES, UNKNOWN_ITEM, CANCELLED)
             }
             bad = sum(reasons.values())
             if bad > most_bad * (read - unknown):

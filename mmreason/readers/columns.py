@@ -16,7 +16,7 @@ import polars as pl
 
 from mmreason.schema import DataError
 from mmreason.times import EARLIEST
-from mmreason.values import identifier, is_nothing, literal
+from mmreason.values import NO_USER, NULL_WORDS, identifier, is_nothing, literal
 
 UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 """Units of times and lengths, in seconds."""
@@ -51,7 +51,15 @@ _UNIT_NAMES = (
     (re.compile(r"(?:^|[_\W])(?:hrs?|hours)$"), "h"),
 )
 _JOINED = ("images", "title", "text", "timestamp", "first")
+_FIRST_OF = ("user_id", "cancelled")  # of several columns the first that says something counts
 _IDS = ("id", "group", "user_id", "item_id")
+_CANCELLED = re.compile(
+    "cancell?ed|cancell?ation|refunded|voided|void|failed|declined|returned|chargeback|charged back|expired|"
+    "storniert|erstattet|abgebrochen|fehlgeschlagen|annulée?|remboursée?|échouée?|annullato|rimborsato|"
+    "cancelad[oa]|reembolsad[oa]|geannuleerd|terugbetaald|已取消|已退款"
+)
+"""States of an order that is no purchase."""
+
 _TRUE = ["1", "1.0", "true", "yes", "y", "t"]
 _GAP = re.compile(r"-?\d+\.0+")
 _DECIMAL_COMMA = re.compile(r"-?(\d+,(\d{1,2}|\d{4,})|\d{1,3}(\.\d{3})+,\d+)")
@@ -70,7 +78,7 @@ def columns_of(name: str, source: Any) -> list[str]:
         ['is_click', 'is_like']
     """
     if isinstance(source, list):
-        if name not in _JOINED:
+        if name not in (*_JOINED, *_FIRST_OF):
             raise DataError(f"mapping: {name} takes one column, not {source}")
         return [str(column) for column in source]
     if not isinstance(source, Mapping):
@@ -214,6 +222,7 @@ class LogColumns:
         looked = {name: [*sample.get(c, ())] for name, s in fields.items() if isinstance(c := _plain(s), str)}
         self._gaps = {name for name, seen in looked.items() if name.split(".")[0] in _IDS and has_gaps(seen)}
         self._commas = {name for name, seen in looked.items() if name in KEYS and _has_decimal_commas(seen)}
+        self._no_user = _no_user(fields.get("user_id"), sample)
         self._minutes = {
             name
             for name in ("timestamp", "first")
@@ -233,6 +242,10 @@ class LogColumns:
         if "flags" in options:
             return _flagged(options["flags"], frame)
         plain = _plain(source)
+        if name == "cancelled":
+            return _cancelled(plain if isinstance(plain, list) else [plain], frame)
+        if name == "user_id" and isinstance(plain, list):
+            return _first_said([_column(column, frame) for column in plain], self._no_user)
         column = self._joined(name, plain, frame) if isinstance(plain, list) else _column(str(plain), frame)
         if name in self._gaps and column.dtype == pl.String:
             column = column.str.replace(r"\.0+$", "")
@@ -300,6 +313,40 @@ def _flagged(flags: Mapping[str, str], frame: pl.DataFrame) -> pl.Series:
             pl.Series([str(name)]).new_from_index(0, frame.height).zip_with(is_set.fill_null(False), event)
         )
     return event
+
+
+def _no_user(columns: Any, sample: Mapping[str, Sequence[Any]]) -> frozenset[str]:
+    """What stands for no user: also 0, unless it is one user with one e-mail address, time and again."""
+    if not isinstance(columns, list):
+        return NO_USER
+    first, *others = (sample.get(column, ()) for column in columns)
+    beside = [other for own, *other in zip(first, *others, strict=False) if identifier(own) == "0"]
+    one = len(beside) > 1 and all(other == beside[0] for other in beside)
+    return NO_USER if one else NO_USER | {"0"}
+
+
+def _first_said(columns: Sequence[pl.Series], nothing: frozenset[str]) -> pl.Series:
+    """Of each row the first value that is none of some words."""
+    texts = [_text(column) for column in columns]
+    return pl.select(pl.coalesce(text.set(text.is_in(list(nothing)), None) for text in texts)).to_series()
+
+
+def _cancelled(columns: Sequence[Any], frame: pl.DataFrame) -> pl.Series:
+    """``yes`` where an order came to nothing, null where nothing says anything, else ``no``.
+
+    A column that is called like it (``Cancelled at``) says so by any value but a no; others by a word of a state.
+    """
+    found = _nulls(frame.height)
+    for column in map(str, columns):
+        text = _text(_column(column, frame)).str.to_lowercase()
+        text = text.set(text.is_in(["", *map(str.lower, NULL_WORDS)]), None)
+        if _CANCELLED.search(column.lower()):
+            yes = ~text.is_in(["0", "false", "no", "n", "f"])
+        else:
+            yes = text.str.contains(rf"^(?:wc-)?(?:{_CANCELLED.pattern})$")
+        said = yes.cast(pl.Int8).replace_strict({1: "yes", 0: "no"}, default=None, return_dtype=pl.String)
+        found = pl.select(pl.max_horizontal(found, said)).to_series()  # "yes" is behind "no"
+    return found
 
 
 def _translated(column: pl.Series, values: Mapping[Any, Any]) -> pl.Series:

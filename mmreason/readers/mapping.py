@@ -17,7 +17,9 @@ interactions:
 
 A product export of a shop system is a table with a ``layout``, which knows its columns; its attributes may be chosen
 and renamed. ``order`` says which lines are of one order, so that its first names their customer; ``item_id`` may be
-what the items have in another column (``{column: Lineitem sku, matches: sku}``, or several such). Of an attribute's
+what the items have in another column (``{column: Lineitem sku, matches: sku}``, or several such). Of several columns of
+``user_id`` the first that names one counts (guests have no number, or 0); ``cancelled`` are columns that say that an
+order came to nothing. Of an attribute's
 cell, ``split`` parts values and ``path`` the levels of a category, of which the leaf comes first.
 
 items:
@@ -203,6 +205,7 @@ FIELDS: dict[str, dict[str, list[str]]] = {
         ],
         "first": ["first"],
         "order": [],
+        "cancelled": [],
         "products": [],
         "text": ["text", "review", "review_text", "comment", "body"],
         "helpful": ["helpful", "helpful_vote", "helpful_votes"],

@@ -14,7 +14,7 @@ from mmreason.readers.columns import columns_of, flags_of
 from mmreason.readers.mapping import EMAIL, FIELDS, NEEDED, PRODUCT_COLUMNS, USER, TableMap
 from mmreason.schema import DataError
 from mmreason.shops.layouts import NOTHING, Layout, attribute_of, plain_name
-from mmreason.shops.orders import BOUGHT, ITEM, ORDER, lists_products, products_in
+from mmreason.shops.orders import BOUGHT, CANCELLED, ITEM, ORDER, lists_products, products_in
 from mmreason.shops.plumbing import are_flags, is_telling, parting, why_not
 from mmreason.values import identifier
 
@@ -216,6 +216,11 @@ def guess_interactions(path: Path, columns: Mapping[str, list[Any]]) -> tuple[Ta
     bought = BOUGHT.search(path.name.lower()) or "order" in fields
     if bought and not {"event", "rating", "text", "seconds"} & {n for n, c in fields.items() if c in columns}:
         fields["event"] = {"value": "purchase"}
+    if bought and (states := [c for c in _filled(columns) if plain_name(c) in CANCELLED]):
+        fields["cancelled"] = states if len(states) > 1 else states[0]
+    email = find(_filled(columns), EMAIL)
+    if fields.get("user_id") in columns and email not in (None, fields["user_id"]):
+        fields["user_id"] = [fields["user_id"], email]  # guests have no number, or 0
     if fields.get("order") == fields.get("item_id"):
         fields.pop("order", None)
     fields |= _in_milliseconds(fields) | _events(fields, columns)

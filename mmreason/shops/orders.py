@@ -80,6 +80,22 @@ BOUGHT = re.compile(
 )
 """In a file's name: its rows are purchases."""
 
+CANCELLED = [
+    *("cancelled_at", "canceled_at", "cancelled", "canceled", "is_cancelled", "is_canceled", "refunded_at"),
+    *(
+        "order_status",
+        "status",
+        "financial_status",
+        "payment_status",
+        "state",
+        "bestellstatus",
+        "statut",
+        "estado",
+    ),
+    *("stato", "订单状态"),
+]
+"""Plain names of columns that may say that an order came to nothing."""
+
 NO_ID = frozenset(("", "0"))
 """What stands where a line has none of an id: a simple product's variation, a guest's account."""
 
@@ -184,7 +200,7 @@ def carried_down(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
     last: dict[str, Any] = {"order": None}
     for frame in frames:
         order = pl.col("order").replace("", None)
-        for name in [name for name in ("user_id", "timestamp") if name in frame.columns]:
+        for name in [name for name in ("user_id", "timestamp", "cancelled") if name in frame.columns]:
             value = frame[name] if frame[name].dtype != pl.String else frame[name].replace("", None)
             if frame.height and value[0] is None and frame["order"][0] == last["order"]:
                 value = pl.concat([pl.Series(name, [last[name]], value.dtype), value[1:]])

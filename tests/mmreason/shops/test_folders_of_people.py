@@ -123,3 +123,44 @@ def test_a_position_that_is_no_number_costs_nothing_else(ingested: Ingest) -> No
 def test_commas_of_numbers_and_names_part_nothing() -> None:
     assert listed("Sony, Inc., Warner Bros., LLC, wool") == ["Sony, Inc.", "Warner Bros., LLC", "wool"]
     assert listed("1,5 Liter, 10,000 lumens") == ["1,5 Liter", "10,000 lumens"]
+
+
+@pytest.mark.parametrize("none", ["0", "", "nan"])
+def test_guests_are_known_by_their_address(none: str, ingested: Ingest) -> None:
+    rows = [f"{n},{none if n % 2 else 7},m{n if n % 2 else 0}@x.example,{n},2024-01-02" for n in range(20)]
+    catalogue = ingested(items=ITEMS, orders=table("order_id,customer_id,email,product_id,order_date", rows))
+    users = [step.user_id for step in catalogue.interactions]
+    assert len(users) == 20 and users.count("7") == 10 and len(set(users)) == 11
+
+
+def test_user_0_with_one_address_is_a_user(ingested: Ingest) -> None:
+    rows = [f"{n},{n % 3},m{n % 3}@x.example,{n},2024-01-02" for n in range(18)]
+    catalogue = ingested(items=ITEMS, orders=table("order_id,customer_id,email,product_id,order_date", rows))
+    assert {step.user_id for step in catalogue.interactions} == {"0", "1", "2"}
+
+
+def test_words_for_nothing_are_no_users(ingested: Ingest) -> None:
+    rows = [f"{['u', 'v', 'w', 'nan', 'None', 'NA'][n % 6]},{n},1700000000" for n in range(18)]
+    catalogue = ingested(items=ITEMS, interactions=table("user_id,item_id,timestamp", rows))
+    assert {step.user_id for step in catalogue.interactions} == {"u", "v", "w", "NA"}
+
+
+@pytest.mark.parametrize(
+    ("column", "good", "bad"),
+    [
+        ("status", "completed", "wc-cancelled"),
+        ("Financial Status", "partially_refunded", "Refunded"),
+        ("Cancelled at", "", "2024-01-03 10:00:00 +0100"),
+        ("Order Status", "Shipped", "Canceled"),
+        ("is_cancelled", "0", "1"),
+    ],
+)
+def test_a_cancelled_order_is_no_purchase(
+    column: str, good: str, bad: str, ingested: Ingest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"{n // 2},{n % 3},{n},2024-01-02,{bad if n < 12 else good}" for n in range(20)]
+    rows[1] = rows[1].rpartition(",")[0] + ","  # an order's state may stand on its first line only
+    catalogue = ingested(
+        items=ITEMS, orders=table(f"order_id,customer_id,product_id,order_date,{column}", rows)
+    )
+    assert sorted(int(step.item_id) for step in catalogue.interactions) == [*range(12, 20)]
