@@ -106,6 +106,7 @@ def write_shards(
         shards, lost = _write_all(rows, folder, processes or os.cpu_count() or 1)
         weights = write_weights(rows, folder, balance or BalanceConfig(), sources)
     _write_quarantine(folder / "quarantine.jsonl", lost)
+    remove_leftovers(folder)  # of a killed pack whose processes were still ending when this one began
     skipped = dict(sorted(Counter(row["cause"] for row in lost).items()))
     manifest = Manifest(shards, skipped, weights)
     write_manifest(folder, manifest)
