@@ -45,7 +45,7 @@ def aggregate(history: Iterable[Interaction]) -> list[Interaction]:
     Example:
         >>> twice = aggregate([Interaction("u", "a", "watch", seconds=s, timestamp=t) for s, t in ((5, 1), (9, 2))])
         >>> [(i.count, i.seconds, i.first, i.timestamp) for i in twice]
-        [(2, 14, 1, 2)]
+        [(2, 14.0, 1.0, 2.0)]
     """
     sums: dict[tuple[str, str], Interaction] = {}
     for event in history:
