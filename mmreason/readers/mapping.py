@@ -15,6 +15,8 @@ interactions:
   timestamp: date
   event: {value: purchase}
 
+``reviews`` takes the fields of interactions: reviews or ratings in a file of their own, beside a log or orders.
+
 A product export of a shop system is a table with a ``layout``, which knows its columns; its attributes may be chosen
 and renamed. ``order`` says which lines are of one order, so that its first names their customer; ``item_id`` may be
 what the items have in another column (``{column: Lineitem sku, matches: sku}``, or several such). Of several columns of
@@ -219,7 +221,9 @@ FIELDS: dict[str, dict[str, list[str]]] = {
         "profile": ["profile", "user_summary"],
     },
 }
-"""Kind of table → field → names of columns that are taken for it, likeliest first."""
+FIELDS["reviews"] = FIELDS["interactions"]
+"""Kind of table → field → names of columns that are taken for it, likeliest first. Reviews are interactions in a
+table of their own."""
 
 PRODUCT_COLUMNS = ("product_id", "product_sku", "product_name", "product_count")
 """What a cell of ``products`` (all of an order) is read into."""
@@ -227,6 +231,7 @@ PRODUCT_COLUMNS = ("product_id", "product_sku", "product_name", "product_count")
 NEEDED = {
     "items": ("id",),
     "interactions": ("user_id", "item_id"),
+    "reviews": ("user_id", "item_id"),
     "reasons": ("user_id", "item_id", "text"),
 }
 """Kind of table → fields that it cannot be without."""

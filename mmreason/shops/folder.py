@@ -32,7 +32,12 @@ from mmreason.shops.systems import LAYOUTS
 _NAMED = 3  # media files of a folder that are named; the others are counted
 _WAYS = 3  # columns that name items, of which a line may leave the first empty
 _SHOWN = 30  # left-out columns that get a line of their own
-_GUESSES = {"items": guess_items, "interactions": guess_interactions, "reasons": guess_reasons}
+_GUESSES = {
+    "items": guess_items,
+    "interactions": guess_interactions,
+    "reviews": guess_interactions,
+    "reasons": guess_reasons,
+}
 
 
 @dataclass(slots=True)
@@ -139,11 +144,19 @@ def _candidate(path: Path, only: str) -> Candidate | str:
         why = f"a {layout.title}: {known} of its {len(columns)} columns are such"
         return Candidate(path, columns, "items", sure, why, layout)
     stem = path.name.split(".")[0].lower()
-    if stem in FIELDS and not (only and stem == "items"):
-        return Candidate(path, columns, stem, 1.0, "by the file's name")
     users, items = find(columns, [*USER, *EMAIL]), find(columns, ITEM) or own_id(columns)
+    if stem in FIELDS and not (only and stem == "items") and (stem != "reviews" or (users and items)):
+        return Candidate(path, columns, stem, 1.0, "by the file's name")
     if users and items:
-        kind = "reasons" if find(columns, ["reason", "explanation"]) else "interactions"
+        told = find(columns, FIELDS["reviews"]["text"]) or find(columns, FIELDS["reviews"]["rating"])
+        is_review = told and not BOUGHT.search(path.name.lower())
+        kind = (
+            "reasons"
+            if find(columns, ["reason", "explanation"])
+            else "reviews"
+            if is_review
+            else "interactions"
+        )
         return Candidate(path, columns, kind, 0.9, f"by its columns {users} and {items}")
     if users and any(map(lists_products, columns.values())):
         return Candidate(path, columns, "interactions", 0.8, "its cells list the products of orders")
@@ -190,7 +203,7 @@ def _choose(root: Path, found: list[Candidate], made: Survey, only: str) -> None
         made.tables[kind] = replace(table, file=files)
         several = f" ({len(parts)} files)" if len(parts) > 1 else ""
         said = f"{files}{several}: {kind}, {best.why} ({_word(best.sure)})"
-        if kind == "interactions":
+        if kind in ("interactions", "reviews"):
             said += _join(folder, made, best)
         made.files.insert(0, said)
         made.files += [
@@ -244,7 +257,7 @@ def _word(sure: float) -> str:
 
 def _join(folder: Path, made: Survey, orders: Candidate) -> str:
     """Find by which id the interactions name the items; puts it into their mapping and says it."""
-    table = made.tables["interactions"]
+    table = made.tables[orders.kind]
     values = item_columns(table, orders.columns)
     joins = find_joins(values, item_keys(folder, made.tables["items"])) if values else []
     if not joins:
@@ -257,10 +270,10 @@ def _join(folder: Path, made: Survey, orders: Candidate) -> str:
     good = joins[:1] if certain else joins[:_WAYS]
     sources = [join.source() for join in good]
     table.fields["item_id"] = sources[0] if len(sources) == 1 else sources
-    made.columns["interactions"] = [
+    made.columns[orders.kind] = [
         replace(column, use="item_id") if column.name in {join.column for join in good} else
         replace(column, use=NO_PART) if column.use == "item_id" else column
-        for column in made.columns["interactions"]
+        for column in made.columns[orders.kind]
     ]  # fmt: skip
     return "".join(
         f"; {join.column} is the items' {join.key} in {join.share:.0%} of those looked at" for join in good

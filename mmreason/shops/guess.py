@@ -209,6 +209,13 @@ def guess_interactions(path: Path, columns: Mapping[str, list[Any]]) -> tuple[Ta
         column = find(_filled(columns), likely)
         if column is not None and (name not in fields or fields[name] not in _filled(columns)):
             fields[name] = column
+    dated = (
+        c
+        for c in columns
+        if c not in fields.values() and why_not("", list(_words(columns[c]))) == "a date or time"
+    )
+    if fields.get("timestamp") not in columns and (column := next(dated, None)):
+        fields["timestamp"] = column
     if "order" not in fields and "Lineitem quantity" in columns and "Name" in columns:
         fields["order"] = "Name"  # as Shopify calls the number of an order
     if many is not None:

@@ -34,6 +34,9 @@ from mmreason.shops.orders import carried_down, item_keys, own_ids, single_lines
 from mmreason.shops.systems import LAYOUTS
 from mmreason.values import facts, paths, words
 
+LOGS = ("interactions", "reviews")
+"""Kinds of tables that hold what users did."""
+
 _NESTED = ("attributes", "hidden")
 
 
@@ -119,15 +122,15 @@ def read_mapped(root: Path, tables: dict[str, TableMap], media: Path | None = No
     for path in dict.fromkeys(path for table in tables.values() for path in table.files(folder)):
         for line in oddities(path):
             print(line, file=sys.stderr)
-    rows = {kind: _rows(folder, table) for kind, table in tables.items() if kind != "interactions"}
-    log = tables.get("interactions")
-    if log is not None and log.file == tables["items"].file:
+    logs = [tables[kind] for kind in LOGS if kind in tables]
+    rows = {kind: _rows(folder, table) for kind, table in tables.items() if kind not in LOGS}
+    if any(log.file == tables["items"].file for log in logs):
         rows["items"] = _first_of_each(rows["items"])
     embedded = EmbeddedMedia(media, folder) if media and _has_embedded(folder, tables["items"]) else None
     return Tables(
         embedded.folder if embedded else folder,
         items=(_tidy_item(row, embedded) for row in rows["items"]),
-        interactions=_interactions(folder, log, tables["items"]) if log is not None else (),
+        interactions=chain.from_iterable(_interactions(folder, log, tables["items"]) for log in logs),
         reasons=rows.get("reasons", ()),
     )
 

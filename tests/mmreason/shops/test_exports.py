@@ -343,3 +343,26 @@ def test_yelp_and_hm_without_a_mapping(shared_data: Path, tmp_path: Path) -> Non
     assert (len(yelp.items), {i.event for i in yelp.interactions}) == (6, {"review"})
     hm = take_shared(field / "a20_hm", tmp_path / "hm")
     assert hm.items["0108775016"].attributes["colour_group_name"] == ["White"]
+
+
+def test_orders_and_reviews_are_both_read(tmp_path: Path) -> None:
+    write(
+        tmp_path / "products.csv",
+        [{"id": f"i{n}", "title": f"Lamp {n}", "material": "oak"} for n in range(3)],
+    )
+    write(
+        tmp_path / "orders.csv", [{"customer_email": "a@b.de", "product_id": "i1", "created": "2026-01-02"}]
+    )
+    review = {
+        "customer_email": "a@b.de",
+        "product_id": "i1",
+        "stars": 4,
+        "review": "See www.x.example. Soft &amp; warm.",
+    }
+    write(tmp_path / "our_reviews.csv", [review])
+    found = take(tmp_path).interactions
+    assert [(i.event, i.rating, i.text) for i in found] == [
+        ("review", 4.0, "Soft & warm."),
+        ("purchase", None, ""),
+    ]
+    assert found[1].timestamp == 1767312000.0 and found[0].user_id == found[1].user_id
