@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 from urllib.parse import quote, unquote
 
 from mmreason.arguments import number, pictures, unix_seconds, video, whole
-from mmreason.values import LONGEST_NULL, NULL_WORDS, facts, identifier, is_nothing, text
+from mmreason.values import LONGEST_NULL, NO_VALUE, NULL_WORDS, facts, identifier, is_nothing, text
 
 EVENTS = ("impression", "click", "view", "watch", "read", "cart", "purchase", "rating", "review")
 """The events a history may hold; an interaction with another one is quarantined."""
@@ -276,7 +276,7 @@ def _are_facts(value: Any) -> bool:
         if type(name) is not str or type(values) is not list or not values:
             return False
         for each in values:
-            if type(each) is not str or each in NULL_WORDS:
+            if type(each) is not str or each.lower() in NO_VALUE:
                 return False
     return True
 

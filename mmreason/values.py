@@ -24,6 +24,26 @@ _NULLS = [
 NULL_WORDS = frozenset(chain([""], *([word, word.upper(), word.title()] for word in _NULLS), ["NaN", "NaT"]))
 """What programs write for a missing value; never an id's meaning, as ``NA`` may be one."""
 
+NO_VALUE = frozenset(
+    [
+        *map(str.lower, NULL_WORDS),
+        *("unknown", "not specified", "unspecified", "not available", "not applicable", "not set", "no data"),
+        *("(none)", "(blank)", "(empty)", "(unknown)", "(not set)", "[none]", "tbd", "tba", "?", "??", "."),
+        *("#ref!", "#value!", "#name?", "#div/0!", "#null!", "#num!", "keine angabe", "k.a.", "unbekannt"),
+        *(
+            "non spécifié",
+            "inconnu",
+            "desconocido",
+            "sin especificar",
+            "sconosciuto",
+            "onbekend",
+            "无",
+            "未知",
+        ),
+    ]
+)
+"""Words, in lower case, that say nothing as a value of an attribute, though one may be a title or an id."""
+
 NO_USER = frozenset(word for word in NULL_WORDS if word.lower() != "na")
 """What programs write for a missing id of a user; ``NA`` may be one."""
 
@@ -125,7 +145,8 @@ def words(value: Any) -> list[str]:
     else:
         value = _sequence(value)
         values = value if isinstance(value, list) else [value]
-    return [word for each in _flat(values) if not is_nothing(each) and (word := _plain(each).strip())]
+    plain = (_plain(each).strip() for each in _flat(values) if not is_nothing(each))
+    return [word for word in plain if word.lower() not in NO_VALUE]
 
 
 def _flat(values: Iterable[Any], depth: int = 0) -> Iterable[Any]:
@@ -266,12 +287,13 @@ def paths(value: Any) -> list[str | bytes | Mapping[str, Any]]:
 def _split_paths(value: str) -> list[str]:
     for sign in (r"\|", r"[,;]?\s+", r"[,;]"):
         parts = [part for part in re.split(sign, value.strip()) if part]
-        if len(parts) > 1 and (sign == r"\|" or all(_is_path(part) for part in parts)):
+        if len(parts) > 1 and (sign == r"\|" or all(is_picture(part) for part in parts)):
             return [part.strip() for part in parts]
     return [value.strip()]
 
 
-def _is_path(text: str) -> bool:
+def is_picture(text: str) -> bool:
+    """Whether a path or address ends like a picture's or video's."""
     return _PICTURE_ENDING.search(text.partition("?")[0]) is not None
 
 

@@ -32,6 +32,9 @@ RATINGS = (0.5, 5.0)
 NO_TIME = "is no time from 1990 to 2100, or can be read two ways"
 
 
+OWN_EVENT = "say what another counts as in catalogue.events, or in the mapping's values: of event"
+
+
 def check_interactions(
     frame: pl.DataFrame, quarantine: Quarantine, events: Mapping[str, str] | None = None
 ) -> pl.DataFrame:
@@ -189,7 +192,7 @@ def _first_problem(
     checks: list[tuple[str, pl.Series]] = [
         ("no user id", typed["user_id"] == ""),
         ("no item id", typed["item_id"] == ""),
-        (f"unknown event; known are {', '.join(EVENTS)}", ~typed["event"].is_in(EVENTS)),
+        (f"unknown event; known are {', '.join(EVENTS)}; {OWN_EVENT}", ~typed["event"].is_in(EVENTS)),
     ]
     if "cancelled" in frame.columns:
         checks.append((CANCELLED, frame["cancelled"] == "yes"))

@@ -16,17 +16,19 @@ from mmreason.schema import DataError
 from mmreason.shops.layouts import NOTHING, Layout, attribute_of, plain_name
 from mmreason.shops.orders import BOUGHT, CANCELLED, ITEM, ORDER, lists_products, products_in
 from mmreason.shops.plumbing import are_flags, is_telling, parting, why_not
-from mmreason.values import identifier
+from mmreason.values import identifier, is_picture
 
 MOST_ATTRIBUTES = 40
 """Of a table with more columns that could be attributes, those that are filled most often are."""
 
 _WHEN = [
     *("order_date", "date_created", "purchase_date", "order_created_at", "purchased_at", "paid_at"),
-    *("processed_at", "t_dat"),
+    *("processed_at", "t_dat", "invoice_date", "invoicedate", "order_time", "bestelldatum", "kaufdatum"),
+    *("date_de_commande", "date_commande", "fecha_de_pedido", "fecha", "data_ordine", "besteldatum"),
 ]
 _MANY = [
     "lineitem_quantity",
+    "line_item_quantity",
     "item_quantity",
     "product_qty",
     "qty_ordered",
@@ -80,6 +82,7 @@ _NO_ITEMS = frozenset(
         *("payment", "category", "brand", "type", "channel", "store", "shop", "seller"),
     ]
 )
+_PICTURES = re.compile(r"im(?:g|age)|photo|foto|picture|poster|thumb|cover|bild")
 _COUNTED = 500  # values of an attribute that are looked at
 
 
@@ -155,6 +158,10 @@ def guess_items(path: Path, columns: Mapping[str, list[Any]]) -> tuple[TableMap,
         else _left_out(column, words[column], explicit, columns)
         for column in left
     }
+    pictures = next((c for c, why in reasons.items() if _has_pictures(c, words[c])), None)
+    if "images" not in fields and pictures is not None:
+        fields["images"], used[pictures] = pictures, "images"
+        del reasons[pictures]
     if "text" not in fields:
         described = [column for column, reason in reasons.items() if reason == "a long text"]
         if described:
@@ -176,6 +183,15 @@ def guess_items(path: Path, columns: Mapping[str, list[Any]]) -> tuple[TableMap,
     return TableMap(path.name, fields), [
         _column(name, uses[name], values) for name, values in columns.items()
     ]
+
+
+def _has_pictures(column: str, words: list[str]) -> bool:
+    """Whether most values are names of pictures, or addresses in a column that is called like pictures."""
+    endings = sum(is_picture(word) for word in words)
+    places = (
+        sum("/" in word and " " not in word for word in words) if _PICTURES.search(plain_name(column)) else 0
+    )
+    return max(endings, places) > len(words) / 2
 
 
 def _left_out(column: str, words: list[str], explicit: bool, columns: Mapping[str, list[Any]]) -> str:
@@ -357,5 +373,5 @@ def _words(values: Iterable[Any]) -> Iterator[str]:
 
 
 def _column(name: str, use: str, values: list[Any]) -> Column:
-    words = list(_words(values))
-    return Column(name, use, words[0] if words else "", len(words) / max(len(values), 1))
+    said = [words for value in values if (words := list(_words([value])))]
+    return Column(name, use, said[0][0] if said else "", len(said) / max(len(values), 1))

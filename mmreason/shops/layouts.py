@@ -18,12 +18,21 @@ from mmreason.readers.rows import read_rows
 from mmreason.readers.source import SourceRow
 from mmreason.schema import Attributes
 from mmreason.shops.plumbing import parted, why_not_by_name
+from mmreason.values import NO_VALUE
 
 Rows = Callable[[], Iterator[SourceRow]]
 """The rows of a file from its beginning, each time it is called; fields by their plain names."""
 
-NOTHING = frozenset(("", "nan", "none", "null", "n/a", "na", "-", "#n/a", "default title"))
+NOTHING = NO_VALUE | {"default title"}
 """Cells, in lower case, that say that there is no value."""
+
+
+# ``Metafield: custom.material [single_line_text_field]``, as tools that copy shops write it.
+_METAFIELD = re.compile(
+    r"^(?:variant_)?metafield_[a-z0-9]+_(.+?)(?:_(?:list_)?(?:(?:single|multi)_line_text_field|rich_text_field|string|"
+    r"number_integer|number_decimal|integer|boolean|json|json_string|color|url|date|date_time|dimension|weight|volume|rating|money|"
+    r"(?:file|product|variant|page|collection|metaobject|mixed)_reference))?$"
+)
 
 
 @dataclass(frozen=True)
@@ -185,8 +194,12 @@ def attribute_of(column: str) -> str:
     Example:
         >>> attribute_of("wash_care_product_metafields_custom_wash_care")
         'wash care'
+
+        >>> attribute_of("metafield_custom_material_single_line_text_field")
+        'material'
     """
-    return re.split(r"_(?:product|variant)_metafields", column)[0].replace("_", " ")
+    own = _METAFIELD.sub(r"\1", column)
+    return re.split(r"_(?:product|variant)_metafields", own)[0].replace("_", " ")
 
 
 def item(row: SourceRow, **fields: Any) -> SourceRow:

@@ -23,7 +23,16 @@ from mmreason.shops.layouts import Layout, plain_name
 from mmreason.shops.systems import LAYOUTS
 
 ITEM = [
-    *("lineitem_sku", "item_sku", "product_code_sku", "product_sku", "variant_sku", "sku", "sku_id"),
+    *(
+        "lineitem_sku",
+        "line_item_sku",
+        "item_sku",
+        "product_code_sku",
+        "product_sku",
+        "variant_sku",
+        "sku",
+        "sku_id",
+    ),
     *(
         "item_id",
         "itemid",
@@ -33,9 +42,22 @@ ITEM = [
         "product_variant_id",
         "product_id",
         "productid",
+        "line_item_product_id",
+        "stockcode",
+        "stock_code",
     ),
     *("asin", "parent_asin", "lineitem_id", "item", "item_code", "product_code", "article", "article_number"),
-    *("barcode", "gtin", "ean", "handle", "product_handle", "lineitem_name", "product_name", "item_name"),
+    *(
+        "barcode",
+        "gtin",
+        "ean",
+        "handle",
+        "product_handle",
+        "lineitem_name",
+        "line_item_name",
+        "product_name",
+        "item_name",
+    ),
     *(
         "product_title",
         "item_title",
@@ -71,7 +93,16 @@ ORDER = [
         "increment_id",
         "transaction_id",
     ),
-    *("invoice_no", "invoice", "invoice_number", "receipt_id", "basket_id", "bestellnummer", "commande"),
+    *(
+        "invoice_no",
+        "invoiceno",
+        "invoice",
+        "invoice_number",
+        "receipt_id",
+        "basket_id",
+        "bestellnummer",
+        "commande",
+    ),
 ]
 """Plain names of columns that say which order a line is of."""
 

@@ -27,25 +27,27 @@ _TELLING = re.compile(
     r"(?:product_|item_)?type|kinds?|fabrics?|flavou?rs?|scents?|fragrance|season|occasion|fit|gender|age_group|authors?|"
     r"artists?|directors?|actors?|cast|cuisines?|topics?|section|department|collection|theme|finish|origin|cut|sleeve|"
     r"neckline|heel|closure|lining|shape|room|activity|sport|climate|language|publisher|band|label|varietal|grape|region|"
-    r"ingredients?|diet|skin_type|hair_type|features?|use|target|audience|farbe|größe|marke|kategorie|couleur|taille|"
+    r"ingredients?|diet|capacity|storage|(?:recommended_)?ages?|(?:number_of_|num_)?players|keyboard_layout|"
+    r"skin_type|hair_type|features?|use|target|audience|farbe|größe|marke|kategorie|couleur|taille|"
     r"marque|matière|catégorie|talla|marca|categoría|colore|taglia|materiale|kleur|merk|颜色|颜色分类|品牌|材质|类别|风格"
 )
 
+# Of a name's words: any, but for those that are meant at its beginning or at its end only.
 _NAMES: tuple[tuple[str, str], ...] = (
-    (
-        "a price",
-        "price|prices|cost|costs|msrp|rrp|discount|margin|currency|amount|subtotal|total|revenue|"
-        "fee|fees|profit|commission|preis|prix|precio|prezzo|prijs|preço|价格|価格",
-    ),
     (
         "stock",
         "stock|inventory|qty|quantity|availability|available|backorder|backorders|sold|reserved|"
         "lager|bestand|lagerbestand|verfügbarkeit|disponibilité|disponibilidad|库存|在庫|restock",
     ),
     (
+        "a price",
+        "price|prices|price_class|cost|costs|msrp|rrp|discount|margin|currency|amount|subtotal|total|revenue|"
+        "fee|fees|profit|commission|preis|prix|precio|prezzo|prijs|preço|价格|価格",
+    ),
+    (
         "tax or shipping",
         "tax|taxable|vat|mwst|steuer|tva|iva|hs|tariff|shipping|ships|fulfillment|fulfilment|"
-        "customs|warehouse|supplier|delivery|lead|freight|versand|lieferzeit|handling|returnable|"
+        "customs|warehouse|supplier|delivery|lead_(?:time|days?)|freight|versand|lieferzeit|handling|returnable|"
         "refundable",
     ),
     (
@@ -54,25 +56,29 @@ _NAMES: tuple[tuple[str, str], ...] = (
         "poids|peso|measure|unit|units",
     ),
     (
+        "for those who keep it",
+        "(?:created|updated|modified|added|edited|changed|approved)_by",
+    ),
+    (
         "a date or time",
         "date|dates|dt|dat|datum|time|timestamp|created|updated|modified|expires|expiry|added|day|month",
     ),
     (
         "a flag",
-        "is|has|published|publish|visible|visibility|featured|enabled|active|status|state|online|"
-        "gift|requires|allow|allows|enable|use_config|deleted|archived|hidden|adult|taxed|track|"
+        r"(?<=^_)(?:is|has)|[a-zäöü]*status|published|publish|visible|visibility|featured|enabled|active(?=_$)|state|online|"
+        "gift(?=_$)|gift_(?:card|wrap|message)|requires|allow|allows|enable|use_config|deleted|archived|hidden|adult|taxed|track|"
         "tracked|flag|bundle|subscribable",
     ),
     (
         "an id or code",
         "id|ids|uuid|guid|sku|skus|gtin|ean|upc|isbn|mpn|asin|barcode|code|codes|handle|slug|"
-        "hash|key|index|idx|number|no|nr|num|position|sort|order|rank|template|parent|variant|"
+        "hash|key(?=_$)|index|idx|(?:number|no|nr|num)(?=_$)|abc|position|sort|order|rank|template|parent|variant|"
         "version|serial|ref|reference|batch|lot",
     ),
     (
         "an address or a file",
         "url|uri|urls|link|links|href|website|permalink|image|images|img|picture|pictures|photo|"
-        "photos|thumbnail|file|files|filename|path|video|videos|alt|icon|src|cover|domain|"
+        "photos|thumbnail|file|files|filename|path|video|videos|alt|icon|src|domain|"
         "redirect|page",
     ),
     (
@@ -81,9 +87,9 @@ _NAMES: tuple[tuple[str, str], ...] = (
     ),
     (
         "a shop's setting",
-        "condition|policy|tracker|tracking|layout|websites|website_id|store|stores|locale|lang|"
-        "identifier_exists|custom_label|attribute_set|option_set|scope|channel|channels|profile|"
-        "account|gl|display|widget",
+        r"condition|policy|tracker|tracking|(?<=^_)layout|websites|website_id|store|stores|locale|lang|"
+        "identifier_exists|custom_label|attribute_set|option_set|scope|channel|channels|(?<=^_)profile|"
+        "account|gl|display(?=_$)|widget",
     ),
     (
         "a count or score",
@@ -92,7 +98,7 @@ _NAMES: tuple[tuple[str, str], ...] = (
     ),
     (
         "for those who keep it",
-        "note|notes|remark|remarks|internal|memo|owner|editor|user|username|admin|todo|checked|"
+        "(?:internal|staff|admin|order|purchase|customer|seller)_notes?|remark|remarks|internal|memo|owner|editor|user|username|admin|todo|checked|"
         "contact|email|phone|tel|fax|address|zip|postcode|postal|lat|lng|lon|latitude|longitude|"
         "bin|shelf|aisle|hours",
     ),
@@ -142,7 +148,7 @@ _VALUES: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "a code",
         re.compile(
-            r"(?=.*\d)[A-Z0-9]+(?:[-_/.][A-Z0-9]+)+|(?=.*\d)[0-9a-f]{8,}(?:-[0-9a-f]{4,})*|"
+            r"(?!\d{1,3}[-/]\d{1,3}$)(?=.*\d)[A-Z0-9]+(?:[-_/.][A-Z0-9]+)+|(?=.*\d)[0-9a-f]{8,}(?:-[0-9a-f]{4,})*|"
             r"(?=.*\d)[A-Z\d]{6,}|#[0-9a-fA-F]{3,8}"
         ),
     ),

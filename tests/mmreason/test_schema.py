@@ -90,7 +90,7 @@ def test_rows_of_data_frames() -> None:
         (lambda: Item(None), "Item: id is None (give it an id)"),
         (lambda: Item("a", title={"en": "Coat"}), "Item 'a': title is {'en': 'Coat'}"),
         (lambda: Item("a", attributes=5), "Item 'a': attributes is 5"),
-        (lambda: Item("a", attributes={"size": [["s"]]}), "Item 'a': attributes is"),
+        (lambda: Item("a", attributes={"size": [{"cm": 5}]}), "Item 'a': attributes is"),
         (lambda: Item("a", images=7), "Item 'a': images is 7"),
         (
             lambda: Item("a", video=["a.mp4", "b.mp4"]),

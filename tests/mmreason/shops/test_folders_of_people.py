@@ -10,7 +10,8 @@ import pytest
 from mmreason.catalogue.catalogue import Catalogue, read_catalogue
 from mmreason.catalogue.ingest import ingest
 from mmreason.config import CatalogueConfig, Config
-from mmreason.shops.layouts import listed
+from mmreason.shops.guess import guess_items
+from mmreason.shops.layouts import attribute_of, listed
 from mmreason.shops.plumbing import why_not
 
 Ingest = Callable[..., Catalogue]
@@ -164,3 +165,65 @@ def test_a_cancelled_order_is_no_purchase(
         items=ITEMS, orders=table(f"order_id,customer_id,product_id,order_date,{column}", rows)
     )
     assert sorted(int(step.item_id) for step in catalogue.interactions) == [*range(12, 20)]
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "is_left"),
+    [
+        ("top_notes", "citrus rose", False),
+        ("note", "citrus rose", False),
+        ("lead_actor", "Ada Bert", False),
+        ("cover_type", "hardcover paperback", False),
+        ("age", "3-6 6-9", False),
+        ("num_players", "2-4 3-6", False),
+        ("capacity", "64GB 128GB", False),
+        ("active_ingredient", "retinol niacinamide", False),
+        ("Lieferstatus", "lieferbar vergriffen", True),
+        ("abc_class", "A B", True),
+        ("internal_note", "check done", True),
+        ("lead_time", "short long", True),
+        ("created_by", "ada bert", True),
+        ("item_number", "one two", True),
+    ],
+)
+def test_a_word_of_a_name_counts_where_it_stands(column: str, cells: str, is_left: bool) -> None:
+    assert bool(why_not(column, cells.split() * 20)) == is_left
+
+
+@pytest.mark.parametrize(
+    "nothing", ["unknown", "not specified", "(none)", "TBD", "?", ".", "#REF!", "keine Angabe"]
+)
+def test_words_for_nothing_are_no_values(nothing: str, ingested: Ingest) -> None:
+    rows = [f"{n},Vase {n},{['red', 'blue', nothing][n % 3]}" for n in range(21)]
+    catalogue = ingested(items=table("id,title,color", rows))
+    assert [catalogue.items[n].attributes for n in ("0", "2")] == [{"color": ["red"]}, {}]
+
+
+def test_german_and_plugin_names_of_order_columns(ingested: Ingest) -> None:
+    rows = [f"{n},k{n % 3},{n},2024-01-05,2" for n in range(12)]
+    header = "Bestellnummer,Kundennummer,Artikel,Bestelldatum,Menge"
+    catalogue = ingested(items=ITEMS, bestellungen=table(header, rows))
+    steps = list(catalogue.interactions)
+    assert len(steps) == 12 and {(s.event, s.count) for s in steps} == {("purchase", 2)}
+    assert {step.timestamp for step in steps} == {1704412800.0}
+
+
+def test_pictures_by_their_addresses() -> None:
+    columns = {
+        "asin": ["a", "b"],
+        "title": ["A", "B"],
+        "cover_at": ["https://x.example/1", "https://x.example/2"],
+    }
+    assert guess_items(Path("items.csv"), columns)[0].fields["images"] == "cover_at"
+    columns = {"asin": ["a", "b"], "title": ["A", "B"], "front": ["/k1.jpg", "/k2.jpg"]}
+    assert guess_items(Path("items.csv"), columns)[0].fields["images"] == "front"
+
+
+def test_a_list_fills_its_cell_once() -> None:
+    columns = {"id": [1, 2], "title": ["A", "B"], "tags": [["wool", "soft"], ["silk", "warm"]]}
+    assert all(column.filled == 1 for column in guess_items(Path("items.jsonl"), columns)[1])
+
+
+def test_a_metafield_is_called_by_its_own_name() -> None:
+    assert attribute_of("metafield_custom_material_single_line_text_field") == "material"
+    assert attribute_of("variant_metafield_my_fields_care_list_single_line_text_field") == "fields care"
