@@ -15,6 +15,7 @@ from PIL import Image
 
 from encoders.media.colours import on_white, to_srgb
 from encoders.media.errors import MediaError, MediaWarning, name_of
+from encoders.media.exif import orientation
 from encoders.media.kinds import HEAD, PICTURES, unread
 from encoders.media.repair import mended
 
@@ -22,7 +23,6 @@ MAX_PIXELS = 100_000_000
 """Pictures of more pixels than this are refused from the header, before any decoding."""
 
 T = TypeVar("T")
-_ORIENTATION = 0x0112  # of EXIF
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -87,16 +87,26 @@ def _read(file: Any, name: str, min_side: int | None) -> Image.Image:
             scale = min_side / min(image.size)
             image.draft("RGB", (int(image.width * scale + 1), int(image.height * scale + 1)))
         image.load()
-        return _to_rgb(_upright(image, _orientation(image)))
+        return _to_rgb(_upright(image, orientation(image)))
 
 
 def _callers_own(image: Image.Image, name: str) -> Image.Image:
     """A caller's picture is loaded by one thread at a time, and what follows works on a copy."""
     with _CALLERS:
         _checked_size(image, name)
-        image.load()
-        orientation, copy = _orientation(image), image.copy()
-    return _to_rgb(_upright(copy, orientation))
+        file = getattr(image, "fp", None)  # of one that is not yet read
+        try:
+            image.load()
+        except OSError:
+            if file is None or file.closed:
+                raise
+            file.seek(0)
+            data = file.read()
+        else:
+            data, turn, copy = None, orientation(image), image.copy()
+    if data is not None:
+        return _mending(data, name, lambda whole: _read(whole, name, None))
+    return _to_rgb(_upright(copy, turn))
 
 
 def _mending(raw: Any, name: str, read: Callable[[Any], T]) -> T:
@@ -143,35 +153,48 @@ def _head(raw: Any) -> bytes:
 
 
 def _checked_size(image: Image.Image, name: str) -> tuple[int, int]:
+    if not image.width * image.height:
+        raise MediaError(f"{name}: picture is empty: {image.width}x{image.height}")
     if image.width * image.height > MAX_PIXELS:
         raise MediaError(f"{_too_large(name)}: {image.width}x{image.height}")
     return image.size
 
 
-def _orientation(image: Image.Image) -> int:
-    """How the picture is turned, 1 to 8; other tags, however odd, are not looked at."""
-    try:
-        value = image.getexif().get(_ORIENTATION, 1)
-        return int(value[0] if isinstance(value, tuple) else value)
-    except Exception:  # a broken EXIF block says nothing about the pixels
-        return 1
-
-
-def _upright(image: Image.Image, orientation: int) -> Image.Image:
-    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+def _upright(image: Image.Image, turn: int) -> Image.Image:
+    return image.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else image
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        image = Image.fromarray(_to_8bit(np.asarray(image)))
+        image = _grey(image)
     return on_white(to_srgb(image))
 
 
-def _to_8bit(values: np.ndarray) -> np.ndarray:
+def _grey(deep: Image.Image) -> Image.Image:
+    """A picture of deep grey values as 8-bit, with what its file says of colours and transparency."""
+    values = np.asarray(deep)
+    is_16_bit = deep.mode.startswith("I;16") or deep.format in ("PNG", "PPM")
+    image = Image.fromarray(_to_8bit(values, is_16_bit))
+    clear = deep.info.get("transparency")
+    if isinstance(clear, int):
+        image.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
+    image.info = {name: value for name, value in deep.info.items() if name != "transparency"}
+    return image
+
+
+def _to_8bit(values: np.ndarray, is_16_bit: bool) -> np.ndarray:
     """Deep grey values to uint8: floats up to 1, bytes, or 16 bits, told apart by the largest value."""
-    top = float(values.max(initial=0))
     is_float = np.issubdtype(values.dtype, np.floating)
-    full = 1.0 if is_float and top <= 1 else 255.0 if is_float and top <= 255 else max(65535.0, top)
+    if (
+        is_float and not np.isfinite(values).all()
+    ):  # depth and satellite pictures mark so what they do not know
+        known = values[np.isfinite(values)]
+        values = np.nan_to_num(values, nan=0.0, posinf=known.max(initial=0), neginf=0.0)
+    top = float(values.max(initial=0))
+    if is_float and top <= 1:
+        full = 1.0
+    else:
+        full = 255.0 if top <= 255 and not is_16_bit else max(65535.0, top)
     return (values.clip(0) * (255.0 / full) + 0.5).astype(np.uint8)
 
 

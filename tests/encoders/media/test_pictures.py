@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from encoders import MediaError
+from encoders.media.errors import MediaWarning
 from encoders.media.pictures import open_image
 
 Noise = Callable[..., np.ndarray]
@@ -157,3 +158,43 @@ def test_damaged_files_give_a_picture_or_a_media_error(noise: Noise, data: st.Da
     except MediaError as error:
         assert "bytes>" in str(error)
         assert "\n" not in str(error)
+
+
+def test_float_values_that_are_unknown_do_not_darken_the_others() -> None:
+    for unknown in (np.nan, np.inf, -np.inf):
+        values = np.full((8, 8), 0.5, np.float32)
+        values[0, 0] = unknown
+        opened = open_image(_bytes(Image.fromarray(values), "TIFF"))
+        assert opened.getpixel((4, 4)) == (128, 128, 128)
+
+
+def test_32_bit_values_of_bytes_are_bytes_and_dark_16_bit_ones_stay_dark() -> None:
+    assert open_image(Image.new("L", (4, 4), 200).convert("I")).getpixel((0, 0)) == (200, 200, 200)
+    dark = Image.fromarray(np.full((4, 4), 200, np.uint16))
+    for kind in ("PNG", "TIFF", "PPM"):
+        assert open_image(_bytes(dark, kind)).getpixel((0, 0)) == (1, 1, 1)
+
+
+def test_16_bit_grey_keeps_its_gamma_and_what_is_transparent() -> None:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    data = _bytes(Image.fromarray(np.full((4, 4), 55 * 257, np.uint16)), "PNG")
+    linear = data[:33] + chunk(b"gAMA", struct.pack(">I", 100000)) + data[33:]
+    clear = data[:33] + chunk(b"tRNS", struct.pack(">H", 55 * 257)) + data[33:]
+    assert open_image(linear).getpixel((0, 0)) == (128, 128, 128)
+    assert open_image(clear).getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_a_callers_unread_picture_without_an_end_is_read(noise: Noise) -> None:
+    data = _bytes(Image.fromarray(noise(40, 60)), "JPEG")
+    with pytest.warns(MediaWarning, match="end marker"):
+        opened = open_image(Image.open(io.BytesIO(data[:-2])))
+    np.testing.assert_array_equal(np.asarray(opened), np.asarray(open_image(data)))
+    with pytest.raises(MediaError, match="truncated"):
+        open_image(Image.open(io.BytesIO(data[: len(data) // 2])))
+
+
+def test_an_empty_picture_is_refused() -> None:
+    with pytest.raises(MediaError, match="picture is empty: 0x0"):
+        open_image(Image.new("RGB", (0, 0)))
