@@ -191,10 +191,7 @@ def _to_8bit(values: np.ndarray, is_16_bit: bool) -> np.ndarray:
         known = values[np.isfinite(values)]
         values = np.nan_to_num(values, nan=0.0, posinf=known.max(initial=0), neginf=0.0)
     top = float(values.max(initial=0))
-    if is_float and top <= 1:
-        full = 1.0
-    else:
-        full = 255.0 if top <= 255 and not is_16_bit else max(65535.0, top)
+    full = 1.0 if is_float and top <= 1 else 255.0 if top <= 255 and not is_16_bit else max(65535.0, top)
     return (values.clip(0) * (255.0 / full) + 0.5).astype(np.uint8)
 
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import zlib
 from collections.abc import Iterator
 
-import numpy as np
-from PIL import Image
+from encoders.media.jpeg import START, mended_jpeg
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-_JPEG, _END = b"\xff\xd8", b"\xff\xd9"
 _SIDE = "side information is damaged or too large; only the pixels were read"
-_NEEDED = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")  # the pixels of a PNG; the rest tells about them
+_NEEDED = (b"IHDR", b"PLTE", b"IDAT", b"IEND")  # the pixels of a PNG; the rest tells about them
 _HELPFUL = (b"eXIf", b"sRGB", b"gAMA", b"iCCP")  # kept where they are whole
 _LENGTHS = {b"sRGB": 13, b"gAMA": 16}  # of the chunk
+_BY_PALETTE = b"\3"  # the types of colours, as the header says them
+_CLEAR = {b"\0": 2, b"\2": 6}  # of the others → bytes of what is transparent
 _LARGEST = 1 << 20  # bytes of a profile, unpacked: Pillow reads no more
-_NOISE = bytes(np.random.default_rng(0).integers(0, 255, 512, dtype=np.uint8))  # no marker begins in it
 
 
 def mended(data: bytes) -> tuple[bytes, str] | None:
@@ -33,21 +31,29 @@ def mended(data: bytes) -> tuple[bytes, str] | None:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         plain = _plain_webp(data)
         return (plain, _SIDE) if plain else None
-    if data.startswith(_JPEG):
-        ended = _ended_jpeg(data)
-        return (ended, "the end marker is missing; the pixels are whole") if ended else None
+    if data.startswith(START):
+        return mended_jpeg(data)
     return None
 
 
 def _plain_png(data: bytes) -> bytes:
     """The file with the chunks that hold its pixels, and those of the others that are whole and small."""
-    kept = [_PNG]
+    kept, longest = [_PNG], _CLEAR.get(data[25:26], 0)
     for kind, chunk, whole in _chunks(data):
-        if kind in _NEEDED or (
-            kind in _HELPFUL and whole and len(chunk) < _LARGEST and _is_sound(kind, chunk)
+        if kind == b"PLTE" and data[25:26] == _BY_PALETTE:
+            longest = len(chunk) // 3 - 4
+        if (
+            kind in _NEEDED
+            or (kind == b"tRNS" and _fits(len(chunk) - 12, longest, data[25:26]))
+            or (kind in _HELPFUL and whole and len(chunk) < _LARGEST and _is_sound(kind, chunk))
         ):
             kept.append(chunk)
     return b"".join(kept)
+
+
+def _fits(length: int, longest: int, colours: bytes) -> bool:
+    """Whether what a PNG says of transparency is as long as its colours ask; longer than a palette means nothing."""
+    return length <= longest if colours == _BY_PALETTE else length == longest
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bool]]:
@@ -85,18 +91,3 @@ def _plain_webp(data: bytes) -> bytes | None:
             kept += chunk
         place += 8 + length + length % 2
     return b"RIFF" + (4 + len(kept)).to_bytes(4, "little") + b"WEBP" + kept if kept else None
-
-
-def _ended_jpeg(data: bytes) -> bytes | None:
-    """The file with an end marker; None if pixels are missing.
-
-    A decoder that has all pixels does not read on: then noise before the end marker changes none of them.
-    """
-    body = data.rstrip(b"\xff")
-    first, second = (_pixels(body + rest + _END) for rest in (b"", _NOISE))
-    return body + _END if np.array_equal(first, second) else None
-
-
-def _pixels(data: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(data), formats=("JPEG", "MPO")) as image:
-        return np.asarray(image)
