@@ -296,13 +296,15 @@ def _checked(path: Path, root: Path, kind: str, table: Any) -> TableMap:
         wrong = f"unknown field {unknown[0]!r}" if unknown else f"no {missing[0]}"
         raise DataError(f"{path}: {kind} has {wrong}; its fields are {', '.join(FIELDS[kind])}")
     mapped = TableMap(str(table["file"]), fields, columns=tuple(map(str, table.get("columns") or ())))
-    file = mapped.files(root.parent if root.is_file() else root)[0]
-    columns = [*sample(file, mapped.columns), *(PRODUCT_COLUMNS if "products" in fields else ())]
+    files = mapped.files(root.parent if root.is_file() else root)
+    columns = [*sample(files[0], mapped.columns), *(PRODUCT_COLUMNS if "products" in fields else ())]
+    for file in files[1:]:  # a later part may have more columns
+        columns += [column for column in sample(file, mapped.columns) if column not in columns]
     for name, source in fields.items():
         for column in _sources(name, source):
             if not (is_there(column, columns) or (_has_pattern(source) and column in fields)):
                 raise DataError(
-                    f"{path}: {kind} names column {column!r}; {file.name} has {', '.join(columns)}"
+                    f"{path}: {kind} names column {column!r}; {mapped.file} has {', '.join(columns)}"
                 )
     return mapped
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from mmreason.products import DOWNLOADS
 from mmreason.readers.mapping import EMAIL, FIELDS, USER, TableMap
-from mmreason.readers.rows import FORMATS, sample, sample_of
+from mmreason.readers.rows import FORMATS, SAMPLE, format_of, read_rows, sample, sample_of
 from mmreason.schema import DataError
 from mmreason.shops.guess import (
     NO_PART,
@@ -28,10 +30,17 @@ from mmreason.shops.layouts import Layout, plain_name
 from mmreason.shops.orders import BOUGHT, ITEM, NO_ID, find_joins, item_keys, lists_products
 from mmreason.shops.plumbing import is_telling
 from mmreason.shops.systems import LAYOUTS
+from mmreason.values import is_nothing
 
 _NAMED = 3  # media files of a folder that are named; the others are counted
 _WAYS = 3  # columns that name items, of which a line may leave the first empty
-_SHOWN = 30  # left-out columns that get a line of their own
+_SHOWN = 30  # left-out columns, and files, that get a line of their own
+_MOST_TABLES = 1_000  # files of a folder whose columns are looked at
+_LOOKED_ON = 50_000  # rows in which columns are looked for that the first rows do not have
+_COUNTED = re.compile(  # numbers and months: what names of parts differ in
+    r"(?i)(?:[\d_() -]|(?<![a-z])(?:jan(?:uary|uar)?|feb(?:ruary|ruar)?|mar(?:ch)?|mär(?:z)?|apr(?:il)?|may|mai|june?|"
+    r"juni|july?|juli|aug(?:ust)?|sept?(?:ember)?|o[ck]t(?:ober)?|nov(?:ember)?|de[cz](?:ember)?|q[1-4])(?![a-z]))+"
+)
 _GUESSES = {
     "items": guess_items,
     "interactions": guess_interactions,
@@ -99,41 +108,54 @@ def survey(root: Path, only: str = "") -> Survey:
     """
     if not root.exists():
         raise DataError(f"catalogue.root {root} is not a folder")
-    made = Survey()
-    found: list[Candidate] = []
-    for path in _tables(root):
+    made, found = Survey(), []
+    tables = _tables(root)
+    unused: dict[str, list[str]] = {}
+    for path in tables[:_MOST_TABLES]:
         try:
             candidate = _candidate(path, only)
         except DataError as error:
-            made.files.append(f"{path.name}: not used; {error}")
-            continue
+            candidate = str(error).replace(str(path), "it")
         if isinstance(candidate, str):
-            made.files.append(f"{path.name}: not used; {candidate}")
+            unused.setdefault(candidate, []).append(path.name)
         else:
             found.append(candidate if root.is_dir() else replace(candidate, kind="items"))
-    _choose(root, found, made, only)
+    if more := [path.name for path in tables[_MOST_TABLES:]]:
+        unused[f"only {_MOST_TABLES:,} tables are looked at; name it in a mapping"] = more
+    others = [f"{_some(names)}: not used; {why}" for why, names in unused.items()]
+    made.files += others[:_SHOWN]
+    if left := sum(map(len, [*unused.values()][_SHOWN:])):
+        made.files.append(f"{left:,} more files: not used; no tables of a catalogue")
     if root.is_dir():
-        made.files += _other_files(root)
+        made.files += _other_files(root, tables)
+    _choose(root, found, made, only)
     return made
 
 
 def _tables(root: Path) -> list[Path]:
-    """The folder's files that may be tables, in the order of their formats and names."""
+    """The folder's files that may be tables, by formats and names; of too many, likely names first."""
     endings = [*FORMATS, "xml", "xml.gz"]
     if root.is_file():
         return [root]
-    named = [(path, _ending(path, endings)) for path in sorted(root.iterdir()) if path.is_file()]
-    return [path for path, ending in sorted((n for n in named if n[1]), key=lambda n: endings.index(n[1]))]
+    with os.scandir(root) as entries:
+        named = [(name, _ending(name, endings)) for name in (e.name for e in entries if e.is_file())]
+    ordered = sorted((endings.index(ending), name) for name, ending in named if ending)
+    if len(ordered) > _MOST_TABLES:
+        ordered.sort(key=lambda each: _LIKELY.search(each[1].lower()) is None)
+    return [root / name for _, name in ordered]
 
 
-def _ending(path: Path, endings: Iterable[str]) -> str:
-    return max((e for e in endings if path.name.lower().endswith(f".{e}")), key=len, default="")
+_LIKELY = re.compile(rf"item|product|catalog|interaction|reason|{BOUGHT.pattern}")
+
+
+def _ending(name: str, endings: Iterable[str]) -> str:
+    return max((e for e in endings if name.lower().endswith(f".{e}")), key=len, default="")
 
 
 def _candidate(path: Path, only: str) -> Candidate | str:
     """What a file may be, or why it is nothing."""
     feed = LAYOUTS["google_merchant"]
-    is_xml = bool(_ending(path, ("xml", "xml.gz")))
+    is_xml = bool(_ending(path.name, ("xml", "xml.gz")))
     layouts = [
         layout for layout in LAYOUTS.values() if only in ("", layout.name) and (layout is feed or not is_xml)
     ]
@@ -179,15 +201,7 @@ def _choose(root: Path, found: list[Candidate], made: Survey, only: str) -> None
     for kind, guess in _GUESSES.items():
         rivals = sorted((c for c in found if c.kind == kind), key=_rank, reverse=True)
         if not rivals and kind == "items":
-            wanted = (
-                LAYOUTS[only].title
-                if only
-                else "items.parquet, items.csv or items.jsonl, nor a table with an id column"
-            )
-            raise DataError(
-                f"{root} holds no {wanted}; name the table in a --catalogue.options.mapping file"
-                + "".join(f"; {line}" for line in made.files[:5])
-            )
+            raise _no_items(root, found, made, only)
         if not rivals:
             continue
         best = rivals[0]
@@ -199,7 +213,10 @@ def _choose(root: Path, found: list[Candidate], made: Survey, only: str) -> None
             paths = sorted(part.path for part in parts)
             table, made.columns[kind] = guess_layout(paths, best.layout, best.columns)
         else:
-            table, made.columns[kind] = guess(best.path, best.columns)
+            columns = _of_all(best, parts)
+            table, made.columns[kind] = guess(
+                best.path, _later(best.path, columns) if kind == "items" else columns
+            )
         made.tables[kind] = replace(table, file=files)
         several = f" ({len(parts)} files)" if len(parts) > 1 else ""
         said = f"{files}{several}: {kind}, {best.why} ({_word(best.sure)})"
@@ -218,14 +235,48 @@ def _choose(root: Path, found: list[Candidate], made: Survey, only: str) -> None
         ]
 
 
+def _no_items(root: Path, found: Iterable[Candidate], made: Survey, only: str) -> DataError:
+    wanted = "items.parquet, items.csv or items.jsonl, nor a table with an id column"
+    there = [f"{other.path.name}: {other.kind}, {other.why}, and no items to go with" for other in found]
+    return DataError(
+        f"{root} holds no {LAYOUTS[only].title if only else wanted}; name the table in a --catalogue.options.mapping "
+        "file" + "".join(f"; {line}" for line in [*there, *made.files][:5])
+    )
+
+
+def _of_all(best: Candidate, parts: Iterable[Candidate]) -> dict[str, list[Any]]:
+    """The columns of a file with those that only other parts of it have."""
+    columns = dict(best.columns)
+    for part in parts:
+        columns |= {name: values for name, values in part.columns.items() if name not in columns}
+    return columns
+
+
+def _later(path: Path, columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """The columns with those that begin, or say anything, only behind the rows that were looked at."""
+    silent = {name for name, values in columns.items() if all(map(is_nothing, values))}
+    if format_of(path) not in ("json", "jsonl", "ndjson") and not silent:
+        return columns
+    late: dict[str, list[Any]] = {}
+    rows = 0
+    for row in islice(read_rows(path), SAMPLE, _LOOKED_ON):
+        rows += 1
+        if not row.problem and (row.record.keys() - columns.keys() or silent):
+            for name, value in row.record.items():
+                if (name in silent or name not in columns) and not is_nothing(value):
+                    late.setdefault(name, []).append(value)
+    return columns | {
+        name: [*values, *[None] * (rows + SAMPLE - len(values))] for name, values in late.items()
+    }
+
+
 def _is_part(rival: Candidate, best: Candidate) -> bool:
-    """Whether a file is another part of an export that was cut into several: its name differs in a number only."""
+    """Whether a file is another part of an export: its name differs in a number or month, it may have more columns."""
     if rival is not best and _holds_the_same(rival, best):
         return False
-    names = [re.sub(r"[\d_() -]+", "", candidate.path.name.lower()) for candidate in (rival, best)]
-    same = rival.layout is best.layout and (
-        best.layout is not None or list(rival.columns) == list(best.columns)
-    )
+    names = [_COUNTED.sub("", candidate.path.name.lower()) for candidate in (rival, best)]
+    one, other = rival.columns.keys(), best.columns.keys()
+    same = rival.layout is best.layout and (best.layout is not None or one <= other or other <= one)
     return names[0] == names[1] and same
 
 
@@ -241,7 +292,7 @@ def _pattern(paths: list[Path]) -> str:
     """A pattern that matches just these files of a folder; empty if there is none."""
     if len(paths) == 1:
         return paths[0].name
-    patterns = (re.sub(r"[\d_() -]+", "*", path.name) for path in paths)
+    patterns = (_COUNTED.sub("*", path.name) for path in paths)
     pattern = max(patterns, key=lambda pattern: pattern.count("*"))
     return pattern if set(paths[0].parent.glob(pattern)) == set(paths) else ""
 
@@ -280,18 +331,20 @@ def _join(folder: Path, made: Survey, orders: Candidate) -> str:
     )
 
 
-def _other_files(root: Path) -> list[str]:
-    """The files that are no tables of this folder: counted by folder and ending, with what may become of them."""
-    there = set(_tables(root))
-    others: dict[tuple[str, str], list[str]] = {}
-    for path in sorted(root.rglob("*")):
-        if path.is_file() and path not in there and DOWNLOADS not in path.relative_to(root).parts[:1]:
-            where = path.parent.relative_to(root).as_posix()
-            others.setdefault((where, path.suffix.lower()), []).append(path.name)
-    return [
-        f"{'' if where == '.' else where + '/'}{_some(names)}: {_said(ending)}"
-        for (where, ending), names in others.items()
-    ]
+def _other_files(root: Path, tables: Iterable[Path]) -> list[str]:
+    """The files that are no tables of this folder: a line an ending, with what may become of them."""
+    there = {path.name for path in tables}
+    others: dict[str, list[str]] = {}
+    for folder, folders, names in os.walk(root):
+        at = os.path.relpath(folder, root)
+        if at == ".":
+            folders[:] = [name for name in folders if name != DOWNLOADS]
+            names = [name for name in names if name not in there]
+        for name in names:
+            others.setdefault(Path(name).suffix.lower(), []).append(name if at == "." else f"{at}/{name}")
+    lines = [f"{_some(sorted(names))}: {_said(ending)}" for ending, names in sorted(others.items())]
+    more = sum(len(names) for _, names in sorted(others.items())[_SHOWN:])
+    return [*lines[:_SHOWN], *([f"{more:,} more files: not used; no tables"] if more else [])]
 
 
 def _some(names: list[str]) -> str:
@@ -335,6 +388,6 @@ _MEDIA = frozenset(
 def _said(ending: str) -> str:
     if ending in _MEDIA:
         return "pictures or videos, used where a row names them"
-    if _ending(Path(f"x{ending}"), FORMATS):
+    if _ending(f"x{ending}", FORMATS):
         return "not used; tables are looked for in the folder itself"
     return "not used; no table"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import pytest
 from mmreason.catalogue.catalogue import Catalogue, read_catalogue
 from mmreason.catalogue.ingest import ingest
 from mmreason.config import CatalogueConfig, Config
+from mmreason.schema import DataError
+from mmreason.shops.folder import survey
 from mmreason.shops.guess import guess_items
 from mmreason.shops.layouts import attribute_of, listed
 from mmreason.shops.plumbing import why_not
@@ -227,3 +231,60 @@ def test_a_list_fills_its_cell_once() -> None:
 def test_a_metafield_is_called_by_its_own_name() -> None:
     assert attribute_of("metafield_custom_material_single_line_text_field") == "material"
     assert attribute_of("variant_metafield_my_fields_care_list_single_line_text_field") == "fields care"
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv"])
+def test_a_column_that_begins_late_is_seen(ending: str, tmp_path: Path) -> None:
+    colors = [["red", "blue"][n % 2] if n >= 600 else "" for n in range(1200)]
+    rows = [{"id": n, "title": f"V{n}"} | ({"color": c} if c else {}) for n, c in enumerate(colors)]
+    lines = (
+        [json.dumps(row) for row in rows]
+        if ending == "jsonl"
+        else ["id,title,color", *(f"{n},V{n},{c}" for n, c in enumerate(colors))]
+    )
+    (tmp_path / f"items.{ending}").write_text("\n".join(lines))
+    found = survey(tmp_path)
+    assert found.tables["items"].fields["attributes"] == {"color": "color"}
+    assert next(c for c in found.columns["items"] if c.name == "color").filled == 0.5
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("orders-jan", "orders-feb"), ("orders 2024-01", "orders 2024-02")]
+)
+def test_a_part_may_have_a_further_column(one: str, other: str, ingested: Ingest) -> None:
+    header = "order_id,customer_id,product_id,date"
+    first = table(header, [f"{n},{n % 3},{n},2024-01-01" for n in range(10)])
+    second = table(f"{header},note", [f"{n},{n % 3},{n},2024-02-01,x" for n in range(10, 20)])
+    catalogue = ingested(items=ITEMS, **{one: first, other: second})
+    assert {step.item_id for step in catalogue.interactions} == {str(n) for n in range(20)}
+
+
+def test_items_in_parts_keep_the_columns_of_each(ingested: Ingest) -> None:
+    first = table("id,title,color", [f"{n},V{n},{['red', 'blue'][n % 2]}" for n in range(20)])
+    second = table("id,title,color,size", [f"{n},V{n},red,{'SM'[n % 2]}" for n in range(20, 40)])
+    catalogue = ingested(items_1=first, items_2=second)
+    assert catalogue.items["0"].attributes == {"color": ["red"]}
+    assert catalogue.items["21"].attributes == {"color": ["red"], "size": ["M"]}
+
+
+def test_without_items_all_that_is_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / "2019-Nov.csv").write_text("user_id,product_id,event_time\nu,1,2019-11-01\n")
+    (tmp_path / "items.zip").write_bytes(b"PK")
+    with pytest.raises(
+        DataError, match=r"2019-Nov\.csv: interactions, .* no items to go with; items\.zip: not used"
+    ):
+        survey(tmp_path)
+
+
+def test_many_files_take_few_lines(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text(ITEMS)
+    for n in range(1100):
+        (tmp_path / f"a{n}.csv").write_text("x\n1\n")
+        (tmp_path / f"p{n % 30}").mkdir(exist_ok=True)
+        (tmp_path / f"p{n % 30}" / f"{n}.jpg").touch()
+    found = survey(tmp_path)
+    assert found.tables["items"].file == "items.csv" and len(found.files) < 8
+    assert (
+        sum(int(n.replace(",", "")) for line in found.files for n in re.findall(r"and ([\d,]+) more", line))
+        > 2100
+    )
