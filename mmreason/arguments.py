@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import date
+from decimal import Decimal
 from numbers import Real
 from pathlib import PurePath
 from typing import Any
@@ -11,8 +13,13 @@ from typing import Any
 from mmreason.times import moment
 from mmreason.values import is_nothing, paths
 
+FIRST_DATE = 19_900_101
+"""Numbers from this on may be dates in digits."""
+
 _UNIX_SECONDS = 1e11
-"""Numbers below this are Unix seconds already."""
+"""Numbers below this are Unix seconds already, if they are no date."""
+
+_DECIMAL_COMMA = re.compile(r"-?\d+,\d{1,2}")
 
 
 def pictures(value: Any) -> list[Any]:
@@ -53,13 +60,15 @@ def number(value: Any) -> float | None:
     """A number, or None.
 
     Example:
-        >>> number("5"), number(float("nan"))
-        (5.0, None)
+        >>> number("5"), number("4,5"), number(float("nan"))
+        (5.0, 4.5, None)
     """
     if is_nothing(value):
         return None
-    if not isinstance(value, str | Real):
+    if not isinstance(value, str | Real | Decimal):
         raise ValueError("give a number")
+    if isinstance(value, str) and _DECIMAL_COMMA.fullmatch(value.strip()):
+        value = value.replace(",", ".")
     try:
         found = float(value)
     except ValueError:
@@ -69,9 +78,17 @@ def number(value: Any) -> float | None:
     return found
 
 
-def whole(value: Any) -> int | None:
-    """A whole number, or None."""
+def amount(value: Any) -> float | None:
+    """A number that is not negative, or None."""
     found = number(value)
+    if found is not None and found < 0:
+        raise ValueError("give a number that is not negative")
+    return found
+
+
+def whole(value: Any) -> int | None:
+    """A whole number that is not negative, or None."""
+    found = amount(value)
     if found is not None and not found.is_integer():
         raise ValueError("give a whole number")
     return None if found is None else int(found)
@@ -88,8 +105,12 @@ def unix_seconds(value: Any) -> float | None:
         return None
     if getattr(getattr(value, "dtype", None), "kind", "") == "M":  # NumPy's date-time
         value = value.astype("datetime64[us]").item()
-    if isinstance(value, Real) and float(value) < _UNIX_SECONDS:
-        return number(value)
+    if isinstance(value, bool):
+        raise ValueError("give Unix seconds or a date-time from 1990 to 2100")
+    if isinstance(value, Real | Decimal):
+        value = amount(value)
+        if value < FIRST_DATE or (value < _UNIX_SECONDS and moment(value) is None):
+            return float(value)
     found = moment(value) if isinstance(value, str | Real | date) else None
     if found is None:
         raise ValueError("give Unix seconds or a date-time from 1990 to 2100")

@@ -6,14 +6,16 @@ Plain dataclasses with a JSON form each, importable without torch.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from numbers import Real
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 from urllib.parse import quote, unquote
 
-from mmreason.arguments import number, pictures, unix_seconds, video, whole
+from mmreason.arguments import FIRST_DATE, amount, number, pictures, unix_seconds, video, whole
+from mmreason.times import EARLIEST, LATEST
 from mmreason.values import LONGEST_NULL, NO_VALUE, NULL_WORDS, facts, identifier, is_nothing, text
 
 EVENTS = ("impression", "click", "view", "watch", "read", "cart", "purchase", "rating", "review")
@@ -142,8 +144,8 @@ class Interaction:
     item: Item | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.item, Mapping):
-            self.item = Item(**self.item)
+        if self.item is not None and type(self.item) is not Item:
+            _coerce(self, "item", _item)
         if self.item is not None and not self.item_id:
             self.item_id = self.item.id
         if not (type(self.user_id) is str and type(self.item_id) is str and type(self.text) is str):
@@ -153,12 +155,13 @@ class Interaction:
             _coerce(self, "event", _event)
         if not (
             type(self.count) is int
-            and type(self.timestamp) is float
-            and type(self.first) is float
-            and (self.seconds is None or type(self.seconds) is float)
-            and (self.rating is None or type(self.rating) is float)
-            and (self.share is None or type(self.share) is float)
-            and (self.helpful is None or type(self.helpful) is int)
+            and self.count >= 0
+            and _is_time(self.timestamp)
+            and _is_time(self.first)
+            and (self.seconds is None or _is_amount(self.seconds))
+            and (self.rating is None or _is_amount(self.rating))
+            and (self.share is None or _is_amount(self.share))
+            and (self.helpful is None or (type(self.helpful) is int and self.helpful >= 0))
         ):
             for name, read in _NUMBERS.items():
                 _coerce(self, name, read)
@@ -249,10 +252,19 @@ def _coerce(owner: Any, name: str, convert: Callable[[Any], Any]) -> None:
 
 
 def _needed(value: Any) -> str:
-    found = identifier(value)
+    found = "" if isinstance(value, bool) else identifier(value)
     if not found:
         raise ValueError("give it an id")
     return found
+
+
+def _is_time(value: Any) -> bool:
+    """Whether a number is Unix seconds; of small ones only the order counts, and 20240101 is a date."""
+    return type(value) is float and (0.0 <= value < FIRST_DATE or EARLIEST <= value < LATEST)
+
+
+def _is_amount(value: Any) -> bool:
+    return type(value) is float and 0.0 <= value < math.inf
 
 
 def _is_text(value: Any) -> bool:
@@ -297,10 +309,10 @@ def _event(value: Any) -> str:
 
 _NUMBERS: dict[str, Callable[[Any], Any]] = {
     "count": lambda value: 1 if (found := whole(value)) is None else found,
-    "seconds": number,
+    "seconds": amount,
     "rating": number,
     "timestamp": lambda value: unix_seconds(value) or 0.0,
-    "share": number,
+    "share": amount,
     "helpful": whole,
     "first": lambda value: unix_seconds(value) or 0.0,
 }
@@ -316,10 +328,30 @@ def _history(value: Any) -> list[Interaction]:
 
 def _step(value: Any) -> Interaction:
     if isinstance(value, Mapping):
-        return Interaction(**value)
+        return cast(Interaction, _of_fields(Interaction, value))
     if not isinstance(value, Interaction):
         raise ValueError("give interactions, or dicts of their fields")
     return value
+
+
+def _item(value: Any) -> Item:
+    if isinstance(value, Mapping):
+        return cast(Item, _of_fields(Item, value))
+    if not isinstance(value, Item):
+        raise ValueError("give an Item, or a dict of its fields; an id alone is item_id")
+    return value
+
+
+def _of_fields(kind: type, record: Mapping[str, Any]) -> Any:
+    known = _field_names(kind)
+    unknown = [str(name) for name in record if name not in known]
+    if unknown:
+        raise ValueError(
+            f"{unknown[0]!r} is no field of {kind.__name__}; there are {', '.join(sorted(known))}"
+        )
+    if kind is Item and "id" not in record:
+        raise ValueError("an Item needs an id")
+    return kind(**record)
 
 
 def to_record(value: Item | Interaction | Reason) -> dict[str, Any]:

@@ -19,15 +19,27 @@ EXCEL = (32_874.0, 73_416.0)
 _EXCEL_EPOCH = 25_569  # Excel's number of 1970-01-01
 _DIGITS = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
-_ZONE = re.compile(r"(?P<rest>.*?)\s*(?P<zone>Z|UTC|GMT|(?:UTC|GMT)?[+-]\d\d:?\d\d)", re.IGNORECASE)
+# Names of zones that stand for one offset, in hours; CST and IST are each used for several.
+_ZONES = {
+    **{"WET": 0, "WEST": 1, "BST": 1, "CET": 1, "CEST": 2, "EET": 2, "EEST": 3, "MSK": 3, "JST": 9, "KST": 9},
+    **{"EST": -5, "EDT": -4, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7, "AEST": 10, "AEDT": 11},
+}
+_ZONE = re.compile(
+    rf"(?P<rest>.*?)\s*(?P<zone>Z|UTC|GMT|(?:UTC|GMT)?[+-]\d\d:?\d\d|(?<=[\d ])(?:{'|'.join(_ZONES)}))",
+    re.IGNORECASE,
+)
 _CLOCK = re.compile(
     r"(?P<day>.*?)(?:,?[ T]+(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<part>\d+))?)?"
     r"\s*(?P<half>[AP]\.?M\.?)?)?",
     re.IGNORECASE,
 )
 _YEAR_FIRST = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})")
-_YEAR_LAST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4})")
-_NAMED = ("%b %d %Y", "%B %d %Y", "%d %b %Y", "%d %B %Y", "%a %b %d %Y", "%m %d %Y")
+_YEAR_LAST = re.compile(r"(\d{1,2})(?:([-/.])(\d{1,2})\2(\d{4})|([/.])(\d{1,2})\5(\d\d))")
+_SIGNED = re.compile(
+    r"(\d{1,2})([-/])([A-Za-z]{3,9})\2(\d{4}|\d\d)(?:$|:?(?=[ T\d]))"
+)  # 1-Mar-2024, 14/Nov/2023:10:00:00
+_CHINESE = re.compile(r"(\d{4})\s*年\s*(\d{1,2})\s*月\s*(\d{1,2})\s*[日号]?")
+_NAMED = ("%d %b %y", "%d %B %y", "%b %d %Y", "%B %d %Y", "%d %b %Y", "%d %B %Y", "%a %b %d %Y", "%m %d %Y")
 
 
 def moment(value: Any) -> float | None:
@@ -81,6 +93,7 @@ def _by(form: str, text: str) -> float | None:
 def _of_text(text: str) -> float | None:
     if _NUMBER.fullmatch(text):
         return _of_number(float(text), text.partition(".")[0])
+    text = _CHINESE.sub(r"\1-\2-\3 ", _SIGNED.sub(r"\1 \3 \4 ", text)).strip()
     try:
         return _within(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
@@ -106,7 +119,8 @@ def _day(text: str, american: bool) -> date | None:
     if found := _YEAR_FIRST.fullmatch(text):
         return _date(found[1], found[2], found[3])
     if found := _YEAR_LAST.fullmatch(text):
-        first, sign, second, year = found.groups()
+        first, sign, second, year = (part for part in found.groups() if part)
+        year = year if len(year) == 4 else f"{19 if year > '68' else 20}{year}"  # as Python's %y
         if sign == "." or (int(first) > 12 and not american):
             return _date(year, second, first)
         one_way = american or int(second) > 12 or int(first) == int(second)
@@ -143,6 +157,8 @@ def _joined(day: date, clock: re.Match[str], zone: str) -> float | None:
 
 
 def _zone(text: str) -> timezone:
+    if text.upper() in _ZONES:
+        return timezone(timedelta(hours=_ZONES[text.upper()]))
     sign = re.search(r"([+-])(\d\d):?(\d\d)", text)
     if sign is None:
         return UTC

@@ -156,9 +156,18 @@ def _value_rows(path: Path, values: Iterable[Any]) -> Iterator[SourceRow]:
 
 
 def _list_in(value: dict[str, Any]) -> list[Any] | None:
-    """The rows of an object around a table (``{"products": [ … ]}``); None if the object is a row itself."""
+    """The rows of an object around a table (``{"products": [ … ]}``); None if the object is a row itself.
+
+    Example:
+        >>> _list_in({"data": {"products": [{"id": 1}, {"id": 2}], "links": [{"rel": "next"}]}})
+        [{'id': 1}, {'id': 2}]
+    """
+    if {"id", "sku", "title", "name"} & value.keys():
+        return None
     lists = [v for v in value.values() if isinstance(v, list) and v and all(isinstance(e, dict) for e in v)]
-    return lists[0] if len(lists) == 1 and not {"id", "sku", "title", "name"} & value.keys() else None
+    lists += [rows for v in value.values() if isinstance(v, dict) and (rows := _list_in(v)) is not None]
+    lists.sort(key=len, reverse=True)
+    return lists[0] if len(lists) == 1 or (lists and len(lists[0]) > len(lists[1])) else None
 
 
 def _values(path: Path) -> Iterator[Any]:

@@ -1,7 +1,9 @@
 """The Python API checks what it is given: one reading is taken, none is one line that names item and field."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +131,41 @@ def test_good_values_stay_as_they_are_and_callers_lists_are_copied() -> None:
     row = to_record(Interaction("u", "a", timestamp=5.0))
     assert from_record(Interaction, row) == Interaction("u", "a", timestamp=5.0) and json.dumps(row)
     assert from_record(Reason, {"user_id": "u", "item_id": "a", "text": "Warm."}) == Reason("u", "a", "Warm.")
+
+
+def test_numbers_that_are_dates_or_written_in_another_way() -> None:
+    step = Interaction("u", "a", timestamp=20240101, rating="4,5", seconds=Decimal("2.5"))
+    assert (step.timestamp, step.rating, step.seconds) == (1_704_067_200.0, 4.5, 2.5)
+    assert Interaction("u", "a", timestamp=Decimal(1_700_000_000)).timestamp == 1.7e9
+    nothing = Interaction("u", "a", timestamp=float("nan"), rating=float("nan"), share=float("nan"))
+    assert (nothing.timestamp, nothing.rating, nothing.share) == (0.0, None, None)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Interaction("u", "a", timestamp=float("inf")), "Interaction 'u': timestamp is inf"),
+        (lambda: Interaction("u", "a", timestamp=-5.0), "Interaction 'u': timestamp is -5.0"),
+        (lambda: Interaction("u", "a", timestamp=True), "Interaction 'u': timestamp is True"),
+        (lambda: Interaction("u", "a", seconds=-1.0), "Interaction 'u': seconds is -1.0"),
+        (lambda: Interaction("u", "a", seconds=float("inf")), "Interaction 'u': seconds is inf"),
+        (lambda: Interaction("u", "a", count=-1), "Interaction 'u': count is -1"),
+        (lambda: Item(True), "Item: id is True (give it an id)"),
+        (
+            lambda: Interaction("u", item="a"),
+            "Interaction 'u': item is 'a' (give an Item, or a dict of its fields;",
+        ),
+        (
+            lambda: User("u", [{"item": "a"}]),
+            "Interaction: item is 'a' (give an Item, or a dict of its fields;",
+        ),
+        (
+            lambda: User("u", [{"itm": "a"}]),
+            "User 'u': history is [{'itm': 'a'}] ('itm' is no field of Interaction",
+        ),
+    ],
+)
+def test_one_line_names_what_has_no_reading(make: Callable[[], Any], said: str) -> None:
+    with pytest.raises(DataError) as error:
+        make()
+    assert str(error.value).startswith(said) and "\n" not in str(error.value)

@@ -40,7 +40,7 @@ interactions = st.builds(
     item_id=names,
     event=st.sampled_from(EVENTS),
     count=st.integers(0, 99),
-    seconds=numbers,
+    seconds=st.none() | st.floats(min_value=0, allow_nan=False, allow_infinity=False),
     rating=numbers,
     timestamp=st.floats(0, 2e9),
 )
