@@ -239,7 +239,7 @@ def guess_interactions(path: Path, columns: Mapping[str, list[Any]]) -> tuple[Ta
     bought = BOUGHT.search(path.name.lower()) or "order" in fields
     if bought and not {"event", "rating", "text", "seconds"} & {n for n, c in fields.items() if c in columns}:
         fields["event"] = {"value": "purchase"}
-    if bought and (states := [c for c in _filled(columns) if plain_name(c) in CANCELLED]):
+    if bought and (states := [c for c in columns if plain_name(c) in CANCELLED]):
         fields["cancelled"] = states if len(states) > 1 else states[0]
     email = find(_filled(columns), EMAIL)
     if fields.get("user_id") in columns and email not in (None, fields["user_id"]):

@@ -288,3 +288,9 @@ def test_many_files_take_few_lines(tmp_path: Path) -> None:
         sum(int(n.replace(",", "")) for line in found.files for n in re.findall(r"and ([\d,]+) more", line))
         > 2100
     )
+
+
+def test_a_cancellation_behind_the_first_rows_counts(ingested: Ingest) -> None:
+    rows = [f"{n},{n % 3},{n % 20},2024-01-02,{'2024-01-03' if n >= 600 else ''}" for n in range(700)]
+    catalogue = ingested(items=ITEMS, orders=table("order_id,customer_id,product_id,date,cancelled_at", rows))
+    assert len(list(catalogue.interactions)) == 600
