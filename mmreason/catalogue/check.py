@@ -84,9 +84,7 @@ def _item(row: SourceRow) -> Item:
     item_id = row.read("id", identifier, "")
     if not item_id:
         raise DataError("no id")
-    title, text, video, domain = (
-        row.read(name, one_text, "") for name in ("title", "text", "video", "domain")
-    )
+    title, text, video, domain = (_text_of(row, name) for name in ("title", "text", "video", "domain"))
     return Item(
         id=item_id,
         title=plain_text(title),
@@ -99,6 +97,11 @@ def _item(row: SourceRow) -> Item:
         group=row.read("group", identifier, ""),
         split=_split(record),
     )
+
+
+def _text_of(row: SourceRow, name: str) -> str:
+    value = row.record.get(name)
+    return one_text(value) if type(value) is str else str(row.read(name, one_text, ""))
 
 
 def _facts(record: Mapping[str, Any], name: str) -> Attributes:

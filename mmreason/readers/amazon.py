@@ -58,28 +58,37 @@ def _items(paths: list[Path]) -> Iterator[SourceRow]:
     for path in paths:
         for row in read_rows(path):
             if not row.problem:
-                try:
-                    row.record = _item(row.record)
-                except (TypeError, AttributeError, ValueError):
-                    row.problem = "not an item's metadata"
+                _read_item(row)
             yield row
 
 
-def _item(record: dict[str, Any]) -> dict[str, Any]:
-    paragraphs = [*_texts(record.get("description")), *_texts(record.get("features"))]
-    return {
-        "id": record.get("parent_asin"),
-        "title": record.get("title"),
-        "text": "\n".join(paragraphs),
-        "images": [url for image in record.get("images") or [] if (url := _largest(image))],
-        "video": next((url for video in record.get("videos") or [] if (url := _video(video))), None),
-        "attributes": _attributes(record),
-        "domain": "shop",
-    }
+def _read_item(row: SourceRow) -> None:
+    """From the metadata's fields to the schema's; one that is not what it should be costs itself."""
+    raw = row.record
+    row.record = {"id": raw.get("parent_asin"), "title": raw.get("title"), "domain": "shop"}
+    row.record |= dict.fromkeys(("text", "images", "video", "attributes"), raw)
+    row.read(
+        "text", lambda raw: "\n".join([*_texts(raw.get("description")), *_texts(raw.get("features"))]), ""
+    )
+    row.read("images", lambda raw: [u for image in _objects(raw.get("images")) if (u := _largest(image))], [])
+    row.read(
+        "video", lambda raw: next((u for v in _objects(raw.get("videos")) if (u := _video(v))), None), None
+    )
+    row.read("attributes", _attributes, {})
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    """Objects of a list, or of an object of lists, as Hugging Face's copy has them."""
+    if isinstance(value, dict):
+        rows = zip(*value.values(), strict=True)
+        return [dict(zip(value, row, strict=True)) for row in rows]
+    return value or []
 
 
 def _texts(value: Any) -> list[str]:
-    return [text for part in value or [] if (text := " ".join(str(part).split()))]
+    """The paragraphs of a list, or of one text, as some copies have it."""
+    parts = [value] if isinstance(value, str) else value
+    return [text for part in parts or [] if (text := " ".join(str(part).split()))]
 
 
 def _largest(image: dict[str, str | None]) -> str | None:

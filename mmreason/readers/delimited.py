@@ -26,6 +26,7 @@ LONGEST_ROW = 16 << 20
 _LOOK_BYTES = 1 << 20
 _LOOK_ROWS = 50
 _CODE_PAGE_BYTES = 1 << 14
+_SURROGATES = re.compile("[\udc80-\udcff]")
 _SEPARATOR_LINE = re.compile(r"(?i)sep=(.)")
 _ESCAPED = re.compile(r'(?m)(?:^|[,;\t|])"[^"\n]*\\"[^,;\t|"\r\n]')
 _SPACED = re.compile(r'(?m)[,;|] +"[^"\n]*"(?=[,;|]|$)')
@@ -130,8 +131,11 @@ def _encoding(head: bytes) -> str:
     zeros = head[:4096].count(0)
     if zeros > len(head[:4096]) // 4:  # half of the bytes of Latin letters
         return "utf-16-le" if head[1:4096:2].count(0) > head[:4096:2].count(0) else "utf-16-be"
-    broken = Counter(ord(c) & 0xFF for c in _text(head) if "\udc80" <= c <= "\udcff")
-    good = sum(c > "\x7f" for c in _text(head)) - broken.total()
+    text = _text(head)
+    broken = Counter(ord(c) & 0xFF for c in _SURROGATES.findall(text))
+    if not broken:
+        return "utf-8-sig"
+    good = sum(c > "\x7f" for c in text) - broken.total()
     return "utf-8-sig" if broken.total() <= good else _code_page(head, broken)
 
 

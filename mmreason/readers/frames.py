@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -39,7 +38,6 @@ BLOCK_BYTES = 8 << 20
 """Bytes read at a time; a line must fit into one."""
 
 FRAME_ROWS = 50_000
-_EMPTY_LINE = re.compile(rb"(?:^|\n)[ \t\r]*\n")  # it may hide that another line holds two objects
 _SLOW = 1 << 16  # a block of fewer bytes is read line by line rather than cut further
 
 
@@ -249,7 +247,7 @@ def _blocks(file: Any) -> Iterator[bytes]:
 def _json_block(block: bytes, before: int, path: Path, schema: pa.Schema) -> Iterator[pl.DataFrame]:
     lines = block.count(b"\n")
     table = _arrow_json(block, schema)
-    if table is not None and table.num_rows == lines and not _EMPTY_LINE.search(block):
+    if table is not None and table.num_rows == lines and not _has_empty_line(block):
         yield _numbered(pl.DataFrame(pl.from_arrow(table)), path, range(before + 1, before + 1 + lines))
         return
     middle = block.find(b"\n", len(block) // 2) + 1
@@ -258,6 +256,12 @@ def _json_block(block: bytes, before: int, path: Path, schema: pa.Schema) -> Ite
         yield from _json_block(block[middle:], before + block.count(b"\n", 0, middle), path, schema)
         return
     yield from row_frames(_json_rows(block, before, path, schema))
+
+
+def _has_empty_line(block: bytes) -> bool:
+    """Whether a line is empty, which may hide that another one holds two objects."""
+    newline = b"\r\n" if block[-2:-1] == b"\r" else b"\n"
+    return block.startswith(newline) or b"\n" + newline in block
 
 
 def _json_rows(block: bytes, before: int, path: Path, schema: pa.Schema) -> Iterator[SourceRow]:

@@ -39,7 +39,7 @@ class SourceRow:
         value = self.record.get(field)
         try:
             found = parse(value)
-        except (ValueError, TypeError, RecursionError):
+        except (ValueError, TypeError, AttributeError, RecursionError):
             self.unreadable += ((field, value),)
             found = otherwise
         self.record[field] = found

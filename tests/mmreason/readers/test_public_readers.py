@@ -63,6 +63,7 @@ def test_amazon(tmp_path: Path, zipped: bool, newline: str) -> None:
         META | {"parent_asin": "B", "details": '{"Material": "Wool"}', "images": None, "videos": None},
     ]
     items += [META, {"parent_asin": "C"}, META | {"parent_asin": "D", "images": [5]}]
+    items += [META | {"parent_asin": "E", "description": "One text.", "images": {"hi_res": [None], "large": ["x"]}}]
     reviews: list[Any] = [REVIEW, REVIEW | {"helpful_vote": None, "text": ""}, REVIEW | {"user_id": 12}]
     reviews += [
         REVIEW,
@@ -78,13 +79,13 @@ def test_amazon(tmp_path: Path, zipped: bool, newline: str) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(gzip.compress(data) if zipped else data)
     summary, catalogue, reasons = take(tmp_path, "amazon", tmp_path / "root")
-    assert "6 items read = 2 kept + 4 quarantined; 9 interactions read = 3 kept + 6 quarantined" in summary
+    assert "7 items read = 4 kept + 3 quarantined; 9 interactions read = 3 kept + 6 quarantined" in summary
     assert "addresses not fetched (catalogue.allow_download is off)" in summary
     assert reasons == {
         "not a JSON object": 3,
         "duplicate id": 1,
         "no title, text, picture or video": 1,
-        "not an item's metadata": 1,
+        "images cannot be read": 1,
         "duplicate row": 1,
         "unknown item": 1,
         "rating is not a number": 1,
@@ -99,6 +100,7 @@ def test_amazon(tmp_path: Path, zipped: bool, newline: str) -> None:
     )
     assert item.attributes == {"category": ["Hair"], "brand": ["Herb"], "color": ["Blue"]}
     assert catalogue.items["B"].attributes["material"] == ["Wool"]
+    assert catalogue.items["D"].title and catalogue.items["E"].text == "One text.\nLight"
     first = next(i for i in catalogue.interactions if i.helpful == 2 and i.user_id == "AE")
     assert (first.text, first.rating, first.timestamp) == ("Nice\nHolds all day. 很好", 5.0, 1588687728.923)
     assert Counter(i.user_id for i in catalogue.interactions) == {"AE": 2, "12": 1}
