@@ -206,6 +206,191 @@ def a30_orders_by_sku(field: Field) -> None:
 
 
 @case
+def a06_multiline(field: Field) -> None:
+    items = field.ingest("a06_multiline").items
+    assert len(items) == 5 and items["m0"].text.startswith("First line.\nSecond line, with a comma.")
+
+
+@case
+def a07a_semicolon_decimal(field: Field) -> None:
+    catalogue = field.ingest("a07a_semicolon_decimal")
+    assert len(catalogue.items) == 6 and {step.rating for step in catalogue.interactions} == {4.5}
+    assert all(step.timestamp > 1.7e9 for step in catalogue.interactions)
+
+
+@case
+def a08_encodings(field: Field) -> None:
+    for name in ("a08a_utf16", "a08b_bom", "a08c_cp1252", "a08d_utf16_named_tsv"):
+        items = field.ingest(name).items
+        assert len(items) == 6 and items["e0"].title == "Größe 0 für Küche", name
+
+
+@case
+def a09_ids(field: Field) -> None:
+    catalogue = field.ingest("a09_ids")
+    assert {"00123", "123", "1e5", "100000", "NA", "nan", "0", "-1", "77"} <= catalogue.items.keys()
+    assert [step.user_id for step in catalogue.interactions] == ["0", "007", "7", "7.0", "u"]
+
+
+@case
+def a12_nulls(field: Field) -> None:
+    catalogue = field.ingest("a12_nulls")
+    assert names(catalogue) == {"material", "fit"} and catalogue.items["n2"].title == ""
+    assert {value for item in catalogue.items.values() for v in item.attributes.values() for value in v} == {
+        *("wool", "slim")
+    }
+
+
+@case
+def a17_kuairand(field: Field) -> None:
+    for name in ("a17_kuairand", "a17_kuairand_b"):
+        mapping = field.data / "tables" / name / "mapping.yaml"
+        given = ("--catalogue.options.mapping", mapping) if mapping.exists() else ()
+        steps = field.ingest(name, *given).interactions
+        assert len(steps) == 32 and {step.event for step in steps} == {"click", "impression"}
+        assert max(step.seconds or 0 for step in steps) < 100 and all(
+            step.timestamp > 1.6e9 for step in steps
+        )
+
+
+@case
+def a20_hm(field: Field) -> None:
+    root = field.data / "tables" / "a20_hm"
+    mapping = Path(__file__).parents[1] / "configs" / "mappings" / "hm.yaml"
+    catalogue = field.ingest(root, "--catalogue.options.mapping", mapping)
+    assert catalogue.items["0108775015"].images == ["images/010/0108775015.jpg"]
+    assert {step.event for step in catalogue.interactions} == {"purchase"}
+
+
+@case
+def a21_yelp(field: Field) -> None:
+    mapping = Path(__file__).parents[1] / "configs" / "mappings" / "yelp.yaml"
+    catalogue = field.ingest("a21_yelp", "--catalogue.options.mapping", mapping)
+    assert attributes(catalogue, "b1")["wifi"] == ["free"] and len(catalogue.interactions) == 12
+    guessed = field.ingest("a21_yelp")
+    assert attributes(guessed, "b1").get("WiFi", ["free"]) == ["free"]
+
+
+@case
+def a25a_unclosed_quote(field: Field) -> None:
+    assert len(field.ingest("a25a_unclosed_quote").items) == 39
+    assert "40 items read = 39 kept + 1 quarantined" in field.said
+
+
+@case
+def a26_large_field(field: Field) -> None:
+    items = field.ingest("a26_large_field").items
+    assert len(items) == 6 and items["b3"].text == "", "the long text was one embedded picture"
+
+
+@case
+def a28_amazon(field: Field) -> None:
+    root = field.data / "tables" / "a28_amazon"
+    catalogue = field.ingest(root, "--reader", "amazon")
+    assert catalogue.items["B000"].text == "A belt as text" and len(catalogue.items) == 10
+    assert not any("<" in step.text or "&#" in step.text for step in catalogue.interactions)
+
+
+@case
+def f_other_formats(field: Field) -> None:
+    for name in ("json", "upper", "txt"):
+        assert field.ingest(field.data / "tables" / "f_other_formats" / name).items.keys() == {"a"}, name
+    said = field.run(
+        "ingest", field.data / "tables" / "f_other_formats" / "xlsx", "--run_dir", field.work / "x"
+    )
+    assert "1 items read = 1 kept" in said or "save it as CSV" in said
+
+
+@case
+def h_ids(field: Field) -> None:
+    items = field.ingest("h_ids").items
+    assert len(items) == 10 and "../../etc" in items
+
+
+@case
+def c_requests(field: Field) -> None:
+    from mmreason.config import Config
+    from mmreason.generate.requests import BadRequest, read_requests
+
+    shop = field.work / "shop"
+    shop.mkdir()
+    (shop / "items.csv").write_text("id,title\ni1,Coat\ni2,Hat\n")
+    (shop / "orders.csv").write_text("user_id,item_id\nshopper-00001,i2\n0,i2\n")
+    catalogue = field.ingest(shop)
+    folder = field.data / "tables" / "c_requests"
+
+    def asked(name: str) -> list[tuple[str, str]]:
+        config = Config(str(field.work / "run"))
+        config.generate.requests = str(folder / name)
+        return [
+            (found.user_id, found.error) if isinstance(found, BadRequest) else (found[0].id, found[1].id)
+            for found in read_requests(config, catalogue)
+        ]
+
+    pair = [("shopper-00001", "i1"), ("shopper-00002", "i2")]
+    for name in ("ok.jsonl", "ok.parquet", "ok_upper.JSONL", "array.json", "array.jsonl", "indented.json"):
+        assert asked(name) == pair, name
+    for name in ("req.csv", "req.tsv", "req.jsonl.gz"):
+        assert asked(name) == pair, name
+    assert asked("dup.jsonl") == pair * 2 and asked("empty.jsonl") == []
+    assert asked("int_users.parquet")[0] == ("0", "i1") and asked("missing.jsonl") == pair[:1]
+    assert asked("unknown_item.jsonl")[2][1] == "item 'i777' is not in the catalogue"
+    assert asked("unknown_user.jsonl") == [("nobody", "i1"), ("shopper-00001", "i1"), ("", "i1")]
+    assert asked("strings.jsonl") == [("", "not a JSON object")]
+
+
+@case
+def fields_of_a_wrong_type(field: Field) -> None:
+    from mmreason import DataError, Interaction, Item
+
+    picture = str(field.data / "15-fields-of-a-wrong-type" / "l.jpg")
+    item = Item("a", title=float("nan"), images=picture, attributes={"material": "wool"})
+    assert (item.title, item.images, item.attributes) == ("", [picture], {"material": ["wool"]})
+    assert Interaction("u", "a", rating="5", timestamp="2023-11-14 22:13:20 UTC").timestamp == 1.7e9
+    for wrong in ({"attributes": 5}, {"images": 7}, {"title": {"en": "x"}}):
+        try:
+            Item("a", **wrong)
+        except DataError as error:
+            assert str(error).startswith(f"Item 'a': {next(iter(wrong))} is ")
+        else:
+            raise AssertionError(f"{wrong} was taken")
+
+
+@case
+def nan_becomes_the_word_nan(field: Field) -> None:
+    items = field.ingest(field.data / "16-nan-becomes-the-word-nan" / "shop").items
+    assert [(item.id, item.title, item.text) for item in items.values()] == [
+        ("1", "Hat", ""),
+        ("2", "", "a coat"),
+    ]
+    assert field.quarantine() == {("items", "no id"): 1}
+
+
+@case
+def pictures_as_pandas_and_datasets_write_them(field: Field) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    shop = field.work / "shop"
+    shop.mkdir()
+    data = (field.data / "15-fields-of-a-wrong-type" / "l.jpg").read_bytes()
+    (shop / "a.jpg").write_bytes(data)
+    cells = [{"bytes": data, "path": "x.jpg"}, {"bytes": None, "path": "a.jpg"}, None]
+    pq.write_table(
+        pa.table({"id": ["a", "b", "c"], "title": ["A", "B", "C"], "image": cells}), shop / "items.parquet"
+    )
+    catalogue = field.ingest(shop)
+    assert [len(item.images) for item in catalogue.items.values()] == [1, 1, 0]
+    assert catalogue.media(catalogue.items["a"].images[0]).read_bytes() == data
+    (shop / "items.parquet").unlink()
+    (shop / "items.csv").write_text(
+        "id,title,images,attributes\na,A,\"['a.jpg', 'a.jpg']\",[]\nb,B,nan,nan\n"
+    )
+    catalogue = field.ingest(shop)
+    assert [len(item.images) for item in catalogue.items.values()] == [2, 0] and names(catalogue) == set()
+
+
+@case
 def e1_reviews_html(field: Field) -> None:
     """No tag, entity, link or phone number reaches what is mined."""
     catalogue = field.ingest("e1_reviews_html")

@@ -63,7 +63,9 @@ def test_amazon(tmp_path: Path, zipped: bool, newline: str) -> None:
         META | {"parent_asin": "B", "details": '{"Material": "Wool"}', "images": None, "videos": None},
     ]
     items += [META, {"parent_asin": "C"}, META | {"parent_asin": "D", "images": [5]}]
-    items += [META | {"parent_asin": "E", "description": "One text.", "images": {"hi_res": [None], "large": ["x"]}}]
+    items += [
+        META | {"parent_asin": "E", "description": "One text.", "images": {"hi_res": [None], "large": [None]}}
+    ]
     reviews: list[Any] = [REVIEW, REVIEW | {"helpful_vote": None, "text": ""}, REVIEW | {"user_id": 12}]
     reviews += [
         REVIEW,
