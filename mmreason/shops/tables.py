@@ -167,10 +167,21 @@ def _rows(folder: Path, table: TableMap) -> Iterator[SourceRow]:
         for name, column in named.items()
         if isinstance(column, str) and has_gaps([row.record.get(column) for row in first])
     ]
+    made = [name for name in ("images", "video") if _has_pattern(table.fields.get(name))]
+    missing = 0
     for row in chain(first, rows):
         if not row.problem:
             _rename(row, table.fields, gaps)
+            for name in made:
+                if row.record[name] and not (folder / row.record[name]).exists():
+                    row.record[name], missing = None, missing + 1
         yield row
+    if missing:
+        print(f"{table.file}: {missing:,} rows have no file where the pattern says", file=sys.stderr)
+
+
+def _has_pattern(source: Any) -> bool:
+    return isinstance(source, Mapping) and "pattern" in source
 
 
 def _layout_rows(folder: Path, table: TableMap) -> Iterator[SourceRow]:

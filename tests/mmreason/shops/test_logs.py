@@ -142,7 +142,7 @@ def test_steam(folder: Path) -> None:
     assert steps(catalogue, "event", "seconds", "timestamp") == [("review", 5400.0, 1513468800.0)]
 
 
-def test_hm(folder: Path) -> None:
+def test_hm(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from PIL import Image
 
     (folder / "images/010").mkdir(parents=True)
@@ -157,7 +157,8 @@ def test_hm(folder: Path) -> None:
     )
     catalogue, summary = take(folder, MAPPINGS / "hm.yaml")
     assert catalogue.items["0108775015"].images == ["images/010/0108775015.jpg"]
-    assert catalogue.items["0108775044"].images == [] and "2 media read = 1 kept + 1 quarantined" in summary
+    assert catalogue.items["0108775044"].images == [] and "1 media read = 1 kept + 0 quarantined" in summary
+    assert "articles.csv: 1 rows have no file where the pattern says" in capsys.readouterr().err
     assert catalogue.items["0108775044"].group == "0108775"
     assert steps(catalogue, "event", "timestamp") == [("purchase", 1537401600.0)]
 
