@@ -75,7 +75,12 @@ def read_sentence_folder(folder: Path) -> SentenceFolder:
         elif kind != "Transformer":
             raise WeightsError(f"{folder / 'modules.json'}: module {kind} is not supported")
     said = read_config(str(folder), "sentence_bert_config.json")
-    found.max_length = said.get("max_seq_length") or (_LONGEST if modules else None)
+    longest = said.get("max_seq_length")
+    if longest is not None and (not isinstance(longest, int) or longest < 1):
+        raise WeightsError(
+            f"{folder / 'sentence_bert_config.json'}: max_seq_length is {longest!r}, not a whole number of at least 1"
+        )
+    found.max_length = longest or (_LONGEST if modules else None)
     found.lower = bool(said.get("do_lower_case"))
     prompts = read_config(str(folder), "config_sentence_transformers.json")
     default = prompts.get("default_prompt_name")
@@ -135,13 +140,23 @@ def _modules(folder: Path) -> list[tuple[str, Path]]:
     listed = read_json(str(folder), file.name)
     if listed is None:
         return [("Pooling", folder / "1_Pooling")] if (folder / "1_Pooling" / "config.json").is_file() else []
+    if not isinstance(listed, list) or not listed:
+        raise WeightsError(f"{file}: no list of modules")
     try:
-        found = [(str(one["type"]).rpartition(".")[2], (folder / one["path"]).resolve()) for one in listed]
+        found = [(_kind(str(one["type"])), (folder / one["path"]).resolve()) for one in listed]
     except (KeyError, TypeError) as error:
         raise WeightsError(f"{file}: no list of modules ({error})") from None
     if not all(path.is_relative_to(folder.resolve()) for _, path in found):
         raise WeightsError(f"{file}: names a module outside its folder")
+    for kind, path in found:
+        if kind in ("Pooling", "Dense") and not (path / "config.json").is_file():
+            raise WeightsError(f"{path / 'config.json'}: missing, but named in {file.name}; download it, too")
     return found
+
+
+def _kind(module: str) -> str:
+    """The last part of a module's name, of those that sentence-transformers brings; another's whole name."""
+    return module.rpartition(".")[2] if module.startswith("sentence_transformers.") else module
 
 
 def _poolings(folder: Path) -> tuple[Pooling, ...]:

@@ -31,7 +31,9 @@ class ClipPreprocessing:
     def __call__(self, raw: Any) -> Tensor:
         """A path, bytes or a list of pictures to (T, 3, H, W) uint8."""
         frames: Any
-        if isinstance(raw, Sequence | np.ndarray | Tensor) and not isinstance(raw, str | bytes):
+        if isinstance(raw, Sequence | np.ndarray | Tensor) and not isinstance(
+            raw, str | bytes | bytearray | memoryview
+        ):
             if len(raw) == 0:
                 raise MediaError("a video needs at least one frame")
             frames = [raw[(2 * i + 1) * len(raw) // (2 * self.num_frames)] for i in range(self.num_frames)]

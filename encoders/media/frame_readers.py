@@ -14,7 +14,7 @@ from PIL import Image
 
 from encoders.media.errors import MediaError
 from encoders.media.frame_pixels import to_rgb, turn_of, upright_size
-from encoders.media.video_index import VideoFile, VideoIndex, decoder_of, opened
+from encoders.media.video_index import VideoFile, VideoIndex, decoder_of, opened, path_of
 
 Reader = Literal["auto", "decord", "av", "torchcodec"]
 
@@ -23,6 +23,8 @@ Reader = Literal["auto", "decord", "av", "torchcodec"]
 # that no other needs. Between key frames far apart and small frames it is PyAV's calls that cost.
 DECORD_PIXELS = 640 * 360
 DECORD_KEY_DISTANCE = 150
+# Where the picture is refreshed in parts, a decoder shows nothing until it is whole: then from a key frame before.
+_EARLIER = (0, 1, 3)
 _NEAR_END = 0.9  # of all frames: if one behind is missing, as the last often is, the one before stands in
 
 
@@ -101,7 +103,7 @@ def _with_decord(wanted: Wanted, container: Any, stream: Any) -> np.ndarray | No
         if swapped ^ mirror_x ^ mirror_y:  # decord turns, but does not mirror
             return None
         width, height = wanted.shape(*upright_size(first, 1.0))
-        reader = VideoReader(str(wanted.source), width=width, height=height, num_threads=1)
+        reader = VideoReader(path_of(wanted.source), width=width, height=height, num_threads=1)
         if len(reader) != wanted.index.count:
             return None
         return reader.get_batch(wanted.positions).asnumpy()
@@ -118,29 +120,43 @@ def _with_av(wanted: Wanted, container: Any, stream: Any) -> np.ndarray:
     """Frames by PyAV: decode only from the key frame before each wanted frame."""
     index, positions = wanted.index, wanted.positions
     if index.keys:
-        decoded = _by_time(container, stream, index, [index.times[i] for i in positions])
+        frames = _pixels(_by_time(container, stream, index, [index.times[i] for i in positions]), wanted)
     else:
-        decoded = _by_order(wanted)
-    frames: list[np.ndarray] = []
-    for frame in decoded:
-        shape = frames[0].shape[1::-1] if frames else None  # a stream may change its size on the way
-        frames.append(to_rgb(frame, shape or wanted.shape(*upright_size(frame, index.aspect))))
+        frames = []
+    if not frames:  # a file of very few frames may not let one seek
+        frames = _pixels(_by_order(wanted), wanted)
     missing = positions[len(frames) :]
     if missing and not (frames and missing[0] >= _NEAR_END * index.count):
         raise MediaError(f"{index.name}: video ends before frame {missing[0]} of {index.count}")
     return np.stack(frames + frames[-1:] * len(missing))
 
 
+def _pixels(decoded: Iterator[Any], wanted: Wanted) -> list[np.ndarray]:
+    frames: list[np.ndarray] = []
+    for frame in decoded:
+        shape = frames[0].shape[1::-1] if frames else None  # a stream may change its size on the way
+        frames.append(to_rgb(frame, shape or wanted.shape(*upright_size(frame, wanted.index.aspect))))
+    return frames
+
+
 def _by_time(container: Any, stream: Any, index: VideoIndex, times: list[int]) -> Iterator[Any]:
     """The frames shown at the given times, seeking only where a later key frame saves decoding."""
-    decoder: Iterator[Any] | None = None
+    decoder: Iterator[Any] = iter(())
     position = -1
     for time in times:
         before = max(bisect_right(index.keys, (time, float("inf"))) - 1, 0)
-        if decoder is None or before > position:
-            container.seek(index.keys[before][1], stream=stream)
-            decoder, position = _decode(container, stream, index, set(times)), before
-        frame = next((frame for frame in decoder if frame.pts is not None and frame.pts >= time), None)
+        frame = None
+        for earlier in _EARLIER:
+            start = max(before - earlier, 0)
+            if start > position or earlier:
+                try:
+                    container.seek(index.keys[start][1], stream=stream)
+                except EOFError:
+                    return
+                decoder, position = _decode(container, stream, index, set(times)), before
+            frame = next((frame for frame in decoder if frame.pts is not None and frame.pts >= time), None)
+            if start == 0 or (frame is not None and frame.pts == time):
+                break
         if frame is None:
             return
         yield frame
@@ -175,7 +191,7 @@ def _by_order(wanted: Wanted) -> Iterator[Any]:
 def _with_torchcodec(wanted: Wanted) -> np.ndarray:
     from torchcodec.decoders import VideoDecoder
 
-    source = wanted.source if isinstance(wanted.source, bytes) else str(wanted.source)
+    source = wanted.source if isinstance(wanted.source, bytes) else path_of(wanted.source)
     decoder = VideoDecoder(source, dimension_order="NHWC")
     full = decoder.get_frames_at(wanted.positions).data.numpy()
     width, height = wanted.shape(full.shape[2], full.shape[1])

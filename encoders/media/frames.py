@@ -17,7 +17,7 @@ from encoders.media.video_index import VideoFile, check_whole, opened, read_inde
 
 
 def sample_frames(
-    source: VideoFile,
+    source: VideoFile | bytearray | memoryview,
     num_frames: int = 8,
     size: int | None = None,
     *,
@@ -61,6 +61,7 @@ def sample_frames(
     if fps <= 0:
         raise ValueError(f"fps must be more than 0, not {fps}")
     frame_readers.check_reader(reader)
+    source = bytes(source) if isinstance(source, bytearray | memoryview) else source
     _check_file(source)
     with _naming(name_of(source)):
         check_whole(source)

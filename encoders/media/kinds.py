@@ -66,19 +66,20 @@ _VIDEO_HEADS: tuple[bytes, ...] = (
 )
 _VIDEO_HEADS += (b"\x30\x26\xb2\x75", b"\0\0\0\1\x67", b"\0\0\0\1\x27", b"\0\0\0\1\x09", b"\0\0\0\1\x40\x01")
 _VIDEO_HEADS += (b"\0\0\1\x67", b"\0\0\1\x27", b"\x1f\x07\0")
-_ISO_PICTURES = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"mif1", b"msf1")
+_ISO_PICTURES = (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _QUICKTIME = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 _UNREAD = {
     b"ftypheic": "HEIC",
     b"ftypheix": "HEIC",
+    b"ftypheim": "HEIC",
+    b"ftypheis": "HEIC",
+    b"ftyphevc": "HEIC",
+    b"ftyphevx": "HEIC",
     b"ftypmif1": "HEIF",
     b"ftypmsf1": "HEIF",
     b"8BPS": "a Photoshop file",
     b"%PDF": "a PDF",
     b"%!PS": "PostScript",
-    b"<svg": "SVG",
-    b"<!DO": "a web page",
-    b"<htm": "a web page",
     b"\xff\x0a": "JPEG XL",
     b"JXL ": "JPEG XL",
     b".RMF": "RealMedia",
@@ -123,6 +124,11 @@ def kind_of_file(path: str | Path) -> str:
 
 def unread(head: bytes) -> str:
     """The name of a format that is known and not read, by a file's first bytes; empty for others."""
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith((b"<svg", b"<?xml", b"<!--", b"<!doctype")) and b"<svg" in text:
+        return "SVG"
+    if text.startswith((b"<!doctype", b"<html")):
+        return "a web page"
     start = head.lstrip()[:16]
     names = [
         name for magic, name in _UNREAD.items() if start.startswith(magic) or start[4:].startswith(magic)

@@ -79,7 +79,7 @@ def opened(source: VideoFile) -> Iterator[tuple[Any, Any]]:
         MediaError: If it is in no format of :data:`encoders.media.kinds.VIDEOS`, or holds no video.
     """
     name = name_of(source)
-    file = io.BytesIO(source) if isinstance(source, bytes) else str(source)
+    file = io.BytesIO(source) if isinstance(source, bytes) else path_of(source)
     try:
         opening = av.open(file, options=VIDEO_OPTIONS)
     except (av.ArgumentError, av.InvalidDataError) as error:
@@ -95,6 +95,11 @@ def opened(source: VideoFile) -> Iterator[tuple[Any, Any]]:
             raise MediaError(f"{name}: no video stream")
         stream.thread_type = "SLICE"  # frame threads can deadlock when a decoder is left early
         yield container, stream
+
+
+def path_of(source: str | Path) -> str:
+    """A path that FFmpeg cannot take for an address, as it does ``SKU:12.mp4``."""
+    return str(Path(source).absolute())
 
 
 def decoder_of(stream: Any) -> Any:

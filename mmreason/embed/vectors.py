@@ -22,8 +22,10 @@ def shorten(vectors: np.ndarray, dim: int | None, normalize: bool = True) -> np.
 
     Source: Kusupati et al., Matryoshka Representation Learning, NeurIPS 2022.
     """
-    if dim is not None and not 1 <= dim <= vectors.shape[1]:
-        raise ValueError(f"truncate_dim is {dim}; it must be between 1 and {vectors.shape[1]}")
+    if dim is not None and not (isinstance(dim, int) and 1 <= dim <= vectors.shape[1]):
+        raise ValueError(
+            f"truncate_dim is {dim!r}; it must be a whole number between 1 and {vectors.shape[1]}"
+        )
     vectors = vectors[:, :dim]
     if not normalize:
         return vectors

@@ -187,3 +187,30 @@ def test_a_tower_that_was_trained_and_saved_is_read_as_before(tmp_path: Path, na
 
 def test_open_clip_layouts_are_all_there() -> None:
     assert set(OPEN_CLIP) < set(LAYOUTS)
+
+
+def test_modules_that_are_named_must_be_there(tmp_path: Path) -> None:
+    folder = tmp_path / "bge"
+    make("bge", folder)
+    listed, pooling = folder / "modules.json", folder / "1_Pooling" / "config.json"
+    modules = listed.read_text()
+    for text, said in (
+        ("{}", "no list of modules"),
+        (modules.replace("sentence_transformers", "own"), "own."),
+    ):
+        listed.write_text(text)
+        with pytest.raises(WeightsError, match=said):
+            create_encoder("hf-text:bge", str(folder))
+    listed.write_text(modules)
+    pooling.unlink()
+    with pytest.raises(WeightsError, match=r"1_Pooling.config\.json: missing, but named in modules\.json"):
+        create_encoder("hf-text:bge", str(folder))
+
+
+@pytest.mark.parametrize("length", ["48", -1, 1.5])
+def test_a_length_that_is_none_is_an_error(tmp_path: Path, length: Any) -> None:
+    folder = tmp_path / "bge"
+    make("bge", folder)
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": length}))
+    with pytest.raises(WeightsError, match=r"max_seq_length is .* not a whole number"):
+        create_encoder("hf-text:bge", str(folder))

@@ -17,6 +17,8 @@ from encoders import MediaError
 from encoders.media.errors import MediaWarning
 from encoders.media.frame_pixels import HLG, PQ, _tone_mapped
 from encoders.media.frames import sample_frames
+from encoders.media.kinds import sniff
+from encoders.media.pictures import open_image
 
 MakeVideo = Callable[..., Path]
 ONE = 65536
@@ -227,6 +229,55 @@ def test_a_format_that_is_not_read_is_named(tmp_path: Path) -> None:
     for head, name in ((b".RMF\0\0\0\x12", "RealMedia"), (b"CWS\x09", "Flash")):
         with pytest.raises(MediaError, match=f"{name} is not read; convert it to MP4"):
             sample_frames(head + bytes(2000))
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"<?xml version='1.0'?><svg xmlns=''>", "SVG"),
+        (b"\xef\xbb\xbf<!-- made by hand -->\n<svg>", "SVG"),
+        (b"<!doctype html><p>", "a web page"),
+        (b"<HTML>", "a web page"),
+        (b"\0\0\0\x18ftypheim", "HEIC"),
+        (b"\0\0\0\x18ftyphevc", "HEIC"),
+    ],
+)
+def test_a_picture_format_that_is_not_read_is_named(head: bytes, name: str) -> None:
+    with pytest.raises(MediaError, match=f"{name} is not read: convert it to JPEG or PNG"):
+        open_image(head + bytes(100))
+    assert sniff(head + bytes(100)) != "video"
+
+
+def numbered(count: int) -> list[np.ndarray]:
+    """Frames that show their number in eight columns, black and white."""
+    bits = [np.array([255 * (number >> bit & 1) for bit in range(8)], np.uint8) for number in range(count)]
+    return [np.kron(np.repeat(row[None, :, None], 3, axis=2), np.ones((96, 20, 1), np.uint8)) for row in bits]
+
+
+def numbers(frames: np.ndarray) -> list[int]:
+    return [sum(1 << bit for bit in range(8) if frame[48, 20 * bit + 10].mean() > 127) for frame in frames]
+
+
+def test_frames_of_a_stream_that_is_refreshed_in_parts_are_those_asked_for(tmp_path: Path) -> None:
+    options = {"x264-params": "keyint=20:intra-refresh=1:bframes=0"}
+    path = write(tmp_path / "refreshed.mp4", numbered(60), options=options)
+    assert numbers(sample_frames(path, 8)) == [3, 11, 18, 26, 33, 41, 48, 56]
+
+
+@pytest.mark.parametrize("name", ["few.flv", "few.ts", "few.mp4"])
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_a_file_of_very_few_frames_is_read(tmp_path: Path, name: str, count: int) -> None:
+    path = write(tmp_path / name, numbered(count))
+    expected = [(2 * i + 1) * count // 16 for i in range(8)]
+    assert numbers(sample_frames(path, 8)) == expected
+    assert numbers(sample_frames(bytearray(path.read_bytes()), 8)) == expected
+
+
+def test_a_name_with_a_colon_is_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("SKU:12.mp4", "file:x.mp4", "concat:a.mp4"):
+        write(tmp_path / name, numbered(4))
+        assert numbers(sample_frames(name, 4)) == [0, 1, 2, 3]
 
 
 def test_field_videos(shared_data: Path) -> None:
