@@ -133,9 +133,9 @@ def test_shorter_and_smaller_vectors(embedder: Embedder) -> None:
     assert embedder.encode(texts, normalize=False).shape == (3, 16)
     assert embedder.encode(texts, precision="int8").dtype == np.int8
     assert embedder.encode(texts, precision="binary").shape == (3, 2)
-    for bad in (0, 17):
+    for bad in (0, 17, 1.5, "4"):
         with pytest.raises(ValueError, match="truncate_dim"):
-            embedder.encode(texts, truncate_dim=bad)
+            embedder.encode(texts, truncate_dim=bad)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="precision"):
         embedder.encode(texts, precision="int4")  # type: ignore[arg-type]
     best = embedder.rank("red hoodie", texts, top_k=2)
