@@ -11,7 +11,7 @@ from pathlib import PurePath
 from typing import Any
 
 from mmreason.times import moment
-from mmreason.values import is_nothing, paths
+from mmreason.values import LONGEST_NULL, NULL_WORDS, is_nothing, paths
 
 FIRST_DATE = 19_900_101
 """Numbers from this on may be dates in digits."""
@@ -115,3 +115,31 @@ def unix_seconds(value: Any) -> float | None:
     if found is None:
         raise ValueError("give Unix seconds or a date-time from 1990 to 2100")
     return found
+
+
+def is_text(value: Any) -> bool:
+    """Whether a text is one already, and stands for something."""
+    return type(value) is str and (len(value) > LONGEST_NULL or not value or value not in NULL_WORDS)
+
+
+def are_paths(value: Any) -> bool:
+    """Whether pictures are a list of paths already."""
+    if type(value) is not list:
+        return False
+    for path in value:  # noqa: SIM110  (faster than a generator; items come by the million)
+        if not (type(path) is str and path):
+            return False
+    return True
+
+
+def are_facts(value: Any) -> bool:
+    """Whether attributes are what they should be already: texts in lists, by name."""
+    if type(value) is not dict:
+        return False
+    for name, values in value.items():
+        if type(name) is not str or type(values) is not list or not values:
+            return False
+        for each in values:
+            if type(each) is not str or each.lower() in NO_VALUE:
+                return False
+    return True

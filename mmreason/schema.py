@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 
 from mmreason.arguments import FIRST_DATE, amount, number, pictures, unix_seconds, video, whole
 from mmreason.times import EARLIEST, LATEST
-from mmreason.values import LONGEST_NULL, NO_VALUE, NULL_WORDS, facts, identifier, is_nothing, text
+from mmreason.values import facts, identifier, is_nothing, text
 
 EVENTS = ("impression", "click", "view", "watch", "read", "cart", "purchase", "rating", "review")
 """The events a history may hold; an interaction with another one is quarantined."""
@@ -71,19 +71,19 @@ class Item:
     def __post_init__(self) -> None:
         if type(self.id) is not str:
             _coerce(self, "id", _needed)
-        if not (_is_text(self.title) and _is_text(self.text) and _is_text(self.domain)):
+        if not (is_text(self.title) and is_text(self.text) and is_text(self.domain)):
             for name in ("title", "text", "domain"):
-                if not _is_text(getattr(self, name)):
+                if not is_text(getattr(self, name)):
                     _coerce(self, name, text)
-        if _are_paths(self.images):
+        if are_paths(self.images):
             self.images = self.images[:]
         else:
             _coerce(self, "images", pictures)
-        if self.video is not None and not (type(self.video) is str and self.video and _is_text(self.video)):
+        if self.video is not None and not (type(self.video) is str and self.video and is_text(self.video)):
             _coerce(self, "video", video)
-        if not _are_facts(self.attributes):
+        if not are_facts(self.attributes):
             _coerce(self, "attributes", facts)
-        if not _are_facts(self.hidden):
+        if not are_facts(self.hidden):
             _coerce(self, "hidden", facts)
         if type(self.group) is not str:
             _coerce(self, "group", identifier)
@@ -265,32 +265,6 @@ def _is_time(value: Any) -> bool:
 
 def _is_amount(value: Any) -> bool:
     return type(value) is float and 0.0 <= value < math.inf
-
-
-def _is_text(value: Any) -> bool:
-    return type(value) is str and (len(value) > LONGEST_NULL or not value or value not in NULL_WORDS)
-
-
-def _are_paths(value: Any) -> bool:
-    if type(value) is not list:
-        return False
-    for path in value:  # noqa: SIM110  (faster than a generator; items come by the million)
-        if not (type(path) is str and path):
-            return False
-    return True
-
-
-def _are_facts(value: Any) -> bool:
-    """Whether attributes are what they should be already: texts in lists, by name."""
-    if type(value) is not dict:
-        return False
-    for name, values in value.items():
-        if type(name) is not str or type(values) is not list or not values:
-            return False
-        for each in values:
-            if type(each) is not str or each.lower() in NO_VALUE:
-                return False
-    return True
 
 
 def _split(value: Any) -> str:
