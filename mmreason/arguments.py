@@ -11,7 +11,7 @@ from pathlib import PurePath
 from typing import Any
 
 from mmreason.times import moment
-from mmreason.values import LONGEST_NULL, NULL_WORDS, is_nothing, paths
+from mmreason.values import LONGEST_NULL, NO_VALUE, NULL_WORDS, is_nothing, paths
 
 FIRST_DATE = 19_900_101
 """Numbers from this on may be dates in digits."""

@@ -14,7 +14,18 @@ from numbers import Real
 from typing import Any, Literal, cast, get_args
 from urllib.parse import quote, unquote
 
-from mmreason.arguments import FIRST_DATE, amount, number, pictures, unix_seconds, video, whole
+from mmreason.arguments import (
+    FIRST_DATE,
+    amount,
+    are_facts,
+    are_paths,
+    is_text,
+    number,
+    pictures,
+    unix_seconds,
+    video,
+    whole,
+)
 from mmreason.times import EARLIEST, LATEST
 from mmreason.values import facts, identifier, is_nothing, text
 
