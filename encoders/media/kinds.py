@@ -104,7 +104,7 @@ def sniff(head: bytes) -> str:
         return {b"WEBP": "picture", b"AVI ": "video"}.get(head[8:12], "")
     if head.startswith(_PICTURE_HEADS):
         return "picture"
-    if head[4:8] in _QUICKTIME or head.startswith(_VIDEO_HEADS) or _is_transport_stream(head):
+    if head[4:8] in _QUICKTIME or head.startswith(_VIDEO_HEADS) or is_transport_stream(head):
         return "video"
     return ""
 
@@ -136,7 +136,7 @@ def unread(head: bytes) -> str:
     return names[0] if names else ""
 
 
-def _is_transport_stream(head: bytes) -> bool:
+def is_transport_stream(head: bytes) -> bool:
     """Three of MPEG's sync bytes at the distance of a packet, wherever the first packet begins."""
     return any(
         head[start : start + 2 * size + 1 : size] == b"\x47\x47\x47"

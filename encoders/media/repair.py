@@ -72,7 +72,7 @@ def _is_sound(kind: bytes, chunk: bytes) -> bool:
         return len(chunk) == _LENGTHS.get(kind, len(chunk))
     packed = chunk[8:-4].partition(b"\0")[2][1:]
     try:
-        return len(zlib.decompressobj().decompress(packed, _LARGEST)) < _LARGEST
+        return 0 < len(zlib.decompressobj().decompress(packed, _LARGEST)) < _LARGEST
     except zlib.error:
         return False
 

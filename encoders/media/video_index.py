@@ -14,7 +14,7 @@ import av
 
 from encoders.media.errors import MediaError, MediaWarning, name_of
 from encoders.media.frame_pixels import HLG, PQ
-from encoders.media.kinds import HEAD, VIDEOS, unread
+from encoders.media.kinds import HEAD, VIDEOS, is_transport_stream, unread
 
 VideoFile = str | Path | bytes
 VIDEO_OPTIONS = {"format_whitelist": ",".join(VIDEOS), "protocol_whitelist": "file"}
@@ -79,9 +79,8 @@ def opened(source: VideoFile) -> Iterator[tuple[Any, Any]]:
         MediaError: If it is in no format of :data:`encoders.media.kinds.VIDEOS`, or holds no video.
     """
     name = name_of(source)
-    file = io.BytesIO(source) if isinstance(source, bytes) else path_of(source)
     try:
-        opening = av.open(file, options=VIDEO_OPTIONS)
+        opening = _open(source)
     except (av.ArgumentError, av.InvalidDataError) as error:
         if isinstance(error, av.InvalidDataError) and not unread(head_of(source)):
             raise  # damaged; the other is what FFmpeg says of a format that is not in the list
@@ -95,6 +94,20 @@ def opened(source: VideoFile) -> Iterator[tuple[Any, Any]]:
             raise MediaError(f"{name}: no video stream")
         stream.thread_type = "SLICE"  # frame threads can deadlock when a decoder is left early
         yield container, stream
+
+
+def _open(source: VideoFile) -> Any:
+    """An open container; FFmpeg takes a transport stream of a few packets for something else."""
+
+    def file() -> Any:
+        return io.BytesIO(source) if isinstance(source, bytes) else path_of(source)
+
+    try:
+        return av.open(file(), options=VIDEO_OPTIONS)
+    except (av.ArgumentError, av.InvalidDataError, EOFError):
+        if not is_transport_stream(head_of(source)):
+            raise
+    return av.open(file(), format="mpegts", options=VIDEO_OPTIONS)
 
 
 def path_of(source: str | Path) -> str:

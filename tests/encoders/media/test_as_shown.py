@@ -267,10 +267,17 @@ def test_frames_of_a_stream_that_is_refreshed_in_parts_are_those_asked_for(tmp_p
 @pytest.mark.parametrize("name", ["few.flv", "few.ts", "few.mp4"])
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 def test_a_file_of_very_few_frames_is_read(tmp_path: Path, name: str, count: int) -> None:
-    path = write(tmp_path / name, numbered(count))
+    path = write(tmp_path / name, numbered(count), options={"g": "12"})
     expected = [(2 * i + 1) * count // 16 for i in range(8)]
     assert numbers(sample_frames(path, 8)) == expected
     assert numbers(sample_frames(bytearray(path.read_bytes()), 8)) == expected
+
+
+def test_a_transport_stream_of_a_few_packets_is_read(tmp_path: Path) -> None:
+    for grey in (0, 100, 200):
+        for count in (2, 3):
+            path = write(tmp_path / "short.ts", greys(*[grey] * count))
+            assert means(sample_frames(path, 2)) == pytest.approx([grey, grey], abs=4)
 
 
 def test_a_name_with_a_colon_is_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,6 +64,7 @@ def test_an_odd_tag_beside_the_orientation_costs_nothing(tag: int, kind: int) ->
         chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(bytes(2 << 20))),
         chunk(b"iCCP", b"p\0\0" + zlib.compress(bytes(2 << 20))),
         chunk(b"iCCP", b"p\0\0 not packed"),
+        chunk(b"iCCP", b""),
         chunk(b"cHRM", b"\0"),
         chunk(b"tIME", b""),
     ],
