@@ -11,7 +11,7 @@ from pathlib import PurePath
 from typing import Any
 
 from mmreason.times import moment
-from mmreason.values import LONGEST_NULL, NO_VALUE, NULL_WORDS, is_nothing, paths
+from mmreason.values import LONGEST_NULL, NO_VALUE, NULL_WORDS, identifier, is_nothing, paths
 
 FIRST_DATE = 19_900_101
 """Numbers from this on may be dates in digits."""
@@ -143,3 +143,11 @@ def are_facts(value: Any) -> bool:
             if type(each) is not str or each.lower() in NO_VALUE:
                 return False
     return True
+
+
+def needed_id(value: Any) -> str:
+    """An id, which must be there."""
+    found = "" if isinstance(value, bool) else identifier(value)
+    if not found:
+        raise ValueError("give it an id")
+    return found

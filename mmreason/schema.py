@@ -20,6 +20,7 @@ from mmreason.arguments import (
     are_facts,
     are_paths,
     is_text,
+    needed_id,
     number,
     pictures,
     unix_seconds,
@@ -81,7 +82,7 @@ class Item:
 
     def __post_init__(self) -> None:
         if type(self.id) is not str:
-            _coerce(self, "id", _needed)
+            _coerce(self, "id", needed_id)
         if not (is_text(self.title) and is_text(self.text) and is_text(self.domain)):
             for name in ("title", "text", "domain"):
                 if not is_text(getattr(self, name)):
@@ -260,13 +261,6 @@ def _coerce(owner: Any, name: str, convert: Callable[[Any], Any]) -> None:
             [type(owner).__name__, *(repr(v)[:80] for v in named.values() if v and v is not value)]
         )
         raise DataError(f"{who}: {name} is {repr(value)[:80]} ({error})") from None
-
-
-def _needed(value: Any) -> str:
-    found = "" if isinstance(value, bool) else identifier(value)
-    if not found:
-        raise ValueError("give it an id")
-    return found
 
 
 def _is_time(value: Any) -> bool:
