@@ -35,22 +35,23 @@ def write(
     pixels: str = "yuv420p",
     times: list[int] | None = None,
     options: dict[str, str] | None = None,
+    rate: int = 10,
     **context: Any,
 ) -> Path:
-    """A clip of ten frames a second, or with the times given, in tenths of a second."""
+    """A clip of so many frames a second, or with the times given, in units of one frame."""
     if codec not in av.codecs_available:
         pytest.skip(f"FFmpeg has no {codec} here")
     form = "rgba" if frames[0].shape[2] == 4 else "rgb24"
     with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream(codec, rate=10, options=options or {})
+        stream: Any = container.add_stream(codec, rate=rate, options=options or {})
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = pixels
-        stream.codec_context.time_base = Fraction(1, 10)
+        stream.codec_context.time_base = Fraction(1, rate)
         for name, value in context.items():
             setattr(stream.codec_context, name, value)
         for i, array in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(array, format=form)
-            frame.pts, frame.time_base = (times or range(len(frames)))[i], Fraction(1, 10)
+            frame.pts, frame.time_base = (times or range(len(frames)))[i], Fraction(1, rate)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
@@ -267,17 +268,16 @@ def test_frames_of_a_stream_that_is_refreshed_in_parts_are_those_asked_for(tmp_p
 @pytest.mark.parametrize("name", ["few.flv", "few.ts", "few.mp4"])
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 def test_a_file_of_very_few_frames_is_read(tmp_path: Path, name: str, count: int) -> None:
-    path = write(tmp_path / name, numbered(count), options={"g": "12"})
+    path = write(tmp_path / name, numbered(count))
     expected = [(2 * i + 1) * count // 16 for i in range(8)]
     assert numbers(sample_frames(path, 8)) == expected
     assert numbers(sample_frames(bytearray(path.read_bytes()), 8)) == expected
 
 
 def test_a_transport_stream_of_a_few_packets_is_read(tmp_path: Path) -> None:
-    for grey in (0, 100, 200):
-        for count in (2, 3):
-            path = write(tmp_path / "short.ts", greys(*[grey] * count))
-            assert means(sample_frames(path, 2)) == pytest.approx([grey, grey], abs=4)
+    for count in (2, 3):
+        path = write(tmp_path / "short.ts", numbered(count), rate=25)
+        assert numbers(sample_frames(path, 2)) == [0, count - 1]
 
 
 def test_a_name_with_a_colon_is_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
