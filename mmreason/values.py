@@ -253,7 +253,7 @@ def _object(value: Any) -> Any:
     plain = value.strip()
     if (
         (plain[:1] == "{" and not _is_set(plain))
-        or plain[:2] in ("u'", 'u"')
+        or (plain[:2] in ("u'", 'u"') and plain[-1] == plain[1] and len(plain) > 2)
         or (plain[:1] == "'" and plain[-1:] == "'" and len(plain) > 2)
     ):
         return literal(plain)

@@ -22,7 +22,7 @@ from mmreason.shards.histories import by_user, history_before
 from mmreason.shards.loader import reason_samples
 from mmreason.shops.guess import find
 from mmreason.store.store import EmbeddingStore
-from mmreason.values import identifier
+from mmreason.values import NO_USER, identifier
 
 Pair = tuple[User, Item]
 
@@ -84,6 +84,8 @@ def _rows(path: Path) -> Iterator[BadRequest]:
     def value(row: SourceRow, field: str) -> str:
         column = names[field]
         found = identifier(row.record.get(column)) if column else ""
+        if field == "user_id" and found in NO_USER:
+            return ""
         return found.partition(".")[0] if column in gaps else found
 
     for row in read_rows(path):

@@ -26,7 +26,7 @@ from mmreason.shops.guess import (
     item_columns,
     own_id,
 )
-from mmreason.shops.layouts import Layout, plain_name
+from mmreason.shops.layouts import Layout
 from mmreason.shops.orders import BOUGHT, ITEM, NO_ID, find_joins, item_keys, lists_products
 from mmreason.shops.plumbing import is_telling
 from mmreason.shops.systems import LAYOUTS
@@ -162,7 +162,7 @@ def _candidate(path: Path, only: str) -> Candidate | str:
     columns = sample_of(feed.read(path)) if is_xml else sample(path)
     layout = max(layouts, key=lambda layout: layout.likeness(columns), default=None)
     if layout is not None and (sure := layout.likeness(columns)):
-        known = sum(plain_name(column) in layout.known for column in columns)
+        known = sum(layout.plain(column) in layout.known for column in columns)
         why = f"a {layout.title}: {known} of its {len(columns)} columns are such"
         return Candidate(path, columns, "items", sure, why, layout)
     stem = path.name.split(".")[0].lower()

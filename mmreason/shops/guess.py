@@ -320,7 +320,7 @@ def guess_layout(
                 filled[name] += 1
                 if values.setdefault(name, Counter()).total() < _COUNTED:
                     values[name].update(some)
-    own = {attribute_of(plain_name(c)) for c in columns if plain_name(c) not in layout.known}
+    own = {attribute_of(plain_name(c)) for c in columns if layout.plain(c) not in layout.known}
     said = [_column(c, layout.use(plain_name(c)) or "the shop's own", v) for c, v in columns.items()]
     kept: dict[str, str] = {}
     for name, counted in values.items():

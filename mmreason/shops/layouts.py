@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ class Layout:
         items: The file's rows and its folder → one row an item. Each record holds the fields of an item, and as
             ``keys`` by what else orders may call it (``{"handle": …}``).
         read: The file's rows as they are.
+        translated: Plain name of a column in another language → in the system's own.
     """
 
     name: str
@@ -57,10 +58,16 @@ class Layout:
     passed: frozenset[str]
     items: Callable[[Rows, Path], Iterator[SourceRow]]
     read: Callable[[Path], Iterator[SourceRow]] = read_rows
+    translated: Mapping[str, str] = field(default_factory=dict)
+
+    def plain(self, column: str) -> str:
+        """A column's plain name in the system's own language."""
+        name = plain_name(column)
+        return self.translated.get(name, name)
 
     def likeness(self, columns: Iterable[str]) -> float:
         """How like it a file is: 0 without a needed column, else the share of the file's columns that it knows."""
-        there = {plain_name(column) for column in columns}
+        there = {self.plain(column) for column in columns}
         needed = [(name,) if isinstance(name, str) else name for name in self.needed]
         if not all(there.intersection(names) for names in needed):
             return 0.0
@@ -73,6 +80,7 @@ class Layout:
 
     def use(self, column: str) -> str:
         """What a column is used as, or why it is left out; empty if it is none of the system's."""
+        column = self.translated.get(column, column)
         if column in self.uses:
             return self.uses[column]
         why = why_not_by_name(column) or "says nothing of the item"
@@ -80,7 +88,13 @@ class Layout:
 
     def rows(self, path: Path) -> Iterator[SourceRow]:
         """The items of a file; a row that cannot be read stays as it is."""
-        return self.items(lambda: _plainly_named(self.read(path)), path.parent)
+        return self.items(lambda: self._plainly_named(self.read(path)), path.parent)
+
+    def _plainly_named(self, rows: Iterator[SourceRow]) -> Iterator[SourceRow]:
+        for row in rows:
+            if not row.problem:
+                row.record = {self.plain(name): v for name, v in row.record.items() if name is not None}
+            yield row
 
 
 @cache
@@ -92,13 +106,6 @@ def plain_name(column: str) -> str:
         ('body_html', 'image_link', 'attribute_1_value_s')
     """
     return re.sub(r"[\W_]+", "_", column.lower().removeprefix("g:")).strip("_")
-
-
-def _plainly_named(rows: Iterator[SourceRow]) -> Iterator[SourceRow]:
-    for row in rows:
-        if not row.problem:
-            row.record = {plain_name(name): value for name, value in row.record.items() if name is not None}
-        yield row
 
 
 def cell(record: Mapping[str, Any], *names: str) -> str:

@@ -105,6 +105,49 @@ def _attributes(record: dict[str, Any]) -> Attributes:
     )
 
 
+# The export's header is in the language of the shop's administrator: German, French, Spanish, Italian, Dutch.
+_TRANSLATED = {
+    "type": "typ tipo",
+    "sku": "artikelnummer ugs cod artikelnummer_sku cod_sku",
+    "name": "nom nombre nome naam",
+    "published": "veröffentlicht publié publicado pubblicato gepubliceerd",
+    "is_featured": "ist_hervorgehoben empfohlen mis_en_avant está_destacado in_primo_piano in_evidenza "
+    "is_uitgelicht uitgelicht",
+    "visibility_in_catalog": "sichtbarkeit_im_katalog visibilité_dans_le_catalogue visibilidad_en_el_catálogo "
+    "visibilità_nel_catalogo zichtbaarheid_in_catalogus",
+    "short_description": "kurzbeschreibung description_courte descripción_corta breve_descrizione korte_beschrijving",
+    "description": "beschreibung descripción descrizione beschrijving",
+    "tax_status": "steuerstatus état_de_la_tva estado_del_impuesto stato_delle_imposte btw_status belastingstatus",
+    "tax_class": "steuerklasse classe_de_tva clase_de_impuesto aliquota_di_imposta belastingklasse",
+    "in_stock": "auf_lager vorrätig en_stock existencias in_stock op_voorraad",
+    "stock": "lager lagerbestand bestand inventario magazzino voorraad",
+    "regular_price": "regulärer_preis tarif_régulier precio_normal prezzo_di_listino reguliere_prijs",
+    "sale_price": "angebotspreis tarif_promo precio_rebajado prezzo_in_offerta actieprijs",
+    "categories": "kategorien catégories categorías categorie categorieën",
+    "tags": "schlagwörter étiquettes etiquetas tag",
+    "brands": "marken marques marcas marchi merken",
+    "images": "bilder imágenes immagine immagini afbeeldingen",
+    "parent": "übergeordnetes_produkt superior principal padre genitore hoofd bovenliggend",
+}
+_ATTRIBUTE_NAMES = {
+    "name": "attribut_{n}_name nom_de_l_attribut_{n} nombre_del_atributo_{n} nome_dell_attributo_{n} "
+    "nome_attributo_{n} attribuut_{n}_naam naam_eigenschap_{n}",
+    "value_s": "attribut_{n}_wert_e valeur_s_de_l_attribut_{n} valor_es_del_atributo_{n} valore_dell_attributo_{n} "
+    "valore_i_dell_attributo_{n} valore_i_attributo_{n} attribuut_{n}_waarde_n waarde_n_eigenschap_{n}",
+}
+
+
+def _translations() -> dict[str, str]:
+    names = {theirs: ours for ours, words in _TRANSLATED.items() for theirs in words.split()}
+    numbered = {
+        theirs.format(n=n): f"attribute_{n}_{part}"
+        for part, words in _ATTRIBUTE_NAMES.items()
+        for theirs in words.split()
+        for n in range(1, 31)
+    }
+    return names | numbered
+
+
 WOOCOMMERCE = Layout(
     "woocommerce",
     "WooCommerce product export",
@@ -179,4 +222,5 @@ WOOCOMMERCE = Layout(
         ]
     ),
     items,
+    translated=_translations(),
 )

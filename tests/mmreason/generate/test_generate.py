@@ -301,6 +301,15 @@ def test_requests_in_any_format(tiny_run: Config, tmp_path: Path, name: str, con
     assert [(user.id, item.id) for user, item in read] == [("0", items[0]), ("1", items[1])]
 
 
+def test_words_for_no_user_are_no_user(tiny_run: Config, tmp_path: Path) -> None:
+    catalogue = read_catalogue(tiny_run.path("catalogue"))
+    item = next(iter(catalogue.items))
+    path = tmp_path / "requests.csv"
+    path.write_text(f"user_id,item_id\nnan,{item}\nNone,{item}\nNA,{item}\n")
+    users = [user.id for user, _ in read_requests(_reading(tiny_run, path), catalogue)]
+    assert users == ["", "", "NA"]
+
+
 def test_every_row_of_a_requests_file_is_a_row_of_the_job(tiny_run: Config, tmp_path: Path) -> None:
     catalogue = read_catalogue(tiny_run.path("catalogue"))
     item, user = next(iter(catalogue.items)), catalogue.interactions[0].user_id

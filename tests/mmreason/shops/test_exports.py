@@ -224,6 +224,31 @@ def test_magento_csv(tmp_path: Path) -> None:
     } | {"wash": ["wash cold, dry flat"]}
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        "ID,Typ,Artikelnummer,Name,Kurzbeschreibung,Steuerstatus,Kategorien,Schlagwörter,Bilder,"
+        "Übergeordnetes Produkt,Attribut 1 Name,Attribut 1 Wert(e)",
+        "ID,Type,UGS,Nom,Description courte,État de la TVA,Catégories,Étiquettes,Images,"
+        "Parent,Nom de l’attribut 1,Valeur(s) de l’attribut 1",
+        "ID,Tipo,SKU,Nombre,Descripción corta,Estado del impuesto,Categorías,Etiquetas,Imágenes,"
+        "Superior,Nombre del atributo 1,Valor(es) del atributo 1",
+        "ID,Tipo,COD,Nome,Breve descrizione,Stato delle imposte,Categorie,Tag,Immagine,"
+        "Genitore,Nome dell'attributo 1,Valore dell'attributo 1",
+        "ID,Type,SKU,Naam,Korte beschrijving,Btw status,Categorieën,Tags,Afbeeldingen,"
+        "Hoofd,Attribuut 1 naam,Attribuut 1 waarde(n)",
+    ],
+)
+def test_woocommerce_in_other_languages(tmp_path: Path, header: str) -> None:
+    pictures(tmp_path, "a.jpg")
+    rows = '40,variable,h,Hemd,Warm.,taxable,Tops > Hemden,weich,a.jpg,,Farbe,"Blau, Rot"\n'
+    rows += "41,variation,h-b,Hemd blau,,taxable,,,,h,Farbe,Blau\n"
+    (tmp_path / "products.csv").write_text(f"{header}\n{rows}", encoding="utf-8")
+    blue = take(tmp_path).items["h-b"]
+    assert (blue.group, blue.title, blue.text, blue.images) == ("h", "Hemd blau", "Warm.", ["a.jpg"])
+    assert blue.attributes == {"category": ["Hemden", "Tops"], "tags": ["weich"], "farbe": ["Blau"]}
+
+
 def test_every_file_is_used_or_named(tmp_path: Path) -> None:
     write(
         tmp_path / "items.csv",
