@@ -158,7 +158,7 @@ def _has_contacts(text: str) -> bool:
         or "://" in text
         or "www." in text
         or _MAYBE_PATH.search(text)
-        or _MAYBE_NUMBER.search(text)
+        or (any(map(text.__contains__, "0123456789")) and _MAYBE_NUMBER.search(text))
     )
     return bool(likely) and _CONTACT.search(text) is not None
 

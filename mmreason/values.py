@@ -104,7 +104,7 @@ def text(value: Any) -> str:
     """
     if isinstance(value, str):
         value = value.strip()
-        if value in NULL_WORDS:
+        if len(value) <= LONGEST_NULL and value in NULL_WORDS:
             return ""
         if value[0] != "[" or value[-1] != "]":
             return value

@@ -81,7 +81,7 @@ def _unicode(value: Any) -> Any:
 
 def _item(row: SourceRow) -> Item:
     record = row.record
-    item_id = row.read("id", identifier, "")
+    item_id = _id_of(row, "id")
     if not item_id:
         raise DataError("no id")
     title, text, video, domain = (_text_of(row, name) for name in ("title", "text", "video", "domain"))
@@ -94,9 +94,14 @@ def _item(row: SourceRow) -> Item:
         attributes=_facts(record, "attributes"),
         hidden=_facts(record, "hidden"),
         domain=domain,
-        group=row.read("group", identifier, ""),
+        group=_id_of(row, "group"),
         split=_split(record),
     )
+
+
+def _id_of(row: SourceRow, name: str) -> str:
+    value = row.record.get(name)
+    return value.strip() if type(value) is str else str(row.read(name, identifier, ""))
 
 
 def _text_of(row: SourceRow, name: str) -> str:
