@@ -143,9 +143,11 @@ def test_every_text_is_escaped(tmp_path):
         Evidence(ATTACK, ATTACK, ATTACK, [ATTACK], (0, 8)),
         Evidence(ATTACK, ATTACK, "picture", [ATTACK], None),
     ]
+    step = Interaction(item_id=ATTACK)
+    step.event = ATTACK  # none that the constructor lets in
     row = ReportRow(
         item,
-        [(Interaction(item_id=ATTACK, event=ATTACK), item)],
+        [(step, item)],
         Reason("u", ATTACK, ATTACK, evidence),
         ATTACK,
         [ATTACK, Badge(ATTACK, ATTACK)],
