@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from xml.parsers import expat
@@ -58,13 +59,14 @@ def _pictures(record: dict[str, str]) -> list[str]:
 
 
 def _attributes(record: dict[str, str]) -> Attributes:
-    path = cell(record, "product_type") or cell(record, "google_product_category")
-    details = (part.split(":") for part in listed(cell(record, "product_detail")))  # section:name:value
+    given = cell(record, "product_type") or cell(record, "google_product_category")
+    paths = [path for line in given.split("\n") for path in (listed(line) if ">" in line else [line])]
+    lines = cell(record, "product_detail").split("\n")
+    details = (
+        part.split(":") for line in lines for part in re.split(r",(?=[^,]*:)", line)
+    )  # section:name:value
     return facts(
-        (
-            "category",
-            [] if path.isdecimal() else levels(listed(path)[0] if "," in path and ">" in path else path),
-        ),
+        ("category", [] if given.isdecimal() else [level for path in paths for level in levels(path)]),
         *((name, cell(record, name).split("/")) for name in ATTRIBUTES if name != "size"),
         ("size", [cell(record, "size")]),
         *((detail[-2], [detail[-1]]) for detail in details if len(detail) > 1),
@@ -123,6 +125,7 @@ class _Feed:
         self._record: dict[str, str] | None = None
         self._path: list[str] = []
         self._parts: list[str] = []
+        self._nested: list[str] = []  # what stands in a field's own fields, such as a detail's name and value
 
     def take(self) -> list[dict[str, str]]:
         """The entries that ended since the last call."""
@@ -149,11 +152,14 @@ class _Feed:
             self._record = None
             return
         field, text = self._path.pop(), "".join(self._parts).strip()
-        if not self._path and text:
+        self._parts = []
+        if self._path:
+            self._nested += [text] if text else []
+            return
+        text, self._nested = ":".join(self._nested) or text, []
+        if text:
             before = self._record.get(field)
             self._record[field] = f"{before}\n{text}" if before else text
-        if not self._path:
-            self._parts = []
 
     def _refuse(self, *_: object) -> None:
         raise _Entities

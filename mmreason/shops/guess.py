@@ -244,12 +244,23 @@ def guess_interactions(path: Path, columns: Mapping[str, list[Any]]) -> tuple[Ta
     email = find(_filled(columns), EMAIL)
     if fields.get("user_id") in columns and email not in (None, fields["user_id"]):
         fields["user_id"] = [fields["user_id"], email]  # guests have no number, or 0
+    clock = fields.get("timestamp")
+    if isinstance(clock, str) and _are_clocks(columns.get(clock, ())) and (day := next(dated, None)):
+        fields["timestamp"] = [day, clock]
     if fields.get("order") == fields.get("item_id"):
         fields.pop("order", None)
     fields |= _in_milliseconds(fields) | _events(fields, columns)
     uses = {column: name for name, source in fields.items() for column in columns_of(name, source)}
     said = [_column(name, uses.get(name, NO_PART), values) for name, values in columns.items()]
     return TableMap(path.name, fields), said
+
+
+def _are_clocks(values: Sequence[Any]) -> bool:
+    """Whether values are times of a day, which need a date beside them."""
+    words = list(_words(values))
+    return bool(words) and all(
+        re.fullmatch(r"\d{1,2}:\d\d(:\d\d)?( ?[AaPp]\.?[Mm]\.?)?", word) for word in words
+    )
 
 
 def _in_milliseconds(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from mmreason.catalogue.ingest import ingest
 from mmreason.config import CatalogueConfig, Config
 from mmreason.schema import DataError
 from mmreason.shops.folder import survey
+from mmreason.shops.google_merchant import GOOGLE_MERCHANT
 from mmreason.shops.guess import guess_items
 from mmreason.shops.layouts import attribute_of, listed
 from mmreason.shops.plumbing import why_not
@@ -294,3 +295,29 @@ def test_a_cancellation_behind_the_first_rows_counts(ingested: Ingest) -> None:
     rows = [f"{n},{n % 3},{n % 20},2024-01-02,{'2024-01-03' if n >= 600 else ''}" for n in range(700)]
     catalogue = ingested(items=ITEMS, orders=table("order_id,customer_id,product_id,date,cancelled_at", rows))
     assert len(list(catalogue.interactions)) == 600
+
+
+def test_a_date_and_a_time_of_day_are_one_moment(ingested: Ingest) -> None:
+    rows = [f"{n % 3},{n},2024-01-05,13:45:{n:02}" for n in range(20)]
+    catalogue = ingested(items=ITEMS, orders=table("customer_id,product_id,date,time", rows))
+    assert sorted(step.timestamp for step in catalogue.interactions)[0] == 1_704_462_300.0
+
+
+def test_a_feed_says_a_field_several_times_and_nests_others(tmp_path: Path) -> None:
+    entry = (
+        "<item><g:id>{n}</g:id><title>Shoe</title><g:image_link>https://s.example/1.jpg</g:image_link>"
+        "<g:availability>in stock</g:availability><g:product_type>Shoes &gt; Low</g:product_type>"
+        "<g:product_type>Outlet</g:product_type><g:product_detail><g:section_name>General</g:section_name>"
+        "<g:attribute_name>Sole</g:attribute_name><g:attribute_value>cork, light</g:attribute_value>"
+        "</g:product_detail></item>"
+    )
+    path = tmp_path / "feed.xml"
+    path.write_text(
+        '<rss xmlns:g="http://base.google.com/ns/1.0"><channel>'
+        + "".join(entry.format(n=n) for n in range(3))
+        + "</channel></rss>"
+    )
+    found = [row.record for row in GOOGLE_MERCHANT.rows(path)]
+    assert [record["id"] for record in found] == ["0", "1", "2"]
+    assert found[0]["attributes"]["category"] == ["Low", "Shoes", "Outlet"]
+    assert found[0]["attributes"]["sole"] == ["cork, light"]
