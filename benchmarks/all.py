@@ -47,7 +47,7 @@ COMMANDS: dict[str, str] = {
 }
 
 
-def main(data: str, logs: str, only: list[str] | None = None) -> None:
+def main(data: str = "../shared/data", logs: str = "logs", only: list[str] | None = None) -> None:
     """Run them.
 
     Args:
