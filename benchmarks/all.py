@@ -63,7 +63,7 @@ def main(data: str = "../shared/data", logs: str = "logs", only: list[str] | Non
         text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
         if ENDED not in text:
             text = run(COMMANDS[name].format(data=Path(data).resolve(), repo=HERE.parent), log)
-        *_, last, ended = ["", *text.strip().splitlines()]
+        *_, last, ended = ["", *filter(str.strip, text.splitlines())]
         below += not ended.startswith(f"{ENDED} 0")
         print(f"{name}: {last} ({ended})", flush=True)
     print(f"benchmarks met: {len(only or COMMANDS) - below}/{len(only or COMMANDS)} (bar all)")
