@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -79,17 +80,15 @@ def test_any_array_is_read_back(
     assert [row.record for row in read_rows(path)] == made
 
 
-def test_excel_is_read_or_says_what_to_do(tmp_path: Path) -> None:
+def test_excel_is_read_or_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "items.xlsx"
     path.write_bytes(b"PK nothing")
-    try:
-        from openpyxl import Workbook
-    except ImportError:
-        with pytest.raises(
-            DataError, match=r"items\.xlsx: to read Excel, pip install openpyxl; or save it as CSV"
-        ):
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "openpyxl", None)
+        with pytest.raises(DataError, match=r"items\.xlsx: to read Excel, pip install 'mmreason\[excel\]'"):
             list(read_rows(path))
-        return
+    from openpyxl import Workbook
+
     with pytest.raises(DataError, match=r"items\.xlsx is not an Excel workbook"):
         list(read_rows(path))
     book = Workbook()
