@@ -216,7 +216,7 @@ def _excel(path: Path) -> Iterator[SourceRow]:
                 values = [cell.isoformat() if isinstance(cell, date) else cell for cell in cells]
                 yield SourceRow(path.name, number, dict(zip(header, values, strict=False)))
     except (KeyError, ValueError, BadZipFile) as error:
-        raise DataError(f"{path} is not an Excel workbook: {error}") from None
+        raise DataError(f"{path} is not an Excel workbook ({error}); save it as CSV (UTF-8)") from None
 
 
 _READ: dict[str, Callable[[Path], Iterator[SourceRow]]] = {
