@@ -206,7 +206,9 @@ def _excel(path: Path) -> Iterator[SourceRow]:
     try:
         from openpyxl import load_workbook
     except ImportError:
-        raise DataError(f"{path}: to read Excel, pip install 'mmreason[excel]'; or save it as CSV (UTF-8)") from None
+        raise DataError(
+            f"{path}: to read Excel, pip install 'mmreason[excel]'; or save it as CSV (UTF-8)"
+        ) from None
     try:
         sheet = load_workbook(path, read_only=True, data_only=True).worksheets[0]
         rows = sheet.iter_rows(values_only=True)
