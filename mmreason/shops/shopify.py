@@ -43,19 +43,18 @@ OPTIONS = ("option1", "option2", "option3")
 
 def items(rows: Rows, folder: Path) -> Iterator[SourceRow]:
     """One item a variant; a product without variants is one."""
-    skus = Counter(sku for row in rows() if not row.problem and (sku := code(row.record, *SKU)))
+    handles: list[str] = []
+    skus: Counter[str] = Counter()
+    for row in rows():
+        if not handles or handles[-1] != _handle(row):
+            handles.append(_handle(row))
+        if not row.problem and (sku := code(row.record, *SKU)):
+            skus[sku] += 1
     several = {sku for sku, times in skus.items() if times > 1}
-    for _, product in _by_product(rows):
-        yield from _variants(product, several)
-
-
-def _by_product(rows: Rows) -> Iterator[tuple[str, list[SourceRow]]]:
-    """The rows of each product, which stand together unless somebody sorted the file."""
-    starts = [handle for handle, _ in groupby(_handle(row) for row in rows())]
-    together = len(starts) == len(set(starts))
+    together = len(handles) == len(set(handles))  # as exported, unless somebody sorted the file
     ordered = rows() if together else iter(sorted(rows(), key=_handle))
-    for handle, product in groupby(ordered, _handle):
-        yield handle, list(product)
+    for _, product in groupby(ordered, _handle):
+        yield from _variants(list(product), several)
 
 
 def _handle(row: SourceRow) -> str:
