@@ -31,6 +31,7 @@ LAYERS = (
     ("embed",),
     ("align", "users"),
     ("evidence",),
+    ("wording",),
     ("targets",),
     ("reason",),
     ("generate",),

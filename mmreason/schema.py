@@ -6,7 +6,6 @@ Plain dataclasses with a JSON form each, importable without torch.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
@@ -15,7 +14,6 @@ from typing import Any, Literal, cast, get_args
 from urllib.parse import quote, unquote
 
 from mmreason.arguments import (
-    FIRST_DATE,
     amount,
     are_facts,
     are_paths,
@@ -27,13 +25,13 @@ from mmreason.arguments import (
     video,
     whole,
 )
-from mmreason.times import EARLIEST, LATEST
+from mmreason.coercion import DataError, coerce, is_amount, is_time
 from mmreason.values import facts, identifier, is_nothing, text
 
 EVENTS = ("impression", "click", "view", "watch", "read", "cart", "purchase", "rating", "review")
 """The events a history may hold; an interaction with another one is quarantined."""
 
-NESTED = frozenset({"images", "attributes", "hidden", "evidence"})
+NESTED = frozenset({"images", "attributes", "hidden", "evidence", "plan"})
 """Fields that are JSON in a table's cell."""
 
 Split = Literal["train", "valid", "test"]
@@ -42,10 +40,6 @@ Attributes = dict[str, list[str]]
 
 
 _EVENTS = frozenset(EVENTS)
-
-
-class DataError(ValueError):
-    """Something a user can mend: the message names the file, row or key, and what to do, in one line."""
 
 
 @dataclass(slots=True)
@@ -82,26 +76,26 @@ class Item:
 
     def __post_init__(self) -> None:
         if type(self.id) is not str:
-            _coerce(self, "id", needed_id)
+            coerce(self, "id", needed_id)
         if not (is_text(self.title) and is_text(self.text) and is_text(self.domain)):
             for name in ("title", "text", "domain"):
                 if not is_text(getattr(self, name)):
-                    _coerce(self, name, text)
+                    coerce(self, name, text)
         if are_paths(self.images):
             self.images = self.images[:]
         else:
-            _coerce(self, "images", pictures)
+            coerce(self, "images", pictures)
         if self.video is not None and not (type(self.video) is str and self.video and is_text(self.video)):
-            _coerce(self, "video", video)
+            coerce(self, "video", video)
         if not are_facts(self.attributes):
-            _coerce(self, "attributes", facts)
+            coerce(self, "attributes", facts)
         if not are_facts(self.hidden):
-            _coerce(self, "hidden", facts)
+            coerce(self, "hidden", facts)
         if type(self.group) is not str:
-            _coerce(self, "group", identifier)
+            coerce(self, "group", identifier)
         self.group = self.group or self.id
         if self.split and self.split not in SPLITS:
-            _coerce(self, "split", _split)
+            coerce(self, "split", _split)
 
     @property
     def key(self) -> str:
@@ -157,26 +151,26 @@ class Interaction:
 
     def __post_init__(self) -> None:
         if self.item is not None and type(self.item) is not Item:
-            _coerce(self, "item", _item)
+            coerce(self, "item", _item)
         if self.item is not None and not self.item_id:
             self.item_id = self.item.id
         if not (type(self.user_id) is str and type(self.item_id) is str and type(self.text) is str):
             for name, convert in (("user_id", identifier), ("item_id", identifier), ("text", text)):
-                _coerce(self, name, convert)
+                coerce(self, name, convert)
         if type(self.event) is not str or self.event not in _EVENTS:
-            _coerce(self, "event", _event)
+            coerce(self, "event", _event)
         if not (
             type(self.count) is int
             and self.count >= 0
-            and _is_time(self.timestamp)
-            and _is_time(self.first)
-            and (self.seconds is None or _is_amount(self.seconds))
-            and (self.rating is None or _is_amount(self.rating))
-            and (self.share is None or _is_amount(self.share))
+            and is_time(self.timestamp)
+            and is_time(self.first)
+            and (self.seconds is None or is_amount(self.seconds))
+            and (self.rating is None or is_amount(self.rating))
+            and (self.share is None or is_amount(self.share))
             and (self.helpful is None or (type(self.helpful) is int and self.helpful >= 0))
         ):
             for name, read in _NUMBERS.items():
-                _coerce(self, name, read)
+                coerce(self, name, read)
 
 
 @dataclass(slots=True)
@@ -193,9 +187,9 @@ class User:
 
     def __post_init__(self) -> None:
         if type(self.id) is not str:
-            _coerce(self, "id", identifier)
+            coerce(self, "id", identifier)
         if type(self.history) is not list or not all(type(step) is Interaction for step in self.history):
-            _coerce(self, "history", _history)
+            coerce(self, "history", _history)
 
 
 @dataclass(slots=True)
@@ -232,6 +226,10 @@ class Reason:
         score: Mean log-probability of the generated tokens (0 is certain; not comparable across models).
         verified: True if every claim has evidence and there is at least one claim.
         profile: What the source says of the user in words, if it does (XRec's user summaries).
+        level: Rung of the ladder: ``personal``, ``selling point``, ``template`` or ``nothing``; empty of a reference.
+        writer: Who wrote it: ``template``, ``extract``, ``lm``.
+        cause: Why it stands no higher on the ladder.
+        plan: What it says, as a JSON object of facts and tie.
     """
 
     user_id: str
@@ -242,34 +240,10 @@ class Reason:
     verified: bool | None = None
     split: Split = "train"
     profile: str = ""
-
-
-def _coerce(owner: Any, name: str, convert: Callable[[Any], Any]) -> None:
-    """Bring a field to its type where the value has one reading.
-
-    Raises:
-        DataError: Naming the owner, the field and the value that has none.
-    """
-    value = getattr(owner, name)
-    try:
-        setattr(owner, name, convert(value))
-    except DataError:
-        raise  # of a step of a history, which names itself
-    except (ValueError, TypeError, OverflowError) as error:
-        named = {"id": getattr(owner, "id", ""), "user_id": getattr(owner, "user_id", "")}
-        who = " ".join(
-            [type(owner).__name__, *(repr(v)[:80] for v in named.values() if v and v is not value)]
-        )
-        raise DataError(f"{who}: {name} is {repr(value)[:80]} ({error})") from None
-
-
-def _is_time(value: Any) -> bool:
-    """Whether a number is Unix seconds; of small ones only the order counts, and 20240101 is a date."""
-    return type(value) is float and (0.0 <= value < FIRST_DATE or EARLIEST <= value < LATEST)
-
-
-def _is_amount(value: Any) -> bool:
-    return type(value) is float and 0.0 <= value < math.inf
+    level: str = ""
+    writer: str = ""
+    cause: str = ""
+    plan: dict[str, Any] = field(default_factory=dict)
 
 
 def _split(value: Any) -> str:

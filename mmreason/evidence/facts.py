@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from mmreason.evidence.claims import phrase
 from mmreason.evidence.phrases import phrases
+from mmreason.evidence.schema import Fact
 from mmreason.schema import Item
 
 LEVELS = ">"
@@ -17,35 +17,6 @@ _WORD = re.compile(r"\w+")
 _YEAR = re.compile(r"(?:1[89]|20)\d\d")
 _YEARS = frozenset(["year", "release year", "released", "publication year", "年份"])
 _LONGEST = 60  # characters; a longer value is a description
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """Something true of an item.
-
-    Attributes:
-        item_id: The item.
-        name: The attribute that says it; ``decade`` for that of a year; the form of a phrase, such as ``does``.
-        value: As the catalogue writes it.
-        source: ``attribute`` or ``text``.
-        span: Start and end in the text, in characters.
-    """
-
-    item_id: str
-    name: str
-    value: str
-    source: str = "attribute"
-    span: tuple[int, int] | None = None
-
-    @property
-    def concept(self) -> str:
-        """What all facts that mean the same have in common: attribute and value in one spelling.
-
-        Example:
-            >>> Fact("a", "Material", "Merino Wool").concept, Fact("b", "material", "merino  wool").concept
-            ('material=merino wool', 'material=merino wool')
-        """
-        return f"{phrase(self.name)}={phrase(self.value)}"
 
 
 def facts_of(item: Item) -> Iterator[Fact]:

@@ -9,10 +9,11 @@ short history is not yet a taste.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
+from mmreason.evidence.schema import Taste
 from mmreason.schema import Interaction
 
 ENGAGED = {"purchase": 1.0, "cart": 0.8, "review": 0.6, "watch": 0.5, "read": 0.5, "view": 0.4, "click": 0.4}
@@ -39,35 +40,6 @@ class TasteRule:
     min_items: int = 2
     min_lift: float = 1.2
     significance: float = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Taste:
-    """A concept that a history shows.
-
-    Attributes:
-        concept: Its id.
-        item_ids: The items that show it, the oldest first.
-        events: Event → on how many of these items it happened; ``finished`` for what was watched or read to the end,
-            ``rated high`` for four stars or more.
-        share: Weighted share of the history, drawn towards everybody's.
-        lift: ``share`` over everybody's.
-        p_value: Chance of so many items with it in a history that follows popularity.
-        liked: False for what the person turns away from.
-    """
-
-    concept: str
-    item_ids: tuple[str, ...]
-    events: Mapping[str, int] = field(default_factory=dict)
-    share: float = 0.0
-    lift: float = 1.0
-    p_value: float = 1.0
-    liked: bool = True
-
-    @property
-    def often(self) -> bool:
-        """Whether "often" is true: three items or more, and hardly by chance."""
-        return len(self.item_ids) >= 3 and self.p_value <= 0.01
 
 
 def engagement(step: Interaction) -> float:
