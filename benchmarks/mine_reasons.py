@@ -34,10 +34,11 @@ from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.catalogue.ingest import ingest
 from mmreason.config import CatalogueConfig, Config, SimulateConfig
 from mmreason.readers import read_source
+from mmreason.reviews.aspects import Lexicon
+from mmreason.reviews.learn import learn_lexicon
+from mmreason.reviews.miner import Miner
+from mmreason.reviews.sentences import sentence_hash, sentences
 from mmreason.schema import DataError, Item
-from mmreason.targets.aspects import Lexicon
-from mmreason.targets.mining.mine import Miner, learn_lexicon
-from mmreason.targets.mining.sentences import sentence_hash, sentences
 
 HERE = Path(__file__).parent
 MIN_RATING = 3.0  # the default of mine-reasons

@@ -38,7 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "retrieval, zero-shot classification, next items and a map of the shared space",
     ),
     "mine-reasons": (
-        "mmreason.targets.mining.mine:mine_reasons",
+        "mmreason.targets.mine:mine_reasons",
         "reasons to learn from out of the catalogue's reviews",
     ),
     "check-splits": (

@@ -1,8 +1,9 @@
-"""What several rooms must know of languages: which scripts have no spaces, and English plurals."""
+"""What several rooms must know of languages: scripts without spaces, one spelling of a value, English plurals."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 
 HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 """Ideographs, as the inside of a character class."""
@@ -18,6 +19,14 @@ PLURAL_ONLY = frozenset(
 )
 """Plurals whose singular is another word ("shorts" is not "short")."""
 
+# fmt: off
+COMMON = frozenset([
+    "all", "any", "best", "both", "few", "good", "great", "many", "more", "most", "new", "nice", "no", "none",
+    "old", "one", "other", "others", "right", "solid", "yes",
+])
+# fmt: on
+"""Values that running English uses for other things; they count only beside their attribute's name."""
+
 _HAN = re.compile(f"[{HAN}]")
 _LETTER = re.compile(r"[^\W\d_]")
 
@@ -30,6 +39,11 @@ def is_chinese(text: str) -> bool:
         (True, False)
     """
     return len(_HAN.findall(text)) * 4 >= max(len(_LETTER.findall(text)), 1)
+
+
+def phrase(value: str) -> str:
+    """The spelling under which values are compared: lower case, composed accents, single spaces."""
+    return " ".join(unicodedata.normalize("NFC", str(value)).lower().split())
 
 
 def singulars(word: str) -> list[str]:

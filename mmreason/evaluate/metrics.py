@@ -17,8 +17,8 @@ from itertools import pairwise
 import numpy as np
 import sacrebleu
 
-from mmreason.evidence.claims import Mention, phrase
-from mmreason.language import CJK
+from mmreason.evidence.claims import Mention
+from mmreason.language import CJK, phrase
 from mmreason.schema import Item, Reason
 
 WORD = re.compile(rf"[{CJK}]|[^\W_{CJK}]+(?:['’\-][^\W_{CJK}]+)*")

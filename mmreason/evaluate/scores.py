@@ -8,7 +8,8 @@ from typing import Any
 from mmreason.evaluate import metrics
 from mmreason.evaluate.metrics import Proportion
 from mmreason.evaluate.reasons import EvaluatedReason
-from mmreason.evidence.claims import Mention, Vocabulary, phrase
+from mmreason.evidence.claims import Mention, Vocabulary
+from mmreason.language import phrase
 from mmreason.schema import Item, Reason
 
 

@@ -14,7 +14,8 @@ from mmreason.evaluate.plots import Curve
 from mmreason.evaluate.reasons import EvaluatedReason
 from mmreason.evaluate.report import Badge, MetricTable, ReportRow, write_report
 from mmreason.evaluate.retrieval import KS
-from mmreason.evidence.claims import Vocabulary, phrase
+from mmreason.evidence.claims import Vocabulary
+from mmreason.language import phrase
 from mmreason.schema import Item
 
 LOWER_IS_BETTER = ("DIV",)

@@ -10,16 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmreason.language import CJK, plurals, singulars
+from mmreason.language import CJK, COMMON, phrase, plurals, singulars
 from mmreason.schema import DataError, Item
-
-# fmt: off
-COMMON = frozenset([
-    "all", "any", "best", "both", "few", "good", "great", "many", "more", "most", "new", "nice", "no", "none",
-    "old", "one", "other", "others", "right", "solid", "yes",
-])
-# fmt: on
-"""Values that running English uses for other things; they count only beside their attribute's name."""
 
 TOKEN = re.compile(
     rf"[{CJK}]|[^\W_{CJK}](?:[^\W_{CJK}]|[\u0300-\u036f]|['’](?=[^\W_{CJK}]))*[™®©℠]?|[^\w\s™®©℠]|_"
@@ -49,11 +41,6 @@ class Mention:
     def true_of(self, item: Item) -> bool:
         """Whether the item has this value (hidden attributes included)."""
         return self.value in {phrase(value) for value in item.facts().get(self.attribute, [])}
-
-
-def phrase(value: str) -> str:
-    """The spelling under which values are compared: lower case, composed accents, single spaces."""
-    return " ".join(unicodedata.normalize("NFC", str(value)).lower().split())
 
 
 def _tokens(text: str) -> list[Token]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from mmreason.evidence.claims import phrase
 from mmreason.evidence.phrases import phrases
 from mmreason.evidence.schema import Fact
+from mmreason.language import phrase
 from mmreason.schema import Item
 
 LEVELS = ">"

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mmreason.evidence.claims import phrase
+from mmreason.language import phrase
 from mmreason.schema import Item, User
 
 FactSource = Literal["attribute", "title", "text", "picture", "review", "relation"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mmreason.evidence.claims import Mention, Vocabulary, phrase
+from mmreason.evidence.claims import Mention, Vocabulary
+from mmreason.language import phrase
 from mmreason.schema import Evidence, Item
 
 Shown = Mapping[str, str]

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmreason.evidence.claims import COMMON, Vocabulary
+from mmreason.evidence.claims import Vocabulary
+from mmreason.language import COMMON
 from mmreason.schema import DataError, Item
 
 VOCABULARY = Vocabulary(

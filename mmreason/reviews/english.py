@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from functools import cache
 
 from mmreason.language import PLURAL_ONLY
+from mmreason.reviews.opinions import Token
 from mmreason.schema import DataError
-from mmreason.targets.mining.opinions import Token
 
 _WORD = re.compile(
     r"(?i:[^\W_]+?(?=n['’]t\b)|n['’]t\b|[^\W_]+(?=['’](?:s|re|ve|ll|m|d)\b)|['’](?:s|re|ve|ll|m|d)\b)"
@@ -47,7 +47,7 @@ _NO_ASPECT = frozenset([
 
 
 class English:
-    """See :class:`mmreason.targets.mining.opinions.Language`.
+    """See :class:`mmreason.reviews.opinions.Language`.
 
     Raises:
         DataError: If the extra ``mine`` is not installed; the message names it.

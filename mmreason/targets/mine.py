@@ -11,159 +11,27 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Protocol
 
 import pyarrow as pa
 
 from mmreason.catalogue.index import read_index, use_tables
 from mmreason.catalogue.resplit import Sides
 from mmreason.catalogue.split import read_split_rule
-from mmreason.catalogue.tables import ROW_GROUPS, stream_table, write_batches, write_table
+from mmreason.catalogue.tables import ROW_GROUPS, write_batches, write_table
 from mmreason.database import Database
 from mmreason.files import TEMPORARY, remove
 from mmreason.language import is_chinese
 from mmreason.progress import track
-from mmreason.schema import DataError, Evidence, Interaction, Item, Reason, from_record
-from mmreason.targets.aspects import Lexicon
-from mmreason.targets.mining.languages import unmined_language
-from mmreason.targets.mining.opinions import GENERAL, Opinion, OpinionFinder
-from mmreason.targets.mining.sentences import sentence_hash, sentences
+from mmreason.reviews.languages import not_mined, unmined_language
+from mmreason.reviews.learn import ReviewTexts, read_or_learn
+from mmreason.reviews.miner import Miner
+from mmreason.reviews.opinions import Opinion
+from mmreason.reviews.sentences import sentence_hash, sentences
+from mmreason.schema import DataError, Evidence, Interaction, Reason, from_record
 
 SOURCE = "review"
-LONGEST = 400
-"""A sentence of more characters is a text without full stops, and no reason to show."""
-
-MIN_LEARN = 3
-"""A noun is learned as an aspect if at least this many reviews judge it, and one in 200 of them."""
-
-JUDGED_SHARE = 0.3
-"""… and if this share of the reviews that name it does."""
-
-ITEM_SHARE = 0.25
-"""A noun is a word for the item if this share of the reviews that name it says "this …"."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether a sentence says why; if not, the cause it is counted under.
-
-    Attributes:
-        cause: Empty if it says why.
-        opinions: All that the sentence says of the item's aspects.
-    """
-
-    cause: str
-    opinions: list[Opinion]
-
-
-@dataclass
-class Miner:
-    """Judges sentences of either language with one lexicon.
-
-    Example:
-        >>> miner = Miner(Lexicon.seed())
-        >>> miner.judge("The straps are comfy.").cause, miner.judge("Came a week late!").cause
-        ('', 'names no opinion of an aspect')
-    """
-
-    lexicon: Lexicon
-
-    @cached_property
-    def english(self) -> OpinionFinder:
-        """Opinions in English."""
-        from mmreason.targets.mining.english import English
-
-        return OpinionFinder(self.lexicon, English())
-
-    @cached_property
-    def chinese(self) -> OpinionFinder:
-        """Opinions in Chinese."""
-        from mmreason.targets.mining.chinese import Chinese
-
-        return OpinionFinder(self.lexicon, Chinese(self.lexicon))
-
-    def finder(self, text: str) -> OpinionFinder:
-        """The finder for a text's language."""
-        return self.chinese if is_chinese(text) else self.english
-
-    def judge(self, sentence: str, around: str = "") -> Verdict:
-        """Whether one sentence says why somebody would want the item.
-
-        Args:
-            sentence: Of a review.
-            around: The review's language, if that cannot be mined.
-        """
-        if language := unmined_language(sentence, around):
-            return Verdict(_in(language), [])
-        finder = self.finder(sentence)
-        said = finder.find(sentence)
-        opinions = [o for o in said if o.aspect != GENERAL and self.lexicon.aspects[o.aspect].why]
-        off_topic = {a for a in finder.mentions(sentence) if not self.lexicon.aspects[a].why}
-        return Verdict(self._cause(sentence, said, opinions, off_topic), opinions)
-
-    def _cause(self, sentence: str, said: list[Opinion], opinions: list[Opinion], off_topic: set[str]) -> str:
-        if len(sentence) > LONGEST:
-            return "too long"
-        if sentence.rstrip("”’\"') ").endswith(("?", "？")):
-            return "a question"
-        praised = {o.aspect for o in opinions if o.polarity > 0}
-        if off_topic and len(off_topic) >= len(praised):
-            return f"about {min(off_topic)}"
-        decisive = [o for o in said if not o.conceded]
-        if any(o.polarity < 0 for o in decisive):
-            return "against the item"
-        if praised and not any(o.polarity > 0 for o in decisive):
-            return "praise that a contrast takes back"
-        if praised:
-            return ""
-        if any(o.polarity > 0 for o in said):
-            return "praise of no aspect"
-        return "names no opinion of an aspect"
-
-
-class Texts(Protocol):
-    """Texts that are counted and can be gone through again, as a list is."""
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[str]: ...
-
-
-def learn_lexicon(items: Iterable[Item], texts: Texts) -> Lexicon:
-    """The seed, the catalogue's attribute values, and the nouns that its reviews judge.
-
-    Args:
-        items: For their attributes, and the words that name an item.
-        texts: Whole reviews; gone through twice.
-    """
-    lexicon = Lexicon.seed()
-    lexicon.add_attributes(items)
-    miner = Miner(lexicon)
-    judged, pointed, named = Counter[str](), Counter[str](), Counter[str]()
-    for text in track(texts, "learn aspects", "review"):
-        if unmined_language(text):
-            continue
-        found = [noun for sentence in sentences(text) for noun in miner.finder(sentence).nouns(sentence)]
-        named.update({noun for noun, _, _ in found})
-        judged.update({noun for noun, near, _ in found if near})
-        pointed.update({noun for noun, _, this in found if this})
-    for noun, count in pointed.most_common():
-        if count >= MIN_LEARN and count >= ITEM_SHARE * named[noun]:
-            lexicon.item_words.append(noun)
-    often = {noun: count for noun, count in judged.items() if count >= JUDGED_SHARE * named[noun]}
-    lexicon.add_nouns(often, max(MIN_LEARN, len(texts) // 200))
-    seen: Counter[str] = Counter()
-    learned = Miner(lexicon)
-    for text in track(texts, "count aspects", "review"):
-        if unmined_language(text):
-            continue
-        seen.update({aspect for s in sentences(text) for aspect in learned.finder(s).mentions(s)})
-    for name, aspect in lexicon.aspects.items():
-        aspect.seen = seen[name]
-    return lexicon
 
 
 @dataclass
@@ -206,15 +74,11 @@ def mine(
         else:
             language = unmined_language(review.text)
             reason = _reason(review, miner, most, counts.sentences, language)
-            why_not = _in(language) if language else "no sentence says why"
+            why_not = not_mined(language) if language else "no sentence says why"
             counts.reviews["kept" if reason else why_not] += 1
             if reason:
                 taken.add(review.item_id)
                 yield reason
-
-
-def _in(language: str) -> str:
-    return f"in {language}, which cannot be mined"
 
 
 def _reason(
@@ -254,34 +118,16 @@ def _join(review: Interaction, picked: list[tuple[str, list[Opinion]]]) -> Reaso
     return Reason(review.user_id, review.item_id, text, evidence)
 
 
-class _Reviews:
-    """The reviews of a catalogue, read anew from disk each time they are gone through.
-
-    Args:
-        database: With views of the tables, numbered.
+def _by_user(database: Database) -> Iterator[tuple[Interaction, bool]]:
+    """The reviews user by user, each with whether its pair has a reason of the source's own."""
+    query = """
+        SELECT i.*, own.user_id IS NOT NULL AS has_reason FROM interactions i
+        LEFT JOIN (SELECT DISTINCT user_id, item_id FROM reasons) own USING (user_id, item_id)
+        WHERE trim(i.text) <> '' ORDER BY i.user_id, i.file_row_number
     """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._count = int(database.value("SELECT count(*) FROM interactions WHERE trim(text) <> ''"))
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[str]:
-        for batch in self._database.stream("SELECT text FROM interactions WHERE trim(text) <> ''", 8192):
-            yield from batch["text"].to_pylist()
-
-    def by_user(self) -> Iterator[tuple[Interaction, bool]]:
-        """The reviews user by user, each with whether its pair has a reason of the source's own."""
-        query = """
-            SELECT i.*, own.user_id IS NOT NULL AS has_reason FROM interactions i
-            LEFT JOIN (SELECT DISTINCT user_id, item_id FROM reasons) own USING (user_id, item_id)
-            WHERE trim(i.text) <> '' ORDER BY i.user_id, i.file_row_number
-        """
-        for batch in self._database.stream(query, 8192):
-            for row in batch.to_pylist():
-                yield from_record(Interaction, row), row["has_reason"]
+    for batch in database.stream(query, 8192):
+        for row in batch.to_pylist():
+            yield from_record(Interaction, row), row["has_reason"]
 
 
 def mine_reasons(run_dir: str, min_rating: float = 3, most_sentences: int = 2, relearn: bool = False) -> str:
@@ -309,14 +155,14 @@ def mine_reasons(run_dir: str, min_rating: float = 3, most_sentences: int = 2, r
     mined.mkdir(exist_ok=True)
     with Database(folder, mined / (TEMPORARY + "sorting")) as database:
         sides = Sides(database, tables, read_split_rule(folder))
-        reviews = _Reviews(database)
+        reviews = ReviewTexts(database)
         if not len(reviews):
             raise DataError(
                 f"{folder}: no interaction has a text; give the reviews a `text` column and ingest again"
             )
-        lexicon, origin = _lexicon(mined / "aspects.yaml", tables["items"], reviews, relearn)
+        lexicon, origin = read_or_learn(mined / "aspects.yaml", tables["items"], reviews, relearn)
         counts, found = Counts(), mined / (TEMPORARY + "found.parquet")
-        read = track(reviews.by_user(), "mine reasons", "review", len(reviews))
+        read = track(_by_user(database), "mine reasons", "review", len(reviews))
         write_table(found, Reason, mine(read, Miner(lexicon), min_rating, most_sentences, counts))
         database.view("found", found, numbered=True)
         own = database.stream("SELECT * EXCLUDE file_row_number FROM reasons", ROW_GROUPS[Reason])
@@ -325,15 +171,6 @@ def mine_reasons(run_dir: str, min_rating: float = 3, most_sentences: int = 2, r
         remove(found)
     use_tables(folder, dict(index.paths) | {"reasons": mined / "reasons.parquet"})
     return _summary(counts, written, origin)
-
-
-def _lexicon(path: Path, items: Path, texts: Texts, relearn: bool) -> tuple[Lexicon, str]:
-    """The aspect lexicon, and in words where it is from; learned and written if it is not there."""
-    learns = relearn or not path.exists()
-    if learns:
-        learn_lexicon(stream_table(items, Item), texts).write(path)
-    lexicon = Lexicon.read(path)
-    return lexicon, f"{len(lexicon.aspects)} aspects {'learned' if learns else 'read'}: {path}"
 
 
 def _table(batch: pa.RecordBatch) -> pa.Table:

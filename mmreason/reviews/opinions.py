@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from mmreason.language import stem_of_plural
-from mmreason.targets.aspects import WORD_KINDS, Lexicon
+from mmreason.reviews.aspects import WORD_KINDS, Lexicon
 
 GENERAL = ""
 """The aspect of an opinion that judges nothing in particular."""
@@ -54,7 +54,7 @@ class Opinion:
 
 
 class Language(Protocol):
-    """What the rules need to know of a language; see ``mine_english`` and ``mine_chinese``. Words in lower case."""
+    """What the rules need to know of a language; see ``english.py`` and ``chinese.py``. Words in lower case."""
 
     negators: frozenset[str]
     contrasts: frozenset[str]
@@ -122,7 +122,7 @@ class OpinionFinder:
     """Finds opinions in sentences of one language.
 
     Example:
-        >>> from mmreason.targets.mining.english import English
+        >>> from mmreason.reviews.english import English
         >>> find = OpinionFinder(Lexicon.seed(), English()).find
         >>> [(o.aspect, o.opinion, o.polarity) for o in find("Not warm, but the straps are great.")]
         [('warmth', 'warm', -1), ('function', 'great', 1)]

@@ -9,9 +9,9 @@ from pathlib import Path
 from platformdirs import user_cache_dir
 
 from mmreason.language import is_chinese
+from mmreason.reviews.aspects import WORD_KINDS, Lexicon
+from mmreason.reviews.opinions import Token
 from mmreason.schema import DataError
-from mmreason.targets.aspects import WORD_KINDS, Lexicon
-from mmreason.targets.mining.opinions import Token
 
 _PARTICLES = frozenset("的了啊哦呀哈呢吧嘛哒嗒噢喔啦哇")
 _LAST_ONLY = frozenset(["可以", "行", "一般"])  # praise or blame only at a clause's end: "味道还可以"
@@ -19,7 +19,7 @@ _BREAKS = frozenset("，,；;：:。！!？?（）()~～…#\n")
 
 
 class Chinese:
-    """See :class:`mmreason.targets.mining.opinions.Language`.
+    """See :class:`mmreason.reviews.opinions.Language`.
 
     Args:
         lexicon: Its words are kept whole by the word cutter.

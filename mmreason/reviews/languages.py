@@ -138,6 +138,11 @@ def unmined_language(text: str, around: str = "") -> str:
     return "" if english else around
 
 
+def not_mined(language: str) -> str:
+    """The cause under which a review or sentence in a language without opinion rules is counted."""
+    return f"in {language}, which cannot be mined"
+
+
 @cache
 def _names_of(word: str) -> tuple[str, ...]:
     return tuple(name for name, words in _LANGUAGES.items() if word in words)

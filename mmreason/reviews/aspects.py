@@ -16,9 +16,8 @@ from typing import Any
 
 import yaml
 
-from mmreason.evidence.claims import COMMON, phrase
 from mmreason.files import atomic_write
-from mmreason.language import stem_of_plural
+from mmreason.language import COMMON, phrase, stem_of_plural
 from mmreason.schema import DataError, Item
 
 WORD_KINDS = ("terms", "good", "bad")
@@ -81,7 +80,7 @@ class Lexicon:
     @classmethod
     def seed(cls) -> Lexicon:
         """What the package knows before it has seen a catalogue, English and Chinese."""
-        source = files("mmreason.targets") / "aspects_seed.yaml"
+        source = files("mmreason.reviews") / "aspects_seed.yaml"
         return _parse(source.read_text(encoding="utf-8"), source.name)
 
     @classmethod

@@ -1,1 +1,0 @@
-"""Reasons out of reviews, English and Chinese."""
