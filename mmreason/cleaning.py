@@ -11,7 +11,23 @@ _TAG = re.compile(r"</?[a-zA-Z][^<>]*>|<!--|<!\w|<\?\w")
 _SHORTCODE = re.compile(  # of WordPress and Amazon: [/vc_row], [gallery ids="1"], [[VIDEOID:5a1b]]
     r"\[\[\w+:[^\]\n]*\]\]|\[/[a-z][\w-]*\]|\[[a-z][\w-]*\s+[\w-]+=[^\]\n]*\]|\[[a-z]+_[\w-]*\]"
 )
-_INVISIBLE = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")
+_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
+FLAG = re.compile("\U0001f3f4[\U000e0061-\U000e007a\U000e0030-\U000e0039]{1,6}\U000e007f")
+"""A flag that is spelt in tag characters, as Scotland's."""
+
+_JOINED = "[\u0600-\u06ff\u0900-\u0dff\u1000-\u109f]"  # scripts whose words need U+200C and U+200D inside
+_EMOJI = "[\u2190-\u2bff\ufe0f\U0001f000-\U0001faff]"
+_KEPT = re.compile(
+    f"{FLAG.pattern}|(?<={_JOINED})[\u200c\u200d]|(?<={_EMOJI})\u200d(?={_EMOJI})|(?<=[\u0023-\u0039\u00a9\u00ae"
+    f"\u2000-\u3300\U0001f000-\U0001faff])\ufe0f|(?<=[\u3400-\u9fff])[\ufe00-\ufe02\U000e0100-\U000e01ef]"
+)
+HIDDEN = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202c\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+    "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
+)
+"""Characters that no reader sees: of zero width, direction marks, variation selectors, tags, fillers, controls."""
+
 _BLOCKS = frozenset(
     [
         "address",
@@ -137,8 +153,25 @@ def plain_text(text: str) -> str:
             cleaned = "".join(page.parts)
         else:
             cleaned = html.unescape(cleaned)
-    cleaned = _INVISIBLE.sub("", _SHORTCODE.sub(" ", cleaned))
+    cleaned = without_hidden(_SHORTCODE.sub(" ", cleaned))
     return text if cleaned == text else _tidy(cleaned)
+
+
+def without_hidden(text: str) -> str:
+    """A text without the characters that no reader sees.
+
+    Example:
+        >>> without_hidden("pre\\u200bvious\U000e0041") == "previous"
+        True
+    """
+    if not HIDDEN.search(text):
+        return text
+    kept = {place for found in _KEPT.finditer(text) for place in range(*found.span())}
+    if _RIGHT_TO_LEFT.search(text):
+        kept |= {
+            place for place, sign in enumerate(text) if sign in "\u200e\u200f\u061c\u2066\u2067\u2068\u2069"
+        }
+    return "".join(sign for place, sign in enumerate(text) if place in kept or not HIDDEN.match(sign))
 
 
 def without_contacts(text: str) -> str:

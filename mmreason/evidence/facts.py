@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from mmreason.evidence.phrases import phrases
 from mmreason.evidence.schema import Fact
+from mmreason.evidence.untrusted import safe_item
 from mmreason.language import phrase
 from mmreason.schema import Item
 
@@ -27,6 +28,7 @@ def facts_of(item: Item) -> Iterator[Fact]:
         >>> [fact.value for fact in facts_of(item)]
         ['Apparel', 'Men', 'Shirts', '1994', '1990s']
     """
+    item = safe_item(item)
     for name, values in item.attributes.items():
         for value in values:
             for level in value.split(LEVELS) if f" {LEVELS} " in value else [value]:
