@@ -1,0 +1,91 @@
+"""The attributes of a grammar: under which names they are known, and by which texts their values are said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from mmreason.evidence.claims import phrase
+from mmreason.schema import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Forms:
+    """The texts by which an attribute's values are said; an empty one is not to be had.
+
+    Attributes:
+        before: Before the thing's name: *navy* mug.
+        after: Behind it: a mug *in navy*.
+        does: Behind the thing as the subject: this mug *comes in navy*.
+        likes: What a person likes who likes it: *navy*.
+        one: A thing that the fact itself is: *thriller*; without an article.
+        many: The same in the plural.
+        praised: What reviewers praise: *the straps*.
+    """
+
+    before: str = ""
+    after: str = ""
+    does: str = ""
+    likes: str = ""
+    one: str = ""
+    many: str = ""
+    praised: str = ""
+
+
+TEXTS = tuple(f.name for f in fields(Forms))
+_FLAGS = ("keep", "capital", "digits", "free")
+_KEYS = frozenset([*TEXTS, *_FLAGS, "names", "known", "called", "not", "among", "adjective", "values"])
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """How one attribute is said; see ``grammars/en.yaml``."""
+
+    name: str
+    names: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+    called: str = ""
+    keep: bool = False
+    capital: bool = False
+    digits: bool = False
+    free: bool = False
+    silent: frozenset[str] = frozenset()
+    forms: Forms = Forms()
+    among: Forms | None = None
+    adjective: Forms | None = None
+    values: Mapping[str, str | Forms | None] = field(default_factory=dict)
+
+
+def parse_attribute(name: str, settings: Mapping[str, Any]) -> Attribute:
+    """An attribute of what a YAML file holds.
+
+    Raises:
+        DataError: If a key is unknown.
+    """
+    if unknown := sorted(set(settings) - _KEYS):
+        raise DataError(
+            f"grammar, attribute {name!r}: unknown {unknown[0]!r}; there are {', '.join(sorted(_KEYS))}"
+        )
+
+    def forms(of: Mapping[str, Any]) -> Forms:
+        return Forms(**{key: text or "" for key, text in of.items() if key in TEXTS})
+
+    return Attribute(
+        name,
+        tuple(map(phrase, settings.get("names", [name]))),
+        tuple(map(phrase, settings.get("known", ()))),
+        settings.get("called", ""),
+        keep=bool(settings.get("keep")),
+        capital=bool(settings.get("capital")),
+        digits=bool(settings.get("digits")),
+        free=bool(settings.get("free")),
+        silent=frozenset(map(phrase, settings.get("not", ()))),
+        forms=forms(settings),
+        among=forms(settings["among"]) if "among" in settings else None,
+        adjective=forms(settings["adjective"]) if "adjective" in settings else None,
+        values={
+            phrase(value): forms(said) if isinstance(said, Mapping) else said
+            for value, said in settings.get("values", {}).items()
+        },
+    )

@@ -1,0 +1,153 @@
+"""English word forms that sentences need: articles, plurals, and small letters in mid-sentence."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from mmreason.language import PLURAL_ONLY, singulars
+
+# Begins with a vowel's letter but a consonant's sound, and the other way round.
+_CONSONANT_SOUND = re.compile(r"(?i)(?:uni(?!n|m)|us[aeiou]|ut[ei]|ub|eu|ewe|one\b|once\b|u\b|u-)")
+_VOWEL_SOUND = re.compile(r"(?i)(?:hour|hono[u]?r|honest|heir|8|11\b|18\b)")
+_SPELLED = re.compile(r"[A-Z](?![a-z])[A-Z0-9]*\b")
+_VOWEL_NAMES = frozenset("AEFHILMNORSX8")  # letters whose own names begin with a vowel's sound
+
+# Sold in pairs or plural only: "these boots are", and their singular names nothing that is sold.
+# fmt: off
+PAIRS = PLURAL_ONLY | frozenset([
+    "binoculars", "boots", "boxers", "briefs", "chinos", "cufflinks", "culottes", "dungarees", "earbuds", "earphones",
+    "earrings", "flip-flops", "gloves", "headphones", "heels", "jeans", "joggers", "leggings", "loafers", "mittens",
+    "overalls", "pajamas", "panties", "pants", "pliers", "pumps", "pyjamas", "sandals", "scissors", "shoes", "slippers",
+    "sneakers", "socks", "stockings", "sunglasses", "sweatpants", "thongs", "trainers", "trousers", "trunks",
+    "tweezers", "underpants",
+])
+# fmt: on
+
+
+def article(phrase: str) -> str:
+    """``a`` or ``an``, by the sound that a phrase begins with.
+
+    Example:
+        >>> [article(word) for word in ("mug", "umbrella", "hour", "unisex tee", "LED lamp", "SUV", "1990s film")]
+        ['a', 'an', 'an', 'a', 'an', 'an', 'a']
+    """
+    if _SPELLED.match(phrase) and not phrase.isdigit():
+        return "an" if phrase[0] in _VOWEL_NAMES else "a"
+    if _VOWEL_SOUND.match(phrase):
+        return "an"
+    return "an" if phrase[:1].lower() in set("aeiou") and not _CONSONANT_SOUND.match(phrase) else "a"
+
+
+@lru_cache(maxsize=4096)
+def plural(phrase: str) -> str:
+    """The plural of a noun phrase in the singular, by its last word.
+
+    Example:
+        >>> plural("storage shelf"), plural("story"), plural("hoodie"), plural("pants")
+        ('storage shelves', 'stories', 'hoodies', 'pants')
+    """
+    from lemminflect import getInflection
+
+    head, space, word = phrase.rpartition(" ")
+    if is_plural(word) or word.lower() in PAIRS:
+        return phrase
+    forms = getInflection(word, "NNS")
+    return f"{head}{space}{forms[0] if forms else word + 's'}"
+
+
+@lru_cache(maxsize=4096)
+def singular(phrase: str) -> str:
+    """The singular of a noun phrase, by its last word; as it is, if that is sold in pairs or no plural.
+
+    Example:
+        >>> singular("candles"), singular("dresses"), singular("hiking boots"), singular("knives"), singular("bus")
+        ('candle', 'dress', 'hiking boots', 'knife', 'bus')
+    """
+    from lemminflect import getAllLemmas
+
+    head, space, word = phrase.rpartition(" ")
+    if word.lower() in PAIRS:
+        return phrase
+    lemma = getAllLemmas(word.lower()).get("NOUN", (word,))[0]
+    if lemma == word.lower():
+        lemma = next(iter(singulars(word.lower())), word) if not getAllLemmas(word.lower()) else word
+    return f"{head}{space}{lemma}"
+
+
+def is_plural(word: str) -> bool:
+    """Whether a noun stands in the plural, or is one that has no singular.
+
+    Example:
+        >>> is_plural("pockets"), is_plural("canvas"), is_plural("jeans")
+        (True, False, True)
+    """
+    return word.lower() in PAIRS or singular(word).lower() != word.lower()
+
+
+@lru_cache(maxsize=65_536)
+def in_sentence(value: str) -> str:
+    """A value of a catalogue as it is written within a sentence: small letters, except for names.
+
+    A word in the dictionary is no name; one with a capital inside or a trademark sign keeps its spelling.
+
+    Example:
+        >>> [in_sentence(value) for value in ("Merino Wool", "Italian Leather", "LumaTech™", "TSA Approved")]
+        ['merino wool', 'Italian leather', 'LumaTech™', 'TSA approved']
+    """
+    return " ".join(map(_word_in_sentence, value.split()))
+
+
+def _word_in_sentence(word: str) -> str:
+    if not word[:1].isupper() or not word[1:].islower():
+        return word
+    parts = re.findall(r"[^\W\d_]+", word.lower())
+    return word.lower() if parts and all(map(_is_common, parts)) else word
+
+
+@lru_cache(maxsize=65_536)
+def _is_common(word: str) -> bool:
+    from lemminflect import getAllLemmas
+
+    return bool(word in PAIRS or getAllLemmas(word) or getAllLemmas(singular(word)))
+
+
+@lru_cache(maxsize=65_536)
+def is_adjective(phrase: str) -> bool:
+    """Whether a phrase says how a thing is: its last word is an adjective, or a participle such as *padded*.
+
+    Example:
+        >>> [is_adjective(each) for each in ("Lightweight", "TSA approved", "laptop sleeve", "water-resistant")]
+        [True, True, False, True]
+    """
+    from lemminflect import getAllLemmas
+
+    word = re.split(r"[\s-]", phrase.lower())[-1]
+    found = getAllLemmas(word)
+    return "ADJ" in found or ("VERB" in found and word.endswith(("ed", "ing")) and "NOUN" not in found)
+
+
+def is_noun(word: str) -> bool:
+    """Whether a word in small letters is a noun in the dictionary, or the plural of an unknown one.
+
+    Example:
+        >>> is_noun("mug"), is_noun("hoodies"), is_noun("lightweight"), is_noun("new")
+        (True, True, True, False)
+    """
+    from lemminflect import getAllLemmas
+
+    return word in PAIRS or "NOUN" in getAllLemmas(word) or singular(word) != word
+
+
+def verb_of_many(clause: str) -> str:
+    """A clause without subject, its first verb in the third person, as several would have it.
+
+    Example:
+        >>> verb_of_many("keeps you dry"), verb_of_many("is light")
+        ('keep you dry', 'are light')
+    """
+    from lemminflect import getLemma
+
+    verb, space, rest = clause.partition(" ")
+    many = {"is": "are", "has": "have", "does": "do"}.get(verb.lower()) or getLemma(verb.lower(), "VERB")[0]
+    return f"{many}{space}{rest}"

@@ -1,0 +1,336 @@
+"""How the facts of a language and domain are said, from YAML files: in ``grammars/``, ``<language>[-<domain>].yaml``.
+
+A file of a domain adds to the language's own or replaces parts of it; ``grammars/en.yaml`` explains the format.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from mmreason.evidence.claims import phrase
+from mmreason.evidence.schema import Fact
+from mmreason.schema import DataError, Item
+from mmreason.wording import english
+from mmreason.wording.attributes import TEXTS, Attribute, Forms, parse_attribute
+
+_NUMBER = re.compile(r"\[([^|\]]*)\|([^\]]*)\]")
+_SLOT = re.compile(r"\{(\w+)\}")
+_NOT_SAID = re.compile(r"[/;:|()\[\]{}\"“”<>=@#*_\\\n]|\s-\s")
+_DIGIT = re.compile(r"\d")
+_SEPARATORS = re.compile(r"[-_.]+")
+_SPACES = re.compile(r"  +")
+_PARTS = re.compile(r"\s*(?:&|/|,|\band\b)\s*")
+_LONGEST, _MOST_WORDS = 40, 4  # of an attribute's value; what is longer is no value but a sentence
+_LONGEST_FREE, _MOST_WORDS_FREE = 70, 12
+
+
+@dataclass(frozen=True, slots=True)
+class Said(Forms):
+    """A fact in words, its slots filled; ``does`` is for one thing.
+
+    Attributes:
+        attribute: The grammar's name of the attribute.
+        called: What such an attribute is: *color*.
+        does_many: ``does`` of several things, or of a pair.
+    """
+
+    attribute: str = ""
+    called: str = ""
+    does_many: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """What an item is called.
+
+    Attributes:
+        one: The word, in the singular if it has one; empty where nothing is known but that it is one.
+        many: Its plural.
+        paired: Spoken of in the plural: *these boots*.
+        uncountable: Takes no article: *tea*.
+        measure: Measure word, of languages that have some.
+        known: Whether the item's attributes tell it.
+    """
+
+    one: str
+    many: str
+    paired: bool = False
+    uncountable: bool = False
+    measure: str = ""
+    known: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Grammar:
+    """The wording of a language and domain.
+
+    Example:
+        >>> grammar = grammar_of("en", "shop")
+        >>> said = grammar.say(Fact("a", "Colour", "Navy"))
+        >>> said.before, said.after, said.does
+        ('navy', 'in navy', 'comes in navy')
+        >>> grammar.thing(Item("a", attributes={"category": ["Home > Mugs"]})).one
+        'mug'
+    """
+
+    language: str
+    attributes: Mapping[str, Attribute]
+    shapes: Mapping[str, Sequence[str]]
+    events: Mapping[str, Mapping[str, str]]
+    words: Mapping[str, Any]
+    _by_name: dict[str, Attribute] = field(default_factory=dict, init=False)
+    _by_known: dict[str, Attribute] = field(default_factory=dict, init=False)
+    _nothing: set[str] = field(default_factory=set, init=False)
+
+    def __post_init__(self) -> None:
+        for attribute in self.attributes.values():
+            self._by_name.update(dict.fromkeys(attribute.names, attribute))
+            self._by_known.update(dict.fromkeys(attribute.known, attribute))
+        self._nothing.update(map(phrase, self.words.get("nothing", ())))
+
+    def attribute(self, name: str, value: str) -> Attribute | None:
+        """The attribute by its name in the catalogue, or by what its value is known to be."""
+        named = self._by_name.get(_SEPARATORS.sub(" ", phrase(name)))
+        if named is None or named.free:
+            return self._by_value(value) or named
+        return named
+
+    def say(self, fact: Fact, among: bool = False) -> Said | None:
+        """A fact in words; None if it cannot be said well.
+
+        Args:
+            fact: Any fact.
+            among: The item has other values of this attribute, too.
+        """
+        return _say(self, fact.name, fact.value, among)
+
+    def thing(self, item: Item) -> Thing:
+        """What an item is called: its type or category in the singular, else the domain's word."""
+        for name in self.words["called_by"]:
+            for value in item.attributes.get(name, ()) or item.attributes.get(name.title(), ()):
+                for level in reversed(value.split(" > ")):
+                    thing = self._noun_in(level, item.title)
+                    if thing is not None:
+                        return thing
+        for name, thing in self.words.get("things", {}).items():
+            if name in item.attributes:
+                return self._generic(thing)
+        return self._generic(self.words["thing"])
+
+    def noun(self, value: str) -> Thing | None:
+        """A category as the name of a thing; None if it is none ("Sale", "Home & Garden")."""
+        return _noun(self, value)
+
+    def is_nothing(self, value: str) -> bool:
+        """Whether a value tells nothing: "other", "n/a"."""
+        return phrase(value) in self._nothing
+
+    def _noun_in(self, level: str, title: str) -> Thing | None:
+        parts = _PARTS.split(level)
+        if len(parts) == 1:
+            return self.noun(level)
+        nouns = [noun for part in parts if (noun := self.noun(part))]
+        return next((noun for noun in nouns if noun.one in title.lower()), None)
+
+    def _generic(self, word: Mapping[str, str]) -> Thing:
+        return Thing(
+            word["one"], word.get("many", word["one"]), measure=self.measure(word["one"]), known=False
+        )
+
+    def measure(self, noun: str) -> str:
+        """The measure word of a noun, by its end; of languages that have none empty."""
+        measures: Mapping[str, str] = self.words.get("measures", {})
+        return next((measures[end] for end in measures if end and noun.endswith(end)), measures.get("", ""))
+
+    def _by_value(self, value: str) -> Attribute | None:
+        words = phrase(value).split(" ")
+        if len(words) > _MOST_WORDS:
+            return None
+        ends = (" ".join(words[start:]) for start in range(len(words)))
+        return next((self._by_known[end] for end in ends if end in self._by_known), None)
+
+
+@cache
+def grammar_of(language: str, domain: str = "") -> Grammar | None:
+    """The grammar of a language and domain; of a domain without a file the language's own.
+
+    Args:
+        language: ``en``, ``zh`` …; of ``en-GB`` the first part counts.
+        domain: An item's domain, or another name of one that has a file.
+
+    Returns:
+        None if the language has no file.
+    """
+    language = language.lower().partition("-")[0].partition("_")[0]
+    whole = _read(language)
+    if whole is None:
+        return None
+    domain = phrase(domain)
+    more = _read(f"{language}-{whole.get('domains', {}).get(domain, domain)}") if domain.isalnum() else None
+    return parse_grammar(_merged(whole, more) if more else whole)
+
+
+def parse_grammar(settings: Mapping[str, Any]) -> Grammar:
+    """A grammar of what YAML files hold.
+
+    Raises:
+        DataError: If a part is missing or unknown.
+    """
+    for part in ("language", "attributes", "shapes", "events", "thing", "called_by"):
+        if part not in settings:
+            raise DataError(f"grammar has no {part!r}; see mmreason/wording/grammars/en.yaml")
+    attributes = {name: parse_attribute(name, of) for name, of in settings["attributes"].items() if of}
+    words = {
+        name: value
+        for name, value in settings.items()
+        if name not in ("attributes", "shapes", "events", "domains")
+    }
+    return Grammar(settings["language"], attributes, settings["shapes"], settings["events"], words)
+
+
+def fill(text: str, slots: Mapping[str, str]) -> str:
+    """A text with its slots filled; spaces around empty ones collapse.
+
+    Example:
+        >>> fill("with {a} {v}", {"a": "", "v": "two pockets"})
+        'with two pockets'
+    """
+    return _SPACES.sub(" ", text.format_map(slots)).strip()
+
+
+def slots_of(text: str) -> tuple[str, ...]:
+    """The names of a text's slots."""
+    return tuple(_SLOT.findall(text))
+
+
+def _read(name: str) -> dict[str, Any] | None:
+    path = files("mmreason.wording").joinpath("grammars", f"{name}.yaml")
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _merged(whole: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """``more`` on top of ``whole``; mappings are merged, all else is replaced."""
+    merged = dict(whole)
+    for name, value in more.items():
+        old = merged.get(name)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            value = _merged(old, value)
+        merged[name] = value
+    return merged
+
+
+@lru_cache(maxsize=65_536)
+def _say(grammar: Grammar, name: str, value: str, among: bool) -> Said | None:
+    attribute = grammar.attribute(name, value)
+    if attribute is None or not _can_be_said(grammar, attribute, value):
+        return None
+    said = attribute.values.get(phrase(value), value)
+    if said is None:
+        return None
+    forms = attribute.forms
+    if isinstance(said, Forms):
+        forms, said = said, value
+    elif among and attribute.among:
+        forms = attribute.among
+    text = said if attribute.keep else _small(grammar, said)
+    if attribute.capital and text == text.lower():
+        text = text.title()
+    if forms is attribute.forms and attribute.adjective and (english.is_adjective(text) or not _any(forms)):
+        if not english.is_adjective(text) and phrase(value) not in attribute.known:
+            return None
+        forms = replace(forms, **{f: getattr(attribute.adjective, f) for f in TEXTS})
+    if not _any(forms):
+        return None
+    return _filled(grammar, attribute, forms, name, text)
+
+
+def _any(forms: Forms) -> bool:
+    return any(getattr(forms, f) for f in TEXTS)
+
+
+def _can_be_said(grammar: Grammar, attribute: Attribute, value: str) -> bool:
+    """Whether a value is short running text: no code, list, sentence or number."""
+    plain = phrase(value)
+    if plain in attribute.values:
+        return True
+    longest, most = (_LONGEST_FREE, _MOST_WORDS_FREE) if attribute.free else (_LONGEST, _MOST_WORDS)
+    if not plain or len(plain) > longest or plain.count(" ") >= most or _NOT_SAID.search(value):
+        return False
+    if _DIGIT.search(value) and not (attribute.digits or attribute.keep or attribute.free):
+        return False
+    if plain.startswith(("http", "www.")) or (not any(map(str.isalpha, plain)) and not attribute.digits):
+        return False
+    return plain not in attribute.silent and not grammar.is_nothing(plain)
+
+
+def _small(grammar: Grammar, value: str) -> str:
+    """A value as it is written within a sentence."""
+    if grammar.language != "en":
+        return value
+    words = (w.capitalize() if w.isupper() and len(w) > 3 else w for w in value.split())
+    return english.in_sentence(" ".join(words))
+
+
+def _filled(grammar: Grammar, attribute: Attribute, forms: Forms, name: str, text: str) -> Said | None:
+    slots = {"v": text, "name": phrase(name), "a": "", "v_one": text, "v_many": text, "verb": text}
+    verbs = {**slots}
+    if grammar.language == "en":
+        slots["a"] = (
+            ""
+            if _no_article(grammar, text, name if "{name}" in forms.after else "")
+            else (english.article(text))
+        )
+        if "{v_one}" in forms.one:
+            noun = grammar.noun(text)
+            if noun is None:
+                return None
+            slots |= {"v_one": noun.one, "v_many": noun.many}
+        if "{verb}" in forms.does:
+            verbs["verb"] = english.verb_of_many(text)
+    done = {f: fill(_NUMBER.sub(r"\1", getattr(forms, f)), slots) for f in TEXTS}
+    many = fill(_NUMBER.sub(r"\2", forms.does), {**slots, "verb": verbs["verb"]})
+    return Said(**done, attribute=attribute.name, called=attribute.called, does_many=many)
+
+
+def _no_article(grammar: Grammar, text: str, name: str) -> bool:
+    """Whether a noun phrase takes no article: a plural, an uncountable noun, or one with an article or number."""
+    words = (name or _head(text)).split()
+    last = words[-1].lower()
+    first = text.split()[0].lower()
+    return (
+        english.is_plural(last)
+        or last in grammar.words.get("uncountable", ())
+        or first in ("a", "an", "the", "two", "three", "four", "five", "six", "no", "its", "your")
+        or first[0].isdigit()
+    )
+
+
+def _head(text: str) -> str:
+    """A noun phrase up to its head: "hidden pocket" of "hidden pocket for keys"."""
+    return re.split(r",? (?:for|of|with|in|on|at|that|which|from|to|and) ", text, maxsplit=1)[0]
+
+
+@lru_cache(maxsize=16_384)
+def _noun(grammar: Grammar, value: str) -> Thing | None:
+    if _NOT_SAID.search(value) or _DIGIT.search(value) or len(value) > _LONGEST or "&" in value:
+        return None
+    if grammar.language != "en":
+        return Thing(value, value, measure=grammar.measure(value))
+    words = [w for w in _small(grammar, value).split() if w.lower() not in grammar.words.get("without", ())]
+    if not 0 < len(words) <= 3:
+        return None
+    text, last = " ".join(words), words[-1].lower()
+    nothing = set(grammar.words.get("not_things", ()))
+    if last in nothing or text.lower() in nothing or not english.is_noun(last):
+        return None
+    if last in grammar.words.get("uncountable", ()):
+        return Thing(text, text, uncountable=True)
+    one = english.singular(text)
+    return Thing(one, english.plural(one), paired=last in english.PAIRS)

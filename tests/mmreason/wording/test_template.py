@@ -1,0 +1,113 @@
+"""Sentences of the grammar: what they may say of an item and a person, and that they read well."""
+
+from __future__ import annotations
+
+import pytest
+
+from mmreason.evidence.schema import Case, Fact, Plan, Taste, Tie
+from mmreason.schema import Interaction, Item, User
+from mmreason.wording.template import general_line, write
+
+BOUGHT = {"purchase": {}, "rating": {"rating": 5.0}, "click": {}}
+
+
+def case_of(
+    item: Item, facts: list[Fact], titles: list[str], event: str = "purchase", domain: str = "shop"
+) -> Case:
+    """A history of items with these titles."""
+    known = {f"h{n}": Item(f"h{n}", title, domain=domain) for n, title in enumerate(titles)}
+    user = User("u", [Interaction("u", item_id, event, **BOUGHT[event]) for item_id in known])
+    return Case(user, item, facts, history_items=known)
+
+
+def taste_plan(case: Case, *facts: Fact, often: bool = False) -> Plan:
+    """The facts, tied to all items of the history."""
+    items = tuple(case.history_items)
+    taste = Taste(facts[0].concept, items, lift=3.0, p_value=0.001 if often else 0.04)
+    return Plan(facts, Tie("taste", items, taste))
+
+
+MUG = Item("a", "Alder", attributes={"category": ["Home > Mugs"]}, domain="shop")
+NAVY, OAK = Fact("a", "color", "Navy"), Fact("a", "material", "Oak")
+
+
+def all_texts(plan: Plan, case: Case) -> list[str]:
+    return [candidate.text for seed in range(12) for candidate in write(plan, case, seed)]
+
+
+def test_often_is_said_of_three_that_are_hardly_chance_and_of_no_fewer() -> None:
+    three = case_of(MUG, [NAVY], ["Vase", "Lamp", "Rug"])
+    two = case_of(MUG, [NAVY], ["Vase", "Lamp"])
+    strong = ("often", "several", "keep")
+    assert any(
+        word in text for text in all_texts(taste_plan(three, NAVY, often=True), three) for word in strong
+    )
+    for weak in (taste_plan(three, NAVY), taste_plan(two, NAVY, often=True)):
+        texts = all_texts(weak, three)
+        assert texts and not any(word in text for text in texts for word in strong)
+
+
+def test_bought_is_said_of_purchases_only() -> None:
+    for event, told in (("purchase", "bought"), ("click", "looked at")):
+        case = case_of(MUG, [NAVY], ["Vase"], event)
+        texts = all_texts(taste_plan(case, NAVY), case)
+        assert texts and all(told in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("title", "named"),
+    [
+        ("Firm, The (1993)", "The Firm"),
+        ("Moss Vase", "Moss Vase"),
+        ("Rehab diary", ""),
+        ("Why? Because! A list", ""),
+    ],
+)
+def test_items_of_the_history_are_named_where_their_titles_can_be(title: str, named: str) -> None:
+    case = case_of(MUG, [NAVY], [title])
+    texts = all_texts(taste_plan(case, NAVY), case)
+    assert all(named in text for text in texts)
+    assert bool(texts) is bool(named)
+
+
+def test_each_text_states_the_plan_that_it_says() -> None:
+    case = case_of(MUG, [NAVY, OAK], [])
+    for seed in range(9):
+        for candidate in write(Plan((NAVY, OAK)), case, seed):
+            assert ("oak" in candidate.text) is (OAK in candidate.plan.facts)
+            assert ("navy" in candidate.text) is (NAVY in candidate.plan.facts)
+
+
+def test_a_thing_in_pairs_is_spoken_of_in_the_plural() -> None:
+    boots = Item("a", "Fell", attributes={"type": ["Hiking Boots"]}, domain="shop")
+    case = case_of(boots, [NAVY], [])
+    texts = all_texts(Plan((Fact("a", "material", "Leather"),)), case)
+    assert "These hiking boots are made of leather." in texts
+    assert not any("a hiking boots" in text.lower() or "a leather" in text.lower() for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("grade", "B"),
+        ("material", "18/10"),
+        ("color", "n/a"),
+        ("use", "see label; ask us"),
+        ("tags", "new-in"),
+    ],
+)
+def test_what_does_not_read_well_is_not_said(name: str, value: str) -> None:
+    fact = Fact("a", name, value)
+    assert write(Plan((fact,)), case_of(MUG, [fact], [])) == []
+
+
+def test_a_language_without_grammar_has_no_sentences() -> None:
+    case = case_of(MUG, [NAVY], [])
+    case.language = "xx"
+    assert write(Plan((NAVY,)), case) == [] and general_line(case) == ""
+
+
+def test_the_general_line_claims_the_category_and_not_what_the_title_says() -> None:
+    assert general_line(case_of(MUG, [], [])) == "From our mugs."
+    assert general_line(case_of(Item("a", "Alder Mug", attributes={"type": ["Mugs"]}), [], [])) == ""
+    assert general_line(case_of(Item("a", "Alder", attributes={"type": ["Sale"]}), [], [])) == ""
