@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from mmreason.evidence.chinese import chinese_phrases
 from mmreason.evidence.phrases import phrases
 from mmreason.evidence.schema import Fact
 from mmreason.evidence.untrusted import safe_item
-from mmreason.language import phrase
+from mmreason.language import is_chinese, phrase
 from mmreason.schema import Item
 
 LEVELS = ">"
@@ -37,6 +38,7 @@ def facts_of(item: Item) -> Iterator[Fact]:
             if phrase(name) in _YEARS and _YEAR.fullmatch(value.strip()):
                 yield Fact(item.id, "decade", f"{value.strip()[:3]}0s")
     title = set(_WORD.findall(item.title.lower()))
-    for said in phrases(item.text):
+    read = chinese_phrases if is_chinese(item.text) else phrases
+    for said in read(item.text):
         if not title.issuperset(_WORD.findall(said.text.lower())):  # the title says it already
             yield Fact(item.id, said.form, said.text, "text", said.span)
