@@ -270,6 +270,10 @@ def _rows_digest(folder: Path, names: list[str], metas: list[object]) -> str:
     return hashlib.sha256(meta + np.concatenate(rows)[kept].tobytes()).hexdigest()
 
 
+def _evidence(config: Config) -> Parts:
+    return _files(config, "evidence/facts.parquet", "evidence/concepts.parquet")
+
+
 def _requests(config: Config) -> Parts:
     """The pairs to write reasons for: of a file, with everybody's behaviours, or of the test split."""
     path = config.generate.requests
@@ -314,6 +318,7 @@ PRODUCTS: dict[str, Callable[[Config], Parts]] = {
     "encoder weights": _encoder_weights,
     "shared space": _shared_space,
     "vectors": _vectors,
+    "evidence": _evidence,
     "language model": _language_model,
     "reason model": _reason_model,
     "models": _models,

@@ -102,6 +102,14 @@ STAGES = (
         by_all=True,
     ),
     Stage(
+        "evidence",
+        "mmreason.evidence.stage:find_evidence",
+        reads=("items", "behaviours", "vectors"),
+        writes=("evidence",),
+        settings=("seed",),
+        spares=("evidence",),
+    ),
+    Stage(
         "train",
         "mmreason.reason.train:train",
         reads=("items", "vectors", "learnt reason shards", "shared space", "language model"),

@@ -12,6 +12,9 @@ from mmreason.evidence.untrusted import safe_item
 from mmreason.language import is_chinese, phrase
 from mmreason.schema import Item
 
+VERSION = 1
+"""Raised when the same item has other facts: all are read again then."""
+
 LEVELS = ">"
 """What parts the levels of a category: ``Apparel > Men > Shirts``."""
 

@@ -63,8 +63,8 @@ def test_only_what_depends_on_a_changed_setting_is_redone(
     changed = replace(copy, evaluate=replace(copy.evaluate, sample=2))
     run(changed)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[")]
-    assert ["done before" in line for line in lines] == [True] * 7 + [False] * 2
-    assert lines[7] == "[8/8] evaluate … (setting evaluate.sample 4 → 2)"
+    assert ["done before" in line for line in lines] == [True] * 8 + [False] * 2
+    assert lines[8] == "[9/9] evaluate … (setting evaluate.sample 4 → 2)"
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_a_removed_folder_is_made_again_and_nothing_else(
     shutil.rmtree(copied.path("embed"))
     run(copied)
     done = [line for line in capsys.readouterr().out.splitlines() if " … " in line]
-    assert done == ["[5/8] embed … (vectors gone)"]
+    assert done == ["[5/9] embed … (vectors gone)"]
     again = EmbeddingStore.open(copied.path("embed"))
     assert (again.get("fused", before.ids) == vectors).all()
 

@@ -1,0 +1,46 @@
+"""The ``evidence`` stage: what is true of every item, and which facts mean the same, in ``<run_dir>/evidence``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from mmreason.catalogue.index import read_index
+from mmreason.config import Config
+from mmreason.database import Database
+from mmreason.evidence.concepts import write_concepts
+from mmreason.evidence.lookup import write_rows
+from mmreason.evidence.reading import BATCH, READ, read_facts, rows_of_facts
+from mmreason.evidence.schema import Fact
+from mmreason.evidence.store import FACTS
+from mmreason.files import TEMPORARY
+
+MORE: tuple[Callable[[Config], Iterator[Fact]], ...] = ()
+"""Facts that only the whole catalogue tells: what its pictures show, what reviewers praise, what goes together. Each
+yields nothing where the run lacks what it needs."""
+
+
+def find_evidence(config: Config) -> str:
+    """The stage: ``facts.parquet`` and ``concepts.parquet``; only items that changed are read again.
+
+    Raises:
+        DataError: If there is no catalogue.
+    """
+    index = read_index(config.path("catalogue"))
+    folder = config.path("evidence")
+    folder.mkdir(exist_ok=True)
+    with Database(config.path("catalogue"), folder / (TEMPORARY + "sorting")) as database:
+        for name in ("items", "interactions"):
+            database.view(name, index.paths[name])
+        items, read = read_facts(database, folder / "read.parquet")
+        more = folder / (TEMPORARY + "more.parquet")
+        write_rows(more, READ, (rows for find in MORE for rows in rows_of_facts(find(config))))
+        database.view("more", more)
+        database.execute("CREATE VIEW kept AS FROM facts UNION ALL FROM more")
+        concepts = write_concepts(database, folder / "concepts.parquet")
+        columns = ", ".join(f'"{name}"' for name in FACTS.names if name != "concept_id")
+        query = f"SELECT {columns}, concept_id FROM kept JOIN meaning USING (spelling) ORDER BY item_id, place, name"
+        facts = write_rows(folder / "facts.parquet", FACTS, database.stream(query, BATCH))
+        told = database.value("SELECT count(DISTINCT item_id) FROM kept")
+        more.unlink()
+    silent = f", {items - told:,} without any" if told < items else ""
+    return f"{facts:,} facts of {items:,} items{silent} ({read:,} items read), {concepts:,} concepts that items share"

@@ -1,0 +1,85 @@
+"""The stage ``evidence``: any catalogue gets through, and a changed one ends as a new one would."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mmreason.catalogue.catalogue import Catalogue, write_catalogue
+from mmreason.config import Config
+from mmreason.evidence.stage import find_evidence
+from mmreason.evidence.store import EvidenceStore
+from mmreason.schema import Interaction, Item
+
+
+def _run(folder: Path, items: list[Item], steps: list[tuple[str, str]] = ()) -> Config:  # type: ignore[assignment]
+    interactions = [Interaction(user, item, "purchase") for user, item in steps]
+    write_catalogue(
+        Catalogue({item.id: item for item in items}, interactions, [], folder), folder / "catalogue"
+    )
+    return Config(run_dir=str(folder))
+
+
+def _shop(count: int = 30) -> list[Item]:
+    materials = ["Merino wool", "linen", "Oak", "steel"]
+    return [
+        Item(
+            f"sku {i}",
+            title=f"Thing {i}",
+            text="With an adjustable hood. It keeps you dry.",
+            attributes={"material": [materials[i % 4]]},
+        )
+        for i in range(count)
+    ]
+
+
+def test_facts_are_found_by_item_and_concepts_have_a_size_and_a_popularity(tmp_path: Path) -> None:
+    config = _run(tmp_path, _shop(), [("ann", "sku 0"), ("ann", "sku 1"), ("bob", "sku 1"), ("bob", "sku 1")])
+    find_evidence(config)
+    store = EvidenceStore.open(tmp_path / "evidence")
+    assert [(f.name, f.value) for f in store.facts("sku 5") if f.source == "attribute"] == [
+        ("material", "linen")
+    ]
+    linen, oak = store.concepts["material=linen"], store.concepts["material=oak"]
+    assert linen.items == 8 and linen.value == "linen" and oak.value == "Oak"
+    assert linen.popularity == pytest.approx((2 + 8 / 30) / 4)  # two of three steps, and one over all items
+    assert oak.popularity == pytest.approx((7 / 30) / 4)
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [],
+        [Item("one")],
+        [Item("only a picture", images=["a.jpg"]), Item("b", images=["b.jpg"])],
+        [Item("面", title="牛肉面", text="面条劲道，汤头浓郁。")],
+        [Item("\x00\n'\"; DROP TABLE items", title="x", attributes={"'": ['";']})],
+    ],
+)
+def test_any_catalogue_gets_through(tmp_path: Path, items: list[Item]) -> None:
+    assert f"of {len(items)} items" in find_evidence(_run(tmp_path, items))
+    store = EvidenceStore.open(tmp_path / "evidence")
+    assert all(fact.item_id == item.id for item in items for fact in store.facts(item.id))
+
+
+def test_a_changed_catalogue_ends_as_a_new_one_and_reads_only_what_changed(tmp_path: Path) -> None:
+    before = _shop()
+    config = _run(tmp_path / "run", before)
+    assert "(30 items read)" in find_evidence(config)
+    after = [Item("new", attributes={"material": ["linen"]}), *before[3:]]
+    after[5] = replace(after[5], text="Made of thick felt.")
+    _run(tmp_path / "run", after)
+    assert "(2 items read)" in find_evidence(config)
+    find_evidence(_run(tmp_path / "new", after))
+    for name in ("facts.parquet", "concepts.parquet", "read.parquet"):
+        assert (tmp_path / "run/evidence" / name).read_bytes() == (
+            tmp_path / "new/evidence" / name
+        ).read_bytes()
+
+
+def test_nothing_but_the_results_is_left_behind(tmp_path: Path) -> None:
+    find_evidence(_run(tmp_path, _shop(3)))
+    names = {path.name for path in (tmp_path / "evidence").iterdir()}
+    assert names == {"facts.parquet", "concepts.parquet", "read.parquet"}
