@@ -1,0 +1,263 @@
+"""The faults that a text can have, each found by one function: the first of :data:`CHECKS` that finds one decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from mmreason.generate.verify.claims import Claim
+from mmreason.generate.verify.lexicon import END, NAME, START, Lexicon
+from mmreason.generate.verify.licence import Licence
+from mmreason.generate.verify.reading import Reading, Token, pieces
+from mmreason.generate.verify.tables import ItemTable, UserTable
+from mmreason.generate.verify.verdict import Rejection
+
+
+class Fault(NamedTuple):
+    """One fault: its kind, where it is, and what it is in one line."""
+
+    kind: Rejection
+    span: tuple[int, int]
+    why: str
+
+
+@dataclass(slots=True)
+class Checked:
+    """A text with all that it is checked against.
+
+    Attributes:
+        reading: The text's tokens.
+        item: What can be said of the item.
+        user: What can be said of the history.
+        lexicon: Of the text's language.
+        domain: Of the item.
+        claims: What the text claims of the person.
+        steps: Different items of the history.
+        licence: What references of the item's domain add to the lexicon.
+    """
+
+    reading: Reading
+    item: ItemTable
+    user: UserTable
+    lexicon: Lexicon
+    domain: str
+    claims: list[Claim]
+    steps: int
+    licence: Licence
+
+    @property
+    def tokens(self) -> list[Token]:
+        """The text's tokens."""
+        return self.reading.tokens
+
+    def words(self, token: Token) -> str:
+        """A token as it is written."""
+        return self.reading.text[token.start : token.end]
+
+
+def polarity(text: Checked) -> Fault | None:
+    """A claim that is turned round: "not waterproof", "unlike the wool you bought"."""
+    for token in text.tokens:
+        if token.expression and token.expression.negates and not token.is_claim:
+            return Fault("polarity", token.span, f"{text.words(token)!r} turns a claim round")
+    return None
+
+
+def left_over(text: Checked) -> Fault | None:
+    """A word that names nothing known and that no shape has."""
+    for token in text.tokens:
+        if token.mark or token.tags[:1] == (NAME,):
+            continue
+        if token.is_claim:
+            if (
+                not token.said
+                and not token.naming
+                and not token.of_user
+                and not any(e.whole for e in token.of_item)
+            ):
+                return Fault("left-over words", token.span, f"{text.words(token)!r} says nothing by itself")
+        elif not (token.expression and token.expression.licensed) and not text.licence.allows(token.words):
+            return Fault(
+                "left-over words", token.span, f"nothing is known that {text.words(token)!r} would say"
+            )
+    return None
+
+
+def untrue_of_item(text: Checked) -> Fault | None:
+    """A value that the item does not have, or a thing that it is not."""
+    things = text.lexicon.things
+    allowed = things.get(text.domain, frozenset()) | things[""]
+    strange = frozenset().union(*things.values()) - allowed if text.domain in things else frozenset()
+    for token in text.tokens:
+        if token.is_claim:
+            if token.subject == "item" and not token.of_item and not token.said:
+                return Fault("untrue of the item", token.span, f"the item is not {text.words(token)!r}")
+        elif token.words[0] in strange and token.expression and token.expression.tag in ("THING", "THINGS"):
+            return Fault("untrue of the item", token.span, f"the item is no {text.words(token)!r}")
+    return None
+
+
+def untrue_of_person(text: Checked) -> Fault | None:
+    """A value that no item of the history has, or of too few."""
+    for claim in text.claims:
+        if not claim.holders:
+            return Fault("untrue of the person", claim.span, f"no item of the history shows {claim.what!r}")
+    return None
+
+
+def event(text: Checked) -> Fault | None:
+    """Something else was done with these items."""
+    for claim in text.claims:
+        if claim.events and len(claim.done) < min(claim.least, len(claim.holders)):
+            return Fault(
+                "event",
+                claim.span,
+                f"{claim.what!r}: {claim.events[0]} is not what was done with these items",
+            )
+    return None
+
+
+def strength(text: Checked) -> Fault | None:
+    """More is said of a habit than the history shows."""
+    for claim in text.claims:
+        n = len(claim.done if claim.events else claim.holders)
+        if n < claim.least:
+            return Fault(
+                "strength", claim.span, f"{claim.what!r}: {n} of {claim.least} items that it would need"
+            )
+        if claim.quantity in ("most", "all"):
+            needed = text.steps if claim.quantity == "all" else text.steps // 2 + 1
+            if n < needed:
+                return Fault(
+                    "strength",
+                    claim.span,
+                    f"{claim.what!r}: {n} of {text.steps} items is not {claim.quantity}",
+                )
+        if claim.quantity == "often" and not claim.often:
+            return Fault("strength", claim.span, f"{claim.what!r}: too few items to call it often")
+    return None
+
+
+def twice(text: Checked) -> Fault | None:
+    """One thing said of the item twice, or of the person."""
+    told: dict[str, set[str]] = {"item": set(), "user": set()}
+    words: dict[str, set[str]] = {"item": set(), "user": set()}
+    for token in text.tokens:
+        if not token.is_claim:
+            continue
+        mine = token.of_user if token.subject == "user" else token.of_item
+        concepts = {entry.concept for entry in mine}
+        content = {stem for stem in token.stems if len(stem) > 3 and stem not in text.lexicon.licensed}
+        if told[token.subject] & concepts or words[token.subject] & content:
+            return Fault("twice", token.span, f"{text.words(token)!r} is said already")
+        told[token.subject] |= concepts
+        words[token.subject] |= content
+    return None
+
+
+def follows(text: Checked) -> Fault | None:
+    """What is said of the person has nothing to do with the item, or is named as the cause of what it is."""
+    said = [token for token in text.tokens if token.is_claim and token.subject == "item"]
+    mine = {entry.concept for token in said for entry in token.of_item}
+    claimed = [token for token in said if not token.naming]
+    for claim in text.claims:
+        if not claim.concepts or claim.linked:
+            continue
+        shared = claim.concepts & (mine if claimed else mine | text.item.concepts)
+        if not shared and not any(_overlaps(token, claim) for token in said):
+            return Fault(
+                "does not follow", claim.span, f"what is said of the item has nothing of {claim.what!r}"
+            )
+    return _no_cause(text)
+
+
+def _overlaps(token: Token, claim: Claim) -> bool:
+    """Whether a clause of the item's own text says what is claimed of the person."""
+    return bool(token.said) and set(claim.stems) <= set(token.stems)
+
+
+def _no_cause(text: Checked) -> Fault | None:
+    """ "You keep choosing orange, so this sneaker is orange": a taste does not make a thing what it is."""
+    for place, token in enumerate(text.tokens):
+        if token.words == ("so",) and place + 1 < len(text.tokens) and not token.is_claim:
+            rest = _sentence(text.tokens, place + 1)
+            subject = next((t for t in rest if t.tags or t.is_claim), None)
+            if (
+                subject is not None
+                and subject.expression is not None
+                and subject.expression.cue == "item"
+                and not any(t.expression and t.expression.fits for t in rest)
+            ):
+                return Fault(
+                    "does not follow", token.span, "what the item is does not come from a person's taste"
+                )
+    return None
+
+
+def _sentence(tokens: Sequence[Token], place: int) -> list[Token]:
+    stop = next((i for i in range(place, len(tokens)) if tokens[i].mark == "stop"), len(tokens))
+    return list(tokens[place:stop])
+
+
+def grammar(text: Checked) -> Fault | None:
+    """Words in an order that no shape has, or "a" before a vowel."""
+    for before, token in zip(text.tokens, text.tokens[1:], strict=False):
+        if before.words in (("a",), ("an",)) and not before.is_claim:
+            if (before.words == ("an",)) != _vowel(token.words[0]):
+                return Fault(
+                    "broken grammar", before.span, f"{text.words(before)!r} before {text.words(token)!r}"
+                )
+    if not text.lexicon.sequences:
+        return None
+    for piece in pieces(text.tokens):
+        tags = [(START,), *(token.tags for token in piece), (END,)]
+        for place in range(len(tags) - 1):
+            behind = tags[place + 2] if place + 2 < len(tags) else ()
+            here = tags[place + 1]
+            framed = place < 2 or text.lexicon.frames(*tags[place - 2 : place + 2])
+            ordered = text.lexicon.follows(tags[place], here, behind) or text.licence.follows(
+                tags[place], here, behind
+            )
+            if not (framed and ordered):
+                token = piece[min(place, len(piece) - 1)]
+                return Fault("broken grammar", token.span, f"{text.words(token)!r} does not read well here")
+    return None
+
+
+_SOUNDS_LIKE_YOU = ("uni", "use", "usu", "uti", "eu", "ute", "one", "once", "u-")
+_SILENT = ("hour", "honest", "honor", "honour", "heir")
+
+
+def _vowel(word: str) -> bool:
+    if word[0] == "8" or word in ("11", "18"):
+        return True
+    if word.startswith(_SILENT):
+        return True
+    return word[0] in "aeiouáéíóúàèìòùâêîôûäëïöü" and not (
+        word.startswith(_SOUNDS_LIKE_YOU) and not word.startswith(("unin", "unim"))
+    )
+
+
+def no_claim(text: Checked) -> Fault | None:
+    """Nothing is said of the item."""
+    if (
+        any(token.is_claim and token.subject == "item" and not token.naming for token in text.tokens)
+        or text.claims
+    ):
+        return None
+    return Fault("no claim", (0, len(text.reading.text)), "nothing is said of the item")
+
+
+CHECKS: Sequence[Callable[[Checked], Fault | None]] = (
+    polarity,
+    left_over,
+    untrue_of_item,
+    untrue_of_person,
+    event,
+    strength,
+    follows,
+    twice,
+    grammar,
+    no_claim,
+)

@@ -1,0 +1,182 @@
+"""What a text claims of a person: which items of their history would have to show it, and how many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from mmreason.generate.verify.reading import Reading, Token
+from mmreason.generate.verify.tables import ItemTable, UserTable
+
+_LEAST = {"": 1, "two": 2, "three": 3, "often": 3, "most": 2, "all": 2}
+_RANK = {name: rank for rank, name in enumerate(_LEAST)}
+_EVENTS = {
+    "watch": ("watch", "view"),
+    "rating": ("rating", "review"),
+    "view": ("view", "watch", "click", "read"),
+}
+_SHARE = 0.03  # of a history; less is not a habit
+_PARTED = frozenset(["and", "or", "than", "you", "your", "with"])
+_ONE = frozenset(["a", "an", "the", "one", "another"])
+
+
+@dataclass(slots=True)
+class Claim:
+    """One thing said of the person.
+
+    Attributes:
+        what: As it is written.
+        span: Where it stands.
+        concepts: What the history's items would have to show.
+        stems: The words that say so.
+        holders: The history's items that show it.
+        done: Those of them with which the told event happened.
+        events: Events of which one is told.
+        quantity: The strongest word of quantity: ``two``, ``often`` …
+        least: How many items it needs at least.
+        often: Whether "often" is true of it.
+        linked: Whether it names an item that the recommended one is known to go with.
+    """
+
+    what: str
+    span: tuple[int, int]
+    concepts: frozenset[str]
+    stems: tuple[str, ...]
+    holders: tuple[str, ...]
+    done: tuple[str, ...]
+    events: tuple[str, ...]
+    quantity: str
+    least: int
+    often: bool
+    linked: bool = False
+
+
+def claims_of(reading: Reading, item: ItemTable, user: UserTable) -> list[Claim]:
+    """All that a text says of the person, in reading order."""
+    found: list[Claim] = []
+    for clause in _clauses(reading.tokens):
+        named = list(_groups(clause))
+        cue = next(
+            (t for t in clause if t.expression and not t.is_claim and t.expression.cue == "user"), None
+        )
+        if named:
+            found += [_claim(reading.text, group, clause, item, user) for group in named]
+        elif cue is not None:
+            found += _shared(reading, clause, cue, user)
+    return found
+
+
+def _clauses(tokens: Sequence[Token]) -> list[list[Token]]:
+    """Tokens that speak of the person, parted where the text speaks of the item or a sentence ends."""
+    found: list[list[Token]] = [[]]
+    for place, token in enumerate(tokens):
+        if token.mark == "stop":
+            found.append([])
+        elif token.subject == "user" or _leads_to_user(tokens, place):
+            found[-1].append(token)
+        elif found[-1]:
+            found.append([])
+    return [clause for clause in found if clause]
+
+
+def _leads_to_user(tokens: Sequence[Token], place: int) -> bool:
+    """Whether a word of the item's clause belongs to the cue behind it: *several of* your picks."""
+    for token in tokens[place:]:
+        if token.is_claim or token.mark:
+            return False
+        if token.expression and token.expression.cue in ("user", "item"):
+            return token.expression.cue == "user"
+    return False
+
+
+def _groups(clause: Sequence[Token]) -> Iterable[list[Token]]:
+    """Claims that one thing must have all of: *red wool* hats; "red and wool" are two."""
+    group: list[Token] = []
+    for token in clause:
+        if token.is_claim:
+            group.append(token)
+        elif group and (token.mark or token.words[0] in _PARTED):
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _claim(
+    text: str, group: Sequence[Token], clause: Sequence[Token], item: ItemTable, user: UserTable
+) -> Claim:
+    span = group[0].start, group[-1].end
+    concepts = [frozenset(entry.concept for entry in token.of_user) for token in group]
+    holders = _held(concepts, user)
+    linked = any(holder in item.linked for holder in holders)
+    made = _strength(clause, holders, concepts, user, singular=_is_singular(group, clause))
+    return Claim(
+        text[slice(*span)],
+        span,
+        frozenset().union(*concepts),
+        tuple(stem for token in group for stem in token.stems),
+        holders,
+        *made,
+        linked,
+    )
+
+
+def _held(concepts: Sequence[frozenset[str]], user: UserTable) -> tuple[str, ...]:
+    """The items, not turned away from, that show one concept of each set."""
+    sets = [{i for c in options for i in user.holders.get(c, ())} for options in concepts]
+    both = set.intersection(*sets) if sets else set()
+    return tuple(i for i in user.done if i in both and i not in user.disliked)
+
+
+def _strength(
+    clause: Sequence[Token],
+    holders: tuple[str, ...],
+    concepts: Sequence[frozenset[str]],
+    user: UserTable,
+    singular: bool,
+) -> tuple[tuple[str, ...], tuple[str, ...], str, int, bool]:
+    """(items with the told event, these events, the strongest quantity, how many it needs, whether it is often)."""
+    expressions = [t.expression for t in clause if t.expression and not t.is_claim]
+    quantity = max((e.quantity for e in expressions), key=_RANK.__getitem__, default="")
+    events = tuple(
+        dict.fromkeys(name for e in expressions if e.event for name in _EVENTS.get(e.event, (e.event,)))
+    )
+    done = tuple(i for i in holders if user.done[i] & set(events)) if events else holders
+    least = max(_LEAST[quantity], 1 if singular else 2)
+    if quantity and quantity != "two":
+        least = max(least, round(_SHARE * len(user.done)))
+    known = [user.often[c] for options in concepts for c in options if c in user.often]
+    often = any(known) if known else len(done) >= 3
+    return done, events, quantity, least, often
+
+
+def _is_singular(group: Sequence[Token], clause: Sequence[Token]) -> bool:
+    """Whether one item is spoken of: "the wool hat you bought"."""
+    plural = any("THINGS" in t.tags and not t.is_claim for t in clause)
+    plural = plural or any(
+        word != stem for t in group for word, stem in zip(t.words[-1:], t.stems[-1:], strict=True)
+    )
+    place = clause.index(group[0])
+    return not plural and place > 0 and clause[place - 1].words[-1] in _ONE
+
+
+def _shared(reading: Reading, clause: Sequence[Token], cue: Token, user: UserTable) -> list[Claim]:
+    """What a clause without a value claims: that what is said of the item, their items show too."""
+    said = [t for t in reading.tokens if t.is_claim and t.subject == "item"]
+    told = [t for t in said if not t.naming] or said
+    told = [t for t in told if not any(e.kind == "category" for e in t.of_item)] or told
+    singular = not any(
+        "THINGS" in t.tags or "PICKS" in t.tags or (t.expression and t.expression.quantity) for t in clause
+    ) and any("THING" in t.tags for t in clause)
+    claims = []
+    for token in told:
+        concepts = [frozenset(entry.concept for entry in token.of_item)]
+        holders = _held(concepts, user)
+        made = _strength(clause, holders, concepts, user, singular)
+        span = clause[0].start, clause[-1].end
+        claims.append(
+            Claim(reading.text[token.start : token.end], span, concepts[0], token.stems, holders, *made)
+        )
+    if not claims:
+        return []
+    return claims

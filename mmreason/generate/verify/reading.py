@@ -1,0 +1,262 @@
+"""A text read into facts and glue: which words name what is known, what the others are, and of whom they speak."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mmreason.generate.verify.lexicon import COMMA, NAME, Expression, Lexicon, expanded
+from mmreason.generate.verify.tables import Entry, ItemTable, UserTable, longest
+from mmreason.generate.verify.words import Word, breaks, words_of
+
+Subject = Literal["item", "user"]
+_DETERMINERS = frozenset(["this", "these", "the"])
+_SPEAKER = frozenset(["you", "your", "i", "my", "we", "our", "us", "me"])
+
+
+@dataclass(slots=True)
+class Token:
+    """One word, expression or named value of a text.
+
+    Attributes:
+        start: Where it begins, in characters.
+        end: Where it ends.
+        words: In lower case.
+        stems: The same without plurals.
+        expression: What the lexicon knows of it.
+        of_item: The item's entries that it names.
+        of_user: The history's entries that it names.
+        said: Where the item's own words say it, start and end in them; None if it is not copied from there.
+        subject: Of whom it speaks.
+        naming: Whether it only says what the item is called: "this *jacket*".
+        tags: What it can stand for in a shape; none if it may stand anywhere.
+        mark: Whether it is punctuation, and which.
+        is_claim: Whether it names something known.
+    """
+
+    start: int
+    end: int
+    words: tuple[str, ...]
+    stems: tuple[str, ...]
+    expression: Expression | None = None
+    of_item: Sequence[Entry] = ()
+    of_user: Sequence[Entry] = ()
+    said: tuple[int, int] | None = None
+    subject: Subject = "item"
+    naming: bool = False
+    tags: tuple[str, ...] = ()
+    mark: str = ""
+    is_claim: bool = False
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Where it stands."""
+        return self.start, self.end
+
+
+@dataclass(slots=True)
+class Reading:
+    """A text as tokens."""
+
+    text: str
+    tokens: list[Token] = field(default_factory=list)
+
+
+def read(text: str, item: ItemTable, user: UserTable, lexicon: Lexicon) -> Reading:
+    """Read a text beside what is known of an item and a history."""
+    words = list(expanded(words_of(text), lexicon.contractions))
+    stems = [word.stem for word in words]
+    reading = Reading(text)
+    place, of_user = 0, False
+    while place < len(words):
+        token = _token(words, stems, place, item, user, lexicon, copies=not of_user)
+        reading.tokens.append(token)
+        place += len(token.words)
+        if token.expression and not token.is_claim and token.expression.cue in ("item", "user"):
+            of_user = token.expression.cue == "user"
+    _attribute_names(reading.tokens, lexicon)
+    _subjects(reading.tokens)
+    _namings(reading.tokens)
+    for token in reading.tokens:
+        token.tags = _tags(token)
+    return reading
+
+
+def _token(
+    words: Sequence[Word],
+    stems: list[str],
+    place: int,
+    item: ItemTable,
+    user: UserTable,
+    lexicon: Lexicon,
+    copies: bool,
+) -> Token:
+    """The longest thing that is known to begin at a word; ``copies`` of the item's text only if it is spoken of."""
+    word = words[place]
+    if word.is_mark:
+        kind = "stop" if breaks(word) else "comma" if word.lower in ",，、" else "other"
+        return Token(word.start, word.end, (word.lower,), (word.stem,), mark=kind)
+    expression = lexicon.longest(words, place)
+    of_item, size_item = longest(item.entries, stems, place)
+    of_user, size_user = longest(user.entries, stems, place)
+    said, size_said = _copied(words, stems, place, item, lexicon) if copies else (None, 0)
+    size = max(size_item, size_user)
+    size_glue = len(expression.words) if expression and expression.licensed else 0
+    if size_said > max(size, size_glue):
+        inside = [longest(item.entries, stems, at)[0] for at in range(place, place + size_said)]
+        entries = [e for those in inside for e in those if e.whole]
+        return _make(words, place, size_said, said=said, of_item=entries, is_claim=True)
+    if size and (
+        size > size_glue or (size == size_glue and not _is_glue(words, place, size, [*of_item, *of_user]))
+    ):
+        return _make(
+            words,
+            place,
+            size,
+            of_item=of_item if size_item == size else (),
+            of_user=of_user if size_user == size else (),
+            expression=expression if expression and len(expression.words) == size else None,
+            is_claim=True,
+        )
+    if expression:
+        return _make(words, place, len(expression.words), expression=expression)
+    return _make(words, place, 1)
+
+
+def _make(words: Sequence[Word], place: int, size: int, **known: object) -> Token:
+    those = words[place : place + size]
+    return Token(
+        those[0].start,
+        those[-1].end,
+        tuple(w.lower for w in those),
+        tuple(w.stem for w in those),
+        **known,  # type: ignore[arg-type]
+    )
+
+
+def _is_glue(words: Sequence[Word], place: int, size: int, entries: Sequence[Entry]) -> bool:
+    """Whether words that are both a value and ordinary words are the latter: a size called One."""
+    around = {words[i].stem for i in (place - 1, place + size) if 0 <= i < len(words)}
+    return not any(entry.names & around for entry in entries)
+
+
+def _copied(
+    words: Sequence[Word], stems: list[str], place: int, item: ItemTable, lexicon: Lexicon
+) -> tuple[tuple[int, int] | None, int]:
+    """The longest run of words that the item's own title or text has too, from one word of content to another."""
+    best, size = None, 0
+    if stems[place] not in item.places or words[place].lower in lexicon.licensed:
+        return best, size
+    for start in item.places.get(stems[place], ()):
+        n, told, content, end = place, start, 0, (place, start)
+        while n < len(words) and told < len(item.words):
+            if words[n].lower == ",":
+                n += 1
+                continue
+            if item.words[told] != stems[n] or words[n].lower in _SPEAKER:
+                break
+            n, told = n + 1, told + 1
+            if words[n - 1].lower not in lexicon.licensed:
+                content += 1
+                end = (n, told)
+        if content >= 2 and end[0] - place > size and not _is_denied(item, start, lexicon):
+            best, size = (start, end[1]), end[0] - place
+    return best, size
+
+
+def _is_denied(item: ItemTable, start: int, lexicon: Lexicon) -> bool:
+    """Whether the item's text says that it is not so."""
+    for word in reversed(item.words[max(0, start - 3) : start]):
+        if word is None:
+            return False
+        if any(e.negates and len(e.words) == 1 for e in lexicon.by_first.get(word, ())):
+            return True
+    return False
+
+
+def _attribute_names(tokens: Sequence[Token], lexicon: Lexicon) -> None:
+    """Words that are the name of the attribute beside whose value they stand: a dotted *pattern*."""
+    for place, token in enumerate(tokens):
+        if not token.is_claim or token.said:
+            continue
+        for beside in (place - 1, place + 1):
+            if not 0 <= beside < len(tokens) or tokens[beside].is_claim or tokens[beside].mark:
+                continue
+            name = tokens[beside].stems[0]
+            for entry in (*token.of_item, *token.of_user):
+                if name in entry.names or name in lexicon.names.get(entry.kind, ()):
+                    tokens[beside].tags = (NAME, *tokens[beside].words)
+                    break
+
+
+def _subjects(tokens: Sequence[Token]) -> None:
+    """Of whom each token speaks: of whom the last cue before it does, or the next one where none stands before."""
+    subject: Subject | None = None
+    for place, token in enumerate(tokens):
+        if token.mark == "stop":
+            subject = None
+        cue = token.expression.cue if token.expression and not token.is_claim else ""
+        if cue == "item" or cue == "user":
+            subject = cue
+        elif cue == "open" or (token.expression and token.expression.links and not token.is_claim):
+            subject = _ahead(tokens, place + 1) or ("user" if cue != "open" else subject)
+        if subject is None:
+            subject = _ahead(tokens, place + 1)
+        token.subject = subject or "item"
+
+
+def _ahead(tokens: Sequence[Token], place: int) -> Subject | None:
+    """Of whom the next cue of the sentence speaks."""
+    for token in tokens[place:]:
+        if token.mark == "stop":
+            return None
+        if token.expression and not token.is_claim:
+            if token.expression.cue == "item" or token.expression.cue == "user":
+                return token.expression.cue
+            if token.expression.cue == "open" or token.expression.links:
+                return None
+    return None
+
+
+def _namings(tokens: Sequence[Token]) -> None:
+    """What the item is called, behind "this" and what says how it is: this wool *hat*."""
+    for place, token in enumerate(tokens):
+        if token.words[0] not in _DETERMINERS or token.subject != "item" or token.is_claim:
+            continue
+        last = place
+        while last + 1 < len(tokens) and tokens[last + 1].of_item:
+            last += 1
+        if last > place and any(e.kind in ("category", "name") or not e.whole for e in tokens[last].of_item):
+            tokens[last].naming = True
+
+
+def _tags(token: Token) -> tuple[str, ...]:
+    if token.tags:
+        return token.tags
+    if token.mark:
+        return (COMMA,) if token.mark == "comma" else ()
+    if token.said:
+        return ("<said>",)
+    if token.is_claim:
+        kinds = dict.fromkeys(f"<{entry.kind}>" for entry in (*token.of_item, *token.of_user))
+        if "<category>" in kinds or "<name>" in kinds or token.naming:
+            kinds |= dict.fromkeys(["THING", "THINGS"])
+        return tuple(kinds)
+    if token.expression:
+        return (token.expression.tag,) if token.expression.tag else ()
+    return (token.words[0],)
+
+
+def pieces(tokens: Sequence[Token]) -> Iterator[list[Token]]:
+    """Tokens that stand in a row, cut where a mark parts them; what may stand anywhere is left out."""
+    piece: list[Token] = []
+    for token in tokens:
+        if token.mark == "stop":
+            if piece:
+                yield piece
+            piece = []
+        elif token.tags:
+            piece.append(token)
+    if piece:
+        yield piece

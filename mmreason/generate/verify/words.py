@@ -1,0 +1,84 @@
+"""Texts as words that can be compared: lower case, composed accents, no plural."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import lru_cache
+
+from mmreason.language import CJK, singulars
+
+_WORD = re.compile(
+    rf"[{CJK}]|\d+(?:[.,]\d+)*|(?:(?![{CJK}\d])[^\W_])(?:(?![{CJK}])[^\W_])*(?:['’](?:(?![{CJK}])[^\W_])+)*|[^\w\s]"
+)
+_BREAK = frozenset('.!?;:•–—|/()[]{}"“”。！？；：（）【】「」\n')
+_JOINERS = frozenset("-‐‑­_™®©℠'’*")
+
+
+@dataclass(slots=True)
+class Word:
+    """One word or mark.
+
+    Attributes:
+        lower: In lower case.
+        stem: Without its plural's ending.
+        start: Where it begins in the text, in characters.
+        end: Where it ends.
+        is_mark: Whether it is punctuation.
+    """
+
+    lower: str
+    stem: str
+    start: int
+    end: int
+    is_mark: bool = False
+
+
+@lru_cache(maxsize=65_536)
+def stem(word: str) -> str:
+    """A word in the form that singular and plural share.
+
+    Example:
+        >>> stem("hoodies") == stem("hoodie"), stem("berries") == stem("berry"), stem("dress")
+        (True, True, 'dress')
+    """
+    one = next(iter(singulars(word)), word)
+    return f"{one[:-2]}y" if len(one) > 4 and one.endswith("ie") else one
+
+
+def words_of(text: str) -> list[Word]:
+    """Words and marks of a text; hyphens part words, and trademark signs are dropped.
+
+    Example:
+        >>> [word.stem for word in words_of("Off-white Hoodies, 2.5 kg")]
+        ['off', 'white', 'hoody', ',', '2.5', 'kg']
+    """
+    found = []
+    for match in _WORD.finditer(text):
+        lower = match.group()
+        if lower in _JOINERS:
+            continue
+        lower = (
+            lower.lower()
+            if lower.isascii()
+            else unicodedata.normalize("NFKC", lower).lower().replace("’", "'")
+        )
+        if lower.endswith("'s") and lower not in ("it's", "that's", "here's", "there's", "let's"):
+            lower = lower[:-2]
+        elif lower == "&":
+            lower = "and"
+        if lower:
+            found.append(Word(lower, stem(lower), match.start(), match.end(), not lower[0].isalnum()))
+    return found
+
+
+@lru_cache(maxsize=65_536)
+def stems_of(text: str) -> tuple[str, ...]:
+    """The stems of a text's words, without marks: under which values are compared."""
+    return tuple(word.stem for word in words_of(text) if not word.is_mark)
+
+
+def breaks(word: Word) -> bool:
+    """Whether a mark ends a clause that stands by itself; a comma does not."""
+    return word.lower[0] in _BREAK
