@@ -203,11 +203,11 @@ def _sentence(tokens: Sequence[Token], place: int) -> list[Token]:
 def grammar(text: Checked) -> Fault | None:
     """Words in an order that no shape has, or "a" before a vowel."""
     for before, token in zip(text.tokens, text.tokens[1:], strict=False):
-        if before.words in (("a",), ("an",)) and not before.is_claim:
-            if (before.words == ("an",)) != _vowel(token.words[0]):
-                return Fault(
-                    "broken grammar", before.span, f"{text.words(before)!r} before {text.words(token)!r}"
-                )
+        article = before.words in (("a",), ("an",)) and not before.is_claim
+        if article and (before.words == ("an",)) != _vowel(token.words[0]):
+            return Fault(
+                "broken grammar", before.span, f"{text.words(before)!r} before {text.words(token)!r}"
+            )
     if not text.lexicon.sequences:
         return None
     for piece in pieces(text.tokens):

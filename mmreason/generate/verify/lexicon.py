@@ -139,6 +139,7 @@ class Lexicon:
             else:
                 expression = self.longest(words, place)
                 assert expression, f"{words[place].lower!r} of a shape is in no list"
+                expression.licensed = True
                 found += [expression.tag] if expression.tag else []
                 place += len(expression.words)
         return found
@@ -188,16 +189,16 @@ def _built(read: Mapping[str, Any]) -> Lexicon:
         expression(text).licensed = True
     ignored = {expression(text).words for text in read["ignored"]}
     _license_words(read, known, ignored)
+    _inherit(known)
     for found in known.values():
         made.by_first.setdefault(found.words[0], []).append(found)
-        if found.licensed and len(found.words) == 1:
-            made.licensed.add(found.words[0])
     for expressions in made.by_first.values():
         expressions.sort(key=lambda e: -len(e.words))
     for kind, told in read["kinds"].items():
         made.names[kind] = frozenset(stem(name) for name in told.get("names", ()))
         made.kinds |= {" ".join(stems_of(name)): kind for name in told.get("names", ())}
     _license_shapes(made, read)
+    made.licensed = {found.words[0] for found in known.values() if found.licensed and len(found.words) == 1}
     return made
 
 
@@ -210,6 +211,16 @@ def _claims(read: Mapping[str, Any], expression: Any) -> None:
     for name, attribute in (("negations", "negates"), ("fits", "fits"), ("links", "links")):
         for text in read[name] if name != "links" else read["cues"]["links"]:
             setattr(expression(text), attribute, True)
+
+
+def _inherit(known: Mapping[tuple[str, ...], Expression]) -> None:
+    """What a word claims, an expression with it claims too: *most* of, *fits* right in."""
+    for found in known.values():
+        for word in found.words if len(found.words) > 1 else ():
+            inner = known.get((word,), found)
+            found.quantity = found.quantity or inner.quantity
+            found.event = found.event or inner.event
+            found.fits |= inner.fits
 
 
 def _license_words(
@@ -234,18 +245,16 @@ def _license_words(
 
 def _license_shapes(made: Lexicon, read: Mapping[str, Any]) -> None:
     fill: dict[str, dict[tuple[str, ...], None]] = {"{X}": {}, "{D}": {}, "{N}": {}, "{V}": {}}
-    item = [made.tags(text) for text in read["item"]]
     for kind, told in read["kinds"].items():
-        value = f"<{kind}>"
-        said = {
-            slot: [made.tags(text) for text in told.get(part, ())]
-            for slot, part in (("{X}", "x"), ("{D}", "d"))
-        }
-        for slot, options in {**said, "{N}": item, "{V}": [["{V}"]]}.items():
-            fill[slot].update({tuple(_filled(option, value)): None for option in options})
+        texts = {"{X}": told.get("x", ()), "{D}": told.get("d", ()), "{N}": read["item"], "{V}": ["{V}"]}
+        for slot, options in texts.items():
+            for text in options:
+                fill[slot][tuple(_filled(made.tags(text), f"<{kind}>"))] = None
     for options in fill.values():
         for option in options:
             made.license(option)
+    for first, second in product(read["before"], [*read["before"], "category", "name"]):
+        made.license([f"<{first}>", f"<{second}>"])
     for text in read["shapes"]:
         for piece in _pieces(made.tags(text)):
             _license_piece(

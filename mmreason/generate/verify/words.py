@@ -12,6 +12,20 @@ from mmreason.language import CJK, singulars
 _WORD = re.compile(
     rf"[{CJK}]|\d+(?:[.,]\d+)*|(?:(?![{CJK}\d])[^\W_])(?:(?![{CJK}])[^\W_])*(?:['’](?:(?![{CJK}])[^\W_])+)*|[^\w\s]"
 )
+_IRREGULAR = {
+    **{
+        f"{noun}ves": f"{noun}f" for noun in ("scar", "shel", "lea", "hal", "loa", "wol", "cal", "el", "thie")
+    },
+    **{
+        "knives": "knife",
+        "lives": "life",
+        "wives": "wife",
+        "women": "woman",
+        "men": "man",
+        "children": "child",
+    },
+    **{"people": "person", "feet": "foot", "teeth": "tooth", "mice": "mouse", "geese": "goose"},
+}
 _BREAK = frozenset('.!?;:•–—|/()[]{}"“”。！？；：（）【】「」\n')
 _JOINERS = frozenset("-‐‑­_™®©℠'’*")
 
@@ -43,7 +57,7 @@ def stem(word: str) -> str:
         >>> stem("hoodies") == stem("hoodie"), stem("berries") == stem("berry"), stem("dress")
         (True, True, 'dress')
     """
-    one = next(iter(singulars(word)), word)
+    one = _IRREGULAR.get(word) or next(iter(singulars(word)), word)
     return f"{one[:-2]}y" if len(one) > 4 and one.endswith("ie") else one
 
 

@@ -1,0 +1,157 @@
+"""The verifier: what is true passes in many wordings; each kind of fault is found and named."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmreason.evidence.schema import Case, Fact, Taste
+from mmreason.generate.verify import Rejection, Verifier
+from mmreason.schema import Interaction, Item, User
+
+HELD = {
+    "scarf": [("material", "wool"), ("color", "red"), ("category", "Scarves")],
+    "gloves": [("material", "wool"), ("color", "blue"), ("category", "Gloves")],
+    "socks": [("material", "wool"), ("color", "blue"), ("category", "Socks")],
+    "mug": [("material", "ceramic"), ("category", "Mugs")],
+    "tray": [("material", "steel"), ("category", "Trays")],
+}
+EVENTS = {"scarf": "purchase", "gloves": "purchase", "socks": "click", "mug": "click"}
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    """A wool hat for someone with wool things, a mug, and a tray that they rated low."""
+    steps = [Interaction("u", item, event) for item, event in EVENTS.items()]
+    steps.append(Interaction("u", "tray", "rating", rating=1))
+    text = "A knitted hat with a hidden pocket. It keeps your ears warm. Not waterproof."
+    facts = [
+        Fact("hat", "material", "Wool"),
+        Fact("hat", "color", "blue", "picture", probability=0.97),
+        Fact("hat", "category", "Hats"),
+        Fact("hat", "thing", "hidden pocket", "text", (19, 32)),
+        Fact("hat", "does", "keeps your ears warm", "text", (37, 57)),
+        Fact("hat", "bought with", "scarf", "relation", supporters=5),
+    ]
+    return Case(
+        User("u", steps),
+        Item("hat", "Fjord Hat", text, domain="shop"),
+        facts,
+        history_items={i: Item(i, f"Fjord {i.title()}", domain="shop") for i in HELD},
+        history_facts={i: [Fact(i, *fact) for fact in told] for i, told in HELD.items()},
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "You keep choosing wool, and this hat is made of wool too.",
+        "This hat is made of wool, just like several of your recent picks.",
+        "You bought wool pieces before, and this hat is made of wool as well.",
+        "Since you often go for wool, this hat should please you: it is made of wool.",
+        "You've a soft spot for blue, and this hat comes in blue.",
+        "Your history leans towards wool, so this hat fits right in.",
+        "This wool hat suits your taste for wool: it has a hidden pocket.",
+        "It's made of wool, like the wool scarf you bought.",
+        "This hat goes with the Fjord Scarf you bought.",
+        "Two of the pieces you bought are wool, and this hat is made of wool.",
+    ],
+)
+def test_true_words_about_the_person_pass(case: Case, text: str) -> None:
+    verdict = Verifier().check(text, case)
+    assert (verdict.passed, verdict.level, verdict.why) == (True, "personal", "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "This hat is made of wool.",
+        "A hat with a hidden pocket.",
+        "This hat keeps your ears warm.",
+        "A blue wool hat.",
+    ],
+)
+def test_words_about_the_item_alone_are_a_selling_point(case: Case, text: str) -> None:
+    verdict = Verifier().check(text, case)
+    assert (verdict.passed, verdict.level, verdict.why) == (True, "selling point", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("This wool hat is waterproof, fireproof and cures colds.", "left-over words"),
+        ("You keep choosing wool, and this wool hat is waterproof.", "left-over words"),
+        ("You keep choosing red, and this hat is red.", "untrue of the item"),
+        ("You keep choosing ceramic, and this hat is made of wool.", "strength"),
+        ("You keep choosing linen, and this hat is made of wool.", "left-over words"),
+        ("You keep choosing hats, and this hat is made of wool.", "untrue of the person"),
+        ("You keep choosing steel, and this hat is made of wool.", "untrue of the person"),
+        ("You always choose wool, and this hat is made of wool.", "strength"),
+        ("You often choose blue, and this hat comes in blue.", "strength"),
+        ("Most of your picks are blue, and this hat comes in blue.", "strength"),
+        ("You bought several blue pieces, and this hat is blue.", "event"),
+        ("This hat has a hidden pocket, like others in your history.", "untrue of the person"),
+        ("You watched wool pieces to the end, and this hat is made of wool.", "event"),
+        ("You keep choosing wool, and this hat is not made of wool.", "polarity"),
+        ("Unlike the wool you chose, this hat is made of wool.", "polarity"),
+        ("This hat is made of wool and is made of wool, like several of your picks.", "twice"),
+        ("This wool hat is made of wool, like several of your picks.", "twice"),
+        ("You keep choosing blue pieces, and this hat is made of wool.", "does not follow"),
+        ("You keep choosing wool, so this hat is made of wool.", "does not follow"),
+        ("You keep choosing wool, and this hat has a wool pocket.", "left-over words"),
+        ("This hat is about wool, like several of your picks.", "broken grammar"),
+        ("This is a anything blue hat.", "broken grammar"),
+        ("This story is made of wool, like several of your picks.", "untrue of the item"),
+        ("You may like this hat.", "no claim"),
+    ],
+)
+def test_faults_are_named(case: Case, text: str, kind: Rejection) -> None:
+    verdict = Verifier().check(text, case)
+    assert (verdict.passed, verdict.kind) == (False, kind), verdict.why
+    assert verdict.span is not None and verdict.why
+
+
+def test_evidence_says_what_each_claim_rests_on(case: Case) -> None:
+    text = "You keep choosing blue, and this hat comes in blue."
+    verdict = Verifier().check(text, case)
+    of_user, naming, of_item = verdict.evidence
+    assert (of_user.attribute, of_user.value, of_user.item_ids) == ("color", "blue", ["gloves", "socks"])
+    assert naming.attribute == "category"
+    assert of_item.source == "picture" and of_item.span is not None
+    assert text[slice(*of_item.span)] == "blue"
+
+
+def test_what_the_text_denies_is_no_evidence(case: Case) -> None:
+    case.item.text, text = "A hat that is not fully waterproof.", case.item.text
+    try:
+        assert not Verifier().check("This hat is fully waterproof.", case).passed
+    finally:
+        case.item.text = text
+
+
+def test_often_is_what_the_taste_allows(case: Case) -> None:
+    text = "You often choose wool, and this hat is made of wool."
+    wool = Fact("", "material", "wool").concept
+    chance = Taste(wool, ("scarf", "gloves", "socks"), p_value=0.2)
+    assert Verifier().check(text, case).passed
+    unlikely = Case(case.user, case.item, case.facts, [chance], history_facts=case.history_facts)
+    assert Verifier().check(text, unlikely).kind == "strength"
+
+
+def test_references_license_wording_of_their_domain(case: Case) -> None:
+    text = "You keep choosing blue, and this hat carries a blue motif."
+    verifier = Verifier()
+    assert verifier.check(text, case).kind == "left-over words"
+    for _ in range(3):
+        verifier.learn(text, case)
+    assert verifier.check(text, case).passed
+    clip = Case(case.user, Item("c", domain="video"), case.facts, history_facts=case.history_facts)
+    assert not verifier.check(text, clip).passed
+
+
+@given(st.text(max_size=80))
+def test_any_text_gets_a_verdict(text: str) -> None:
+    """No text breaks the verifier, and what names no fact does not pass."""
+    verdict = Verifier().check(text, Case(User("u"), Item("a"), []))
+    assert not verdict.passed and verdict.kind
