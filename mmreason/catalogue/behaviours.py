@@ -6,7 +6,7 @@ A catalogue keeps events with their times; :mod:`mmreason.shards.histories` cuts
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import polars as pl
 
@@ -57,7 +57,7 @@ def check_interactions(
     columns = {name: _column(frame, name) for name in (*COLUMNS, "length")}
     texts = {name: _text(columns[name]) for name, kind in COLUMNS.items() if kind == pl.String()}
     texts["text"] = _changed(texts["text"], MAYBE_UNCLEAN, clean_review)
-    texts["user_id"] = _changed(texts["user_id"], "@", private_user)
+    texts["user_id"] = _changed(texts["user_id"], ("@",), private_user)
     times = {name: _times(columns[name]) for name in ("timestamp", "first")}
     names = ("count", "seconds", "rating", "share", "helpful", "length")
     numbers = {name: _numbers(columns[name]) for name in names}
@@ -102,6 +102,8 @@ def _column(frame: pl.DataFrame, name: str) -> pl.Series:
 
 
 def _text(column: pl.Series) -> pl.Series:
+    if column.dtype == pl.Null:
+        return pl.Series(column.name, [""]).new_from_index(0, len(column))
     if column.dtype.is_float():  # ids of a column with gaps: 123.0 is 123
         whole = column.cast(pl.Int64, strict=False)
         same = (whole.cast(pl.Float64) == column).fill_null(False)
@@ -117,9 +119,11 @@ def _text(column: pl.Series) -> pl.Series:
     return text.set(short & text.is_in(list(words)), "") if short.any() else text
 
 
-def _changed(column: pl.Series, where: str, change: Callable[[str], str]) -> pl.Series:
-    """A column whose values that hold a pattern are changed."""
-    found = column.filter(column.str.contains(where)).unique()
+def _changed(column: pl.Series, patterns: Iterable[str], change: Callable[[str], str]) -> pl.Series:
+    """A column whose values that hold one of some patterns are changed."""
+    name = column.name
+    held = pl.any_horizontal(pl.col(name).str.contains(pattern) for pattern in patterns)
+    found = column.to_frame().filter(held).to_series().unique()
     if not len(found):
         return column
     return column.replace(found, pl.Series([change(value) for value in found], dtype=pl.String))
@@ -127,13 +131,15 @@ def _changed(column: pl.Series, where: str, change: Callable[[str], str]) -> pl.
 
 def _numbers(column: pl.Series) -> tuple[pl.Series, pl.Series]:
     """The values, and where there is something that is no number."""
+    if column.dtype == pl.Null:
+        return column.cast(pl.Float64), pl.Series(column.name, [False]).new_from_index(0, len(column))
     given = column.is_not_null()
     if column.dtype == pl.String:
         column = column.str.strip_chars()
         given &= ~column.is_in(list(NULL_WORDS))
     elif column.dtype.is_float():
         given &= ~column.is_nan()
-    elif not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)):
+    elif not (column.dtype.is_numeric() or column.dtype == pl.Boolean):
         return pl.Series(column.name, [None], pl.Float64).new_from_index(0, len(column)), given
     values = column.cast(pl.Float64, strict=False)
     finite = values.is_finite().fill_null(False)
@@ -142,6 +148,9 @@ def _numbers(column: pl.Series) -> tuple[pl.Series, pl.Series]:
 
 def _times(column: pl.Series) -> tuple[pl.Series, pl.Series]:
     """Unix seconds, 0 where there is no time, and where something stands that is none: see :func:`moment`."""
+    if column.dtype == pl.Null:
+        values, odd = _numbers(column)
+        return values.fill_null(0.0), odd
     if column.dtype.is_temporal():
         column = (column.cast(pl.Datetime("us"), strict=False).dt.epoch("us") / 1e6).alias(column.name)
     if column.dtype == pl.String:
@@ -197,8 +206,9 @@ def _first_problem(
     if "cancelled" in frame.columns:
         checks.append((CANCELLED, frame["cancelled"] == "yes"))
     checks += [(f"{name} is not a number", odd) for name, (_, odd) in numbers.items()]
-    checks += [(f"negative {name}", typed[name] < 0) for name in numbers if name != "rating"]
-    whole = ("count", "helpful")
+    given = [name for name in numbers if name in frame.columns]
+    checks += [(f"negative {name}", typed[name] < 0) for name in given if name != "rating"]
+    whole = [name for name in given if name in ("count", "helpful")]
     checks += [(f"{name} is not a whole number", typed[name] != typed[name].round()) for name in whole]
     low, high = RATINGS
     checks += [
@@ -207,8 +217,8 @@ def _first_problem(
     ]
     checks += [(f"{name} {NO_TIME}", odd) for name, (_, odd) in times.items()]
     for reason, wrong in checks:
-        wrong = wrong.fill_null(False) & problem.is_null()
         if wrong.any():
+            wrong = wrong.fill_null(False) & problem.is_null()
             problem = problem.zip_with(~wrong, pl.Series([reason]).new_from_index(0, len(problem)))
     return problem
 

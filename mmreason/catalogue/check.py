@@ -6,7 +6,6 @@ at a time in :mod:`mmreason.catalogue.behaviours`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, get_args
 
@@ -66,11 +65,25 @@ def _parse(row: SourceRow, kind: str, quarantine: Quarantine, parse: Callable[[S
 
 
 def _is_unicode(value: Any) -> bool:
+    """Whether every text in a value can be encoded; not of one that is nested without end."""
     try:
-        json.dumps(value, ensure_ascii=False, default=str).encode()
+        _encode_texts(value)
     except (UnicodeEncodeError, RecursionError):
         return False
     return True
+
+
+def _encode_texts(value: Any) -> None:
+    if isinstance(value, str):
+        if not value.isascii():
+            value.encode()
+    elif isinstance(value, dict):
+        for name, each in value.items():
+            _encode_texts(name)
+            _encode_texts(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            _encode_texts(each)
 
 
 def _unicode(value: Any) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 
 from mmreason.catalogue.quarantine import UNKNOWN_ITEM, Quarantine
 from mmreason.catalogue.split import check_shares, side_by_place
-from mmreason.catalogue.tables import ROW_GROUPS
+from mmreason.catalogue.tables import ROW_GROUPS, SCHEMAS
 from mmreason.database import Database
 from mmreason.files import TEMPORARY, remove
 from mmreason.readers.source import SourceRow
@@ -22,6 +23,7 @@ from mmreason.schema import Attributes, Interaction
 
 _MANY = ROW_GROUPS[Interaction]
 _ONCE = ("rating", "review")
+_VALUES = SCHEMAS[Interaction].names
 
 
 class Staging:
@@ -68,7 +70,7 @@ class Staging:
         table = columns if isinstance(columns, pa.Table) else pa.table(columns)
         first = self.rows[kind]
         self.rows[kind] = first + table.num_rows
-        places = pa.array(range(first, self.rows[kind]), pa.int64())
+        places = pa.array(np.arange(first, self.rows[kind]))
         table = table.add_column(0, "place", places).select(self.schemas[kind].names)
         self._writers[kind].write_table(table.cast(self.schemas[kind]))
 
@@ -139,12 +141,17 @@ class Staging:
 
     def _once(self, frame: pl.DataFrame, quarantine: Quarantine) -> pl.DataFrame:
         """Nobody rates one thing twice at one moment: a repeated rating or review with a time is set aside."""
-        values = [name for name in frame.columns if name not in ("place", "file", "row")]
-        repeated = ~frame.select(pl.struct(values).is_first_distinct()).to_series()
-        repeated &= frame["event"].is_in(_ONCE) & (frame["timestamp"] > 0)
-        for row in frame.filter(repeated).iter_rows(named=True):
+        moment = pl.struct("user_id", "timestamp")
+        near = (moment == moment.shift()) | (moment == moment.shift(-1))  # rows come by user and time
+        once = pl.col("event").is_in(_ONCE) & (pl.col("timestamp") > 0)
+        near = frame.select("place", *_VALUES).filter(near & once)
+        repeated = near.filter(~pl.struct(_VALUES).is_first_distinct())["place"]
+        if not len(repeated):
+            return frame
+        repeats = pl.col("place").is_in(repeated.implode())
+        for row in frame.filter(repeats).iter_rows(named=True):
             _set_aside("interactions", row, quarantine, "duplicate row")
-        return frame.filter(~repeated)
+        return frame.filter(~repeats)
 
     def reasons(self, quarantine: Quarantine) -> Iterator[pa.Table]:
         """The reasons for an item that is kept, in the order read; without a split of their own, the item's."""

@@ -43,6 +43,9 @@ ROW_GROUPS: dict[type, int] = {Item: 8192, Interaction: 100_000, Reason: 100_000
 """Rows a Parquet row group: what a reader of the tables must hold at least."""
 
 
+_to_json = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def write_table(path: Path, kind: type, values: Iterable[Any]) -> int:
     """Write items, interactions or reasons; returns how many."""
     tables = (pa.table(columns(kind, some), SCHEMAS[kind]) for some in batches(values, 2048))
@@ -70,9 +73,11 @@ def columns(kind: type, values: list[Any]) -> dict[str, list[Any]]:
 
 
 def _cell(value: Any) -> Any:
+    if not isinstance(value, list | dict):
+        return value
     if isinstance(value, list):
         value = [asdict(entry) if isinstance(entry, Evidence) else entry for entry in value]
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
+    return _to_json(value) if value else "[]" if isinstance(value, list) else "{}"
 
 
 def stream_table(path: Path, kind: type) -> Iterator[Any]:

@@ -225,8 +225,9 @@ def json_frames(path: Path, schema: pa.Schema) -> Iterator[pl.DataFrame]:
     number = 0
     with readable(path), open_bytes(path) as file:
         for block in _blocks(file):
-            yield from _json_block(block, number, path, schema)
-            number += block.count(b"\n")
+            lines = block.count(b"\n")
+            yield from _json_block(block, lines, number, path, schema)
+            number += lines
 
 
 def _blocks(file: Any) -> Iterator[bytes]:
@@ -234,26 +235,28 @@ def _blocks(file: Any) -> Iterator[bytes]:
     rest = file.read(3)
     rest = b"" if rest == b"\xef\xbb\xbf" else rest
     while chunk := file.read(BLOCK_BYTES):
-        head, newline, tail = chunk.rpartition(b"\n")
-        if newline:
-            yield rest + head + newline
-            rest = tail
+        end = chunk.rfind(b"\n") + 1
+        if end:
+            yield b"".join((rest, memoryview(chunk)[:end]))
+            rest = chunk[end:]
         else:
             rest += chunk
     if rest:
         yield rest + b"\n"
 
 
-def _json_block(block: bytes, before: int, path: Path, schema: pa.Schema) -> Iterator[pl.DataFrame]:
-    lines = block.count(b"\n")
+def _json_block(
+    block: bytes, lines: int, before: int, path: Path, schema: pa.Schema
+) -> Iterator[pl.DataFrame]:
     table = _arrow_json(block, schema)
     if table is not None and table.num_rows == lines and not _has_empty_line(block):
         yield _numbered(pl.DataFrame(pl.from_arrow(table)), path, range(before + 1, before + 1 + lines))
         return
     middle = block.find(b"\n", len(block) // 2) + 1
     if len(block) > _SLOW and 0 < middle < len(block):
-        yield from _json_block(block[:middle], before, path, schema)
-        yield from _json_block(block[middle:], before + block.count(b"\n", 0, middle), path, schema)
+        first = block.count(b"\n", 0, middle)
+        yield from _json_block(block[:middle], first, before, path, schema)
+        yield from _json_block(block[middle:], lines - first, before + first, path, schema)
         return
     yield from row_frames(_json_rows(block, before, path, schema))
 
@@ -278,7 +281,7 @@ def _arrow_json(block: bytes, schema: pa.Schema) -> pa.Table | None:
     try:
         block.decode()  # Arrow does not check
         return pyarrow.json.read_json(
-            io.BytesIO(block),
+            pa.BufferReader(block),
             read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(block) + 1),
             parse_options=pyarrow.json.ParseOptions(
                 explicit_schema=schema, unexpected_field_behavior="ignore"
