@@ -144,8 +144,8 @@ class Staging:
         moment = pl.struct("user_id", "timestamp")
         near = (moment == moment.shift()) | (moment == moment.shift(-1))  # rows come by user and time
         once = pl.col("event").is_in(_ONCE) & (pl.col("timestamp") > 0)
-        near = frame.select("place", *_VALUES).filter(near & once)
-        repeated = near.filter(~pl.struct(_VALUES).is_first_distinct())["place"]
+        rows = frame.select("place", *_VALUES).filter(near & once)
+        repeated = rows.filter(~pl.struct(_VALUES).is_first_distinct())["place"]
         if not len(repeated):
             return frame
         repeats = pl.col("place").is_in(repeated.implode())
