@@ -6,10 +6,11 @@ A plan's score is a sum of parts, each of which may be looked at:
   where it is hardly chance;
 - ``specificity``: how few items the first fact is true of (``-log10`` of its popularity), none if of this one alone;
 - ``certainty``: the log of the probability that the facts are true;
-- ``detail``: what a second fact adds;
-- ``source``: how apt a fact's source is to tell something that decides.
+- ``helpfulness``: how much such a fact tells that could decide, and how apt its source is to tell it;
+- ``novelty``: below zero if the title says the first fact already;
+- ``detail``: the helpfulness of a second fact.
 
-Another score, a learned one for instance, takes its place as :class:`Score`. A page is chosen by maximal marginal
+Another score, a learned one for instance, takes its place as a :class:`Score`. A page is chosen by maximal marginal
 relevance (Carbonell and Goldstein, 1998), so that no fact and no tie dominates it.
 """
 
@@ -19,6 +20,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from mmreason.evidence.schema import Case, Fact, Plan, Taste, Tie
@@ -30,14 +32,18 @@ RELATIONS = frozenset(["bought with", "related"])
 """Names of facts that name another item."""
 
 _WORD = re.compile(r"[^\W_]+")
-_SOURCES = {"attribute": 0.5, "picture": 0.4, "review": 0.5, "title": 0.0, "text": 0.2, "relation": 0.0}
-_MOST_COMMON = 0.5  # a fact of more than half of all items says nothing of this one
+# How apt a source is to tell what decides.
+_SOURCES = {"attribute": 1.0, "picture": 0.8, "review": 1.0, "title": 0.4, "text": 0.6, "relation": 1.0}
 
 
 class Score(Protocol):
     """How good a plan is: name of a part → its value; the plan's score is their sum."""
 
     def __call__(self, case: Case, facts: Sequence[Fact], tie: Tie | None) -> Mapping[str, float]: ...
+
+
+Tells = Callable[[Case, Fact], float]
+"""How much a fact helps to decide, from 0 (never say it) to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +54,31 @@ class PlanRule:
         most: Plans of a case, at most.
         details: Second facts that are tried beside each first one.
         most_common: A fact that is true of a larger share of the items is no selling point.
+        least_told: Nor is one that tells less than this.
     """
 
     most: int = 24
-    details: int = 2
-    most_common: float = _MOST_COMMON
+    details: int = 3
+    most_common: float = 0.5
+    least_told: float = 0.3
+
+
+STANDARD_RULE = PlanRule()
 
 
 def plans(
     case: Case,
+    tells: Tells = lambda case, fact: 1.0,
     score: Score | None = None,
-    can_say: Callable[[Fact], bool] = lambda fact: True,
-    rule: PlanRule = PlanRule(),
+    rule: PlanRule = STANDARD_RULE,
 ) -> list[Plan]:
     """The plans of a case, the best first: personal ones, and selling points that say nothing of the person.
 
     Args:
         case: A user and an item.
-        score: Takes the place of :func:`standard_score`.
-        can_say: Whether the writers have words for a fact; of the others no plan is made.
+        tells: How much a fact helps to decide; for the writers of this package
+            :func:`mmreason.wording.template.tells`, so that no plan is made that has no words.
+        score: Takes the place of :class:`StandardScore`.
         rule: Which plans are made.
 
     Example:
@@ -79,42 +91,64 @@ def plans(
         >>> [(plan.level, plan.facts[0].value) for plan in plans(case)]
         [('personal', 'wool'), ('selling point', 'wool')]
     """
-    score = score or standard_score
-    facts = [fact for fact in _worth_saying(case) if can_say(fact)]
-    points = [fact for fact in facts if _popularity(case, fact) <= rule.most_common]
-    points.sort(key=lambda fact: -sum(score(case, [fact], None).values()))
-    starts: list[tuple[tuple[Fact, ...], Tie | None]] = [
-        ((fact,), tie) for fact, tie in _taste_ties(case, facts)
+    score = score or StandardScore(tells)
+    facts = [fact for fact in _each_once(case) if tells(case, fact) > 0]
+    points = [
+        fact
+        for fact in facts
+        if _popularity(case, fact) <= rule.most_common
+        and tells(case, fact) >= rule.least_told
+        and not in_title(fact, case.item)
     ]
-    starts += [((), tie) for tie in _relation_ties(case)]
-    starts += [((fact,), None) for fact in points]
+    points.sort(key=lambda fact: -sum(score(case, [fact], None).values()))
     found = []
-    for said, tie in starts:
-        details = [fact for fact in points if tie is None or tie.kind == "taste" if _adds(fact, said)]
-        for facts_said in [said, *([*said, fact] for fact in details[: rule.details if said else 0])]:
+    for said, tie in [
+        *_taste_ties(case, facts),
+        *_relation_ties(case),
+        *(((fact,), None) for fact in points),
+    ]:
+        details = [fact for fact in points if said and _adds(fact, said)][: rule.details]
+        told_by_title = bool(said) and in_title(said[0], case.item)
+        for facts_said in [*([] if told_by_title else [said]), *((*said, fact) for fact in details)]:
             parts = score(case, facts_said, tie)
-            found.append(Plan(tuple(facts_said), tie, sum(parts.values()), parts))
+            found.append(Plan(facts_said, tie, sum(parts.values()), parts))
     found.sort(key=lambda plan: -plan.score)
     return _of_both_levels(found, rule.most)
 
 
-def standard_score(case: Case, facts: Sequence[Fact], tie: Tie | None) -> Mapping[str, float]:
-    """The score that needs no training; see the module."""
-    parts = {"relevance": 0.0, "specificity": 0.0, "certainty": 0.0, "detail": 0.0, "source": 0.0}
-    if facts:
-        popularity = max(_popularity(case, facts[0]), 1e-3)
-        alone = case.concepts[facts[0].concept].items <= 1 if facts[0].concept in case.concepts else False
-        parts["specificity"] = 0.0 if alone else -0.3 * math.log10(popularity)
-        parts["certainty"] = 2 * sum(math.log(max(fact.probability, 1e-3)) for fact in facts)
-        parts["source"] = _SOURCES[facts[0].source]
-    if len(facts) > 1:
-        parts["detail"] = 0.3 * _SOURCES[facts[1].source]
-    if tie and tie.taste:
-        enough = len(tie.item_ids) / (len(tie.item_ids) + 1)
-        parts["relevance"] = 1 + enough * math.log(max(tie.taste.lift, 1.0)) + 0.5 * tie.taste.often
-    elif tie and tie.kind == "complement":
-        parts["relevance"] = 1.2
-    return parts
+@dataclass(frozen=True, slots=True)
+class StandardScore:
+    """The score that needs no training; its parts are explained in the module.
+
+    Args:
+        tells: How much a fact helps to decide.
+    """
+
+    tells: Tells
+
+    def __call__(self, case: Case, facts: Sequence[Fact], tie: Tie | None) -> dict[str, float]:
+        """Name of a part → its value."""
+        told = self.tells(case, facts[0]) if facts else 1.0
+        parts = {"relevance": _relevance(tie) * (0.5 + 0.5 * told)}
+        if facts:
+            concept = case.concepts.get(facts[0].concept)
+            alone = concept is not None and concept.items <= 1
+            parts["specificity"] = 0.0 if alone else -0.3 * math.log10(max(_popularity(case, facts[0]), 1e-3))
+            parts["certainty"] = 2 * sum(math.log(max(fact.probability, 1e-3)) for fact in facts)
+            parts["helpfulness"] = told * _SOURCES[facts[0].source]
+            parts["novelty"] = -0.3 * in_title(facts[0], case.item)
+        if len(facts) > 1:
+            parts["detail"] = 0.3 * self.tells(case, facts[1]) * _SOURCES[facts[1].source]
+        return parts
+
+
+def _relevance(tie: Tie | None) -> float:
+    if tie is None or tie.kind == "popular":
+        return 0.0
+    if tie.taste is None:
+        return 1.2
+    enough = len(tie.item_ids) / (len(tie.item_ids) + 1)
+    return 1 + enough * math.log(max(tie.taste.lift, 1.0)) + 0.5 * tie.taste.often
 
 
 def choose_page(plans_of_items: Sequence[Sequence[Plan]], variety: float = 0.5) -> list[list[Plan]]:
@@ -139,7 +173,7 @@ def choose_page(plans_of_items: Sequence[Sequence[Plan]], variety: float = 0.5) 
 
 
 def in_title(fact: Fact, item: Item) -> bool:
-    """Whether the item's title says a fact already, in whatever singular or plural.
+    """Whether the item's title says a fact already, in whatever singular or plural; its year says the decade.
 
     Example:
         >>> in_title(Fact("a", "category", "Hoodies"), Item("a", "Teton Pullover Hoodie"))
@@ -147,15 +181,17 @@ def in_title(fact: Fact, item: Item) -> bool:
     """
     if UNSPACED.search(fact.value):
         return fact.value in item.title
+    if fact.name == "decade" and fact.value[:3].isdigit():
+        return re.search(rf"\b{fact.value[:3]}\d\b", item.title) is not None
     said = _stems(fact.value)
     return bool(said) and said <= _stems(item.title)
 
 
-def _worth_saying(case: Case) -> list[Fact]:
-    """Facts that may be a reason: not in the title, not sensitive, each concept once, by the surest of its facts."""
+def _each_once(case: Case) -> list[Fact]:
+    """Facts that may be a reason, each concept once, by the surest of its facts."""
     best: dict[str, Fact] = {}
     for fact in case.facts:
-        if fact.name in RELATIONS or in_title(fact, case.item):
+        if fact.name in RELATIONS or fact.source == "review":
             continue
         known = best.get(fact.concept)
         if known is None or (fact.probability, _SOURCES[fact.source]) > (
@@ -166,16 +202,16 @@ def _worth_saying(case: Case) -> list[Fact]:
     return list(best.values())
 
 
-def _taste_ties(case: Case, facts: Iterable[Fact]) -> list[tuple[Fact, Tie]]:
+def _taste_ties(case: Case, facts: Iterable[Fact]) -> list[tuple[tuple[Fact, ...], Tie]]:
     tastes = {taste.concept: taste for taste in case.tastes if taste.liked}
-    found = []
+    found: list[tuple[tuple[Fact, ...], Tie]] = []
     for fact in facts:
         taste = tastes.get(fact.concept)
         if taste is None or _is_sensitive(case, fact):
             continue
         others = _others(case, taste)
         if others:
-            found.append((fact, Tie("taste", others, taste)))
+            found.append(((fact,), Tie("taste", others, taste)))
     return found
 
 
@@ -192,7 +228,7 @@ def _others(case: Case, taste: Taste) -> tuple[str, ...]:
     )
 
 
-def _relation_ties(case: Case) -> list[Tie]:
+def _relation_ties(case: Case) -> list[tuple[tuple[Fact, ...], Tie]]:
     """Items of the history that this one goes with, and what reviewers praise."""
     took = {step.item_id for step in case.user.history}
     ties = [
@@ -200,7 +236,8 @@ def _relation_ties(case: Case) -> list[Tie]:
         for fact in case.facts
         if fact.name in RELATIONS and fact.value in took and fact.value in case.history_items
     ]
-    return ties + [Tie("popular", fact=fact) for fact in case.facts if fact.source == "review"]
+    ties += [Tie("popular", fact=fact) for fact in case.facts if fact.source == "review"]
+    return [((), tie) for tie in ties]
 
 
 def _is_sensitive(case: Case, fact: Fact) -> bool:
@@ -214,11 +251,9 @@ def _popularity(case: Case, fact: Fact) -> float:
 
 
 def _adds(fact: Fact, said: Sequence[Fact]) -> bool:
-    """Whether a fact tells something besides those said: another attribute, in other words."""
+    """Whether a fact tells something in other words than those said."""
     words = {word for other in said for word in _stems(other.value)}
-    return all(fact.name != other.name or fact.name == "thing" for other in said) and not words & _stems(
-        fact.value
-    )
+    return not words & _stems(fact.value)
 
 
 def _of_both_levels(found: Sequence[Plan], most: int) -> list[Plan]:
@@ -245,5 +280,6 @@ def _told_by(plan: Plan) -> list[tuple[str, float]]:
     return parts
 
 
-def _stems(text: str) -> set[str]:
-    return {stem_of_plural(word) for word in _WORD.findall(text.lower())}
+@lru_cache(maxsize=65_536)
+def _stems(text: str) -> frozenset[str]:
+    return frozenset(stem_of_plural(word) for word in _WORD.findall(text.lower()))

@@ -35,17 +35,39 @@ class Forms:
 
 TEXTS = tuple(f.name for f in fields(Forms))
 _FLAGS = ("keep", "capital", "digits", "free")
-_KEYS = frozenset([*TEXTS, *_FLAGS, "names", "known", "called", "not", "among", "adjective", "values"])
+_KEYS = frozenset(
+    [*TEXTS, *_FLAGS, "names", "known", "called", "tells", "shapes", "not", "among", "adjective", "values"]
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """How one attribute is said; see ``grammars/en.yaml``."""
+    """How one attribute is said; ``grammars/en.yaml`` explains each part.
+
+    Attributes:
+        name: The grammar's own.
+        names: Those of catalogues.
+        known: Values that are of this attribute whatever a catalogue calls it.
+        called: What it is in a sentence: *color*.
+        tells: How much such a fact helps to decide, from 0 to 1.
+        shapes: Beginning of the names of the shapes that are for such facts alone.
+        keep: The catalogue's spelling is kept.
+        capital: Values begin with capitals.
+        digits: Values may hold digits.
+        free: Values are phrases of a text.
+        silent: Values that are not said, nor what holds one of these words.
+        forms: The texts.
+        among: Instead, where the item has several values.
+        adjective: Instead, where the value is an adjective.
+        values: Value → another one that is said in its place, or its own texts.
+    """
 
     name: str
     names: tuple[str, ...] = ()
     known: tuple[str, ...] = ()
     called: str = ""
+    tells: float = 1.0
+    shapes: str = ""
     keep: bool = False
     capital: bool = False
     digits: bool = False
@@ -76,6 +98,8 @@ def parse_attribute(name: str, settings: Mapping[str, Any]) -> Attribute:
         tuple(map(phrase, settings.get("names", [name]))),
         tuple(map(phrase, settings.get("known", ()))),
         settings.get("called", ""),
+        tells=float(settings.get("tells", 1.0)),
+        shapes=settings.get("shapes", ""),
         keep=bool(settings.get("keep")),
         capital=bool(settings.get("capital")),
         digits=bool(settings.get("digits")),

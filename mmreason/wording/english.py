@@ -67,12 +67,12 @@ def singular(phrase: str) -> str:
     from lemminflect import getAllLemmas
 
     head, space, word = phrase.rpartition(" ")
-    if word.lower() in PAIRS:
+    lower = word.lower()
+    if lower in PAIRS:
         return phrase
-    lemma = getAllLemmas(word.lower()).get("NOUN", (word,))[0]
-    if lemma == word.lower():
-        lemma = next(iter(singulars(word.lower())), word) if not getAllLemmas(word.lower()) else word
-    return f"{head}{space}{lemma}"
+    known = getAllLemmas(lower)
+    one = known.get("NOUN", (lower,))[0] if known else next(iter(singulars(lower)), lower)
+    return phrase if one == lower else f"{head}{space}{one}"
 
 
 def is_plural(word: str) -> bool:
@@ -99,10 +99,9 @@ def in_sentence(value: str) -> str:
 
 
 def _word_in_sentence(word: str) -> str:
-    if not word[:1].isupper() or not word[1:].islower():
-        return word
-    parts = re.findall(r"[^\W\d_]+", word.lower())
-    return word.lower() if parts and all(map(_is_common, parts)) else word
+    parts = re.findall(r"[^\W\d_]+", word)
+    common = all(part[1:] == part[1:].lower() and _is_common(part.lower()) for part in parts)
+    return word.lower() if parts and common and len(parts[0]) > 1 else word
 
 
 @lru_cache(maxsize=65_536)
@@ -128,15 +127,16 @@ def is_adjective(phrase: str) -> bool:
 
 
 def is_noun(word: str) -> bool:
-    """Whether a word in small letters is a noun in the dictionary, or the plural of an unknown one.
+    """Whether a word in small letters can be a noun: one of the dictionary, or a word that is not in it.
 
     Example:
-        >>> is_noun("mug"), is_noun("hoodies"), is_noun("lightweight"), is_noun("new")
-        (True, True, True, False)
+        >>> is_noun("mug"), is_noun("hoodies"), is_noun("waterproofed"), is_noun("new")
+        (True, True, False, False)
     """
     from lemminflect import getAllLemmas
 
-    return word in PAIRS or "NOUN" in getAllLemmas(word) or singular(word) != word
+    found = getAllLemmas(word)
+    return word in PAIRS or "NOUN" in found or not found
 
 
 def verb_of_many(clause: str) -> str:

@@ -25,10 +25,14 @@ _SLOT = re.compile(r"\{(\w+)\}")
 _NOT_SAID = re.compile(r"[/;:|()\[\]{}\"“”<>=@#*_\\\n]|\s-\s")
 _DIGIT = re.compile(r"\d")
 _SEPARATORS = re.compile(r"[-_.]+")
+_WORDS = re.compile(r"[^\W_]+")
 _SPACES = re.compile(r"  +")
 _PARTS = re.compile(r"\s*(?:&|/|,|\band\b)\s*")
 _LONGEST, _MOST_WORDS = 40, 4  # of an attribute's value; what is longer is no value but a sentence
 _LONGEST_FREE, _MOST_WORDS_FREE = 70, 12
+
+
+_NONE = Attribute("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +40,11 @@ class Said(Forms):
     """A fact in words, its slots filled; ``does`` is for one thing.
 
     Attributes:
-        attribute: The grammar's name of the attribute.
-        called: What such an attribute is: *color*.
+        attribute: What the fact is of.
         does_many: ``does`` of several things, or of a pair.
     """
 
-    attribute: str = ""
-    called: str = ""
+    attribute: Attribute = _NONE
     does_many: str = ""
 
 
@@ -88,12 +90,16 @@ class Grammar:
     _by_name: dict[str, Attribute] = field(default_factory=dict, init=False)
     _by_known: dict[str, Attribute] = field(default_factory=dict, init=False)
     _nothing: set[str] = field(default_factory=set, init=False)
+    _puffery: set[str] = field(default_factory=set, init=False)
+    known_words: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         for attribute in self.attributes.values():
             self._by_name.update(dict.fromkeys(attribute.names, attribute))
             self._by_known.update(dict.fromkeys(attribute.known, attribute))
+            self.known_words.update(word for known in attribute.known for word in known.split())
         self._nothing.update(map(phrase, self.words.get("nothing", ())))
+        self._puffery.update(map(phrase, self.words.get("puffery", ())))
 
     def attribute(self, name: str, value: str) -> Attribute | None:
         """The attribute by its name in the catalogue, or by what its value is known to be."""
@@ -129,8 +135,9 @@ class Grammar:
         return _noun(self, value)
 
     def is_nothing(self, value: str) -> bool:
-        """Whether a value tells nothing: "other", "n/a"."""
-        return phrase(value) in self._nothing
+        """Whether a value tells nothing ("other", "n/a") or only praises ("the ultimate comfort")."""
+        plain = phrase(value)
+        return plain in self._nothing or not self._puffery.isdisjoint(_WORDS.findall(plain))
 
     def _noun_in(self, level: str, title: str) -> Thing | None:
         parts = _PARTS.split(level)
@@ -216,14 +223,14 @@ def _read(name: str) -> dict[str, Any] | None:
 
 
 def _merged(whole: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """``more`` on top of ``whole``; mappings are merged, all else is replaced."""
+    """``more`` on top of ``whole``: mappings are merged, null takes away, all else is replaced."""
     merged = dict(whole)
     for name, value in more.items():
         old = merged.get(name)
         if isinstance(old, Mapping) and isinstance(value, Mapping):
             value = _merged(old, value)
         merged[name] = value
-    return merged
+    return {name: value for name, value in merged.items() if value is not None}
 
 
 @lru_cache(maxsize=65_536)
@@ -267,7 +274,8 @@ def _can_be_said(grammar: Grammar, attribute: Attribute, value: str) -> bool:
         return False
     if plain.startswith(("http", "www.")) or (not any(map(str.isalpha, plain)) and not attribute.digits):
         return False
-    return plain not in attribute.silent and not grammar.is_nothing(plain)
+    words = _WORDS.findall(plain)
+    return attribute.silent.isdisjoint([plain, *words]) and not grammar.is_nothing(plain)
 
 
 def _small(grammar: Grammar, value: str) -> str:
@@ -275,39 +283,35 @@ def _small(grammar: Grammar, value: str) -> str:
     if grammar.language != "en":
         return value
     words = (w.capitalize() if w.isupper() and len(w) > 3 else w for w in value.split())
-    return english.in_sentence(" ".join(words))
+    return " ".join(w.lower() if w.lower() in grammar.known_words else english.in_sentence(w) for w in words)
 
 
 def _filled(grammar: Grammar, attribute: Attribute, forms: Forms, name: str, text: str) -> Said | None:
+    """The forms with a value in their slots; None if one needs a noun and the value is none."""
     slots = {"v": text, "name": phrase(name), "a": "", "v_one": text, "v_many": text, "verb": text}
-    verbs = {**slots}
+    verb_of_many = text
     if grammar.language == "en":
-        slots["a"] = (
-            ""
-            if _no_article(grammar, text, name if "{name}" in forms.after else "")
-            else (english.article(text))
-        )
-        if "{v_one}" in forms.one:
+        if not _no_article(grammar, slots["name"] if "{name}" in forms.after else _head(text), text):
+            slots["a"] = english.article(text)
+        if "{v_many}" in forms.many:
             noun = grammar.noun(text)
             if noun is None:
                 return None
             slots |= {"v_one": noun.one, "v_many": noun.many}
         if "{verb}" in forms.does:
-            verbs["verb"] = english.verb_of_many(text)
-    done = {f: fill(_NUMBER.sub(r"\1", getattr(forms, f)), slots) for f in TEXTS}
-    many = fill(_NUMBER.sub(r"\2", forms.does), {**slots, "verb": verbs["verb"]})
-    return Said(**done, attribute=attribute.name, called=attribute.called, does_many=many)
+            verb_of_many = english.verb_of_many(text)
+    done = {name: fill(_NUMBER.sub(r"\1", getattr(forms, name)), slots) for name in TEXTS}
+    many = fill(_NUMBER.sub(r"\2", forms.does), {**slots, "verb": verb_of_many})
+    return Said(**done, attribute=attribute, does_many=many)
 
 
-def _no_article(grammar: Grammar, text: str, name: str) -> bool:
+def _no_article(grammar: Grammar, head: str, text: str) -> bool:
     """Whether a noun phrase takes no article: a plural, an uncountable noun, or one with an article or number."""
-    words = (name or _head(text)).split()
-    last = words[-1].lower()
-    first = text.split()[0].lower()
+    last, first = head.split()[-1].lower(), text.split()[0].lower()
     return (
         english.is_plural(last)
         or last in grammar.words.get("uncountable", ())
-        or first in ("a", "an", "the", "two", "three", "four", "five", "six", "no", "its", "your")
+        or first in grammar.words.get("determiners", ())
         or first[0].isdigit()
     )
 
@@ -326,7 +330,8 @@ def _noun(grammar: Grammar, value: str) -> Thing | None:
     words = [w for w in _small(grammar, value).split() if w.lower() not in grammar.words.get("without", ())]
     if not 0 < len(words) <= 3:
         return None
-    text, last = " ".join(words), words[-1].lower()
+    words[-1] = last = words[-1].lower() if words[-1][1:].islower() else words[-1]
+    text = " ".join(words)
     nothing = set(grammar.words.get("not_things", ()))
     if last in nothing or text.lower() in nothing or not english.is_noun(last):
         return None

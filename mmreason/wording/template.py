@@ -8,20 +8,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
+from mmreason.evidence.claims import phrase
+from mmreason.evidence.plan import in_title
 from mmreason.evidence.schema import Candidate, Case, Fact, Plan, Tie
-from mmreason.evidence.sensitive import sensitive_kind
 from mmreason.schema import Interaction, Item
 from mmreason.wording import english
+from mmreason.wording.attributes import Attribute
 from mmreason.wording.grammar import Grammar, Said, Thing, fill, grammar_of, slots_of
+from mmreason.wording.titles import name_of
 
 MOST_CANDIDATES = 4
 GOOD_LENGTH, LONGEST = 110, 150
 """Characters: a longer text comes last; an even longer one is not said."""
 
-_YEAR = re.compile(r"\s*\((?:1[89]|20)\d\d(?:[-–]\d*)?\)\s*$")
-_ARTICLE_BEHIND = re.compile(r"^(.*), (The|A|An|Le|La|Les|El|Il|Der|Die|Das)$")
-_ODD_IN_TITLE = re.compile(r"[:;|?!()\[\]{}<>@#\"“”\n]|\s[-–]\s|https?|\.\s")
-_TITLE_LENGTH, _TITLE_WORDS = 36, 6
+_MOST_BEHIND = 5  # words of two facts behind a noun
+_SHORT = 24  # characters of what may be said twice, of the history and of the item
 
 
 def write(plan: Plan, case: Case, seed: int = 0) -> list[Candidate]:
@@ -43,7 +44,7 @@ def write(plan: Plan, case: Case, seed: int = 0) -> list[Candidate]:
         >>> user = User("u", [Interaction("u", item, "purchase") for item in "bcd"])
         >>> case = Case(user, Item("a", "Alder", attributes={"type": ["Mugs"]}, domain="shop"), [navy])
         >>> write(Plan((navy,), Tie("taste", ("b", "c", "d"), taste)), case)[0].text
-        'You often buy navy pieces, and this mug comes in navy too.'
+        'You often buy navy things, and this mug comes in navy too.'
     """
     grammar = grammar_of(case.language, case.item.domain)
     said = _said(grammar, plan, case) if grammar else []
@@ -55,14 +56,14 @@ def write(plan: Plan, case: Case, seed: int = 0) -> list[Candidate]:
     told = replace(plan, facts=tuple(fact for fact, _ in said))
     found: list[Candidate] = []
     for key in _shape_keys(plan.tie, [words for _, words in said]):
-        shapes = [
-            shape for shape in grammar.shapes.get(key, ()) if all(slots.get(s) for s in slots_of(shape))
-        ]
-        for shape in _turned(shapes, seed):
+        for shape in _turned([each for each in grammar.shapes.get(key, ()) if _fits(each, slots)], seed):
             text = _sentence(fill(shape, slots))
             facts = told.facts if _says_second(shape) else told.facts[:1]
-            if len(text) <= LONGEST:
+            news = len(facts) != 1 or not in_title(facts[0], case.item)
+            if news and len(text) <= LONGEST:
                 found.append(Candidate(text, replace(told, facts=facts), "template"))
+        if found:
+            break
     found.sort(key=lambda candidate: len(candidate.text) > GOOD_LENGTH)
     return found[:MOST_CANDIDATES]
 
@@ -77,40 +78,72 @@ def general_line(case: Case) -> str:
     return _sentence(fill(shapes[0], {"kinds": thing.many})) if shapes else ""
 
 
-def can_say(case: Case, fact: Fact) -> bool:
-    """Whether the grammar of a case has words for a fact."""
+def tells(case: Case, fact: Fact) -> float:
+    """How much a fact helps to decide, from 0 (there are no words for it) to 1, as the case's grammar has it."""
     grammar = grammar_of(case.language, case.item.domain)
-    return grammar is not None and grammar.say(fact) is not None
-
-
-def name_of(item: Item) -> str:
-    """An item's title as a sentence can name it; empty if it is too long, a sentence, or tells something protected.
-
-    Example:
-        >>> [name_of(Item("a", title)) for title in ("Firm, The (1993)", "Really? Yes! 10 ways to sleep", "Mug")]
-        ['The Firm', '', 'Mug']
-    """
-    return _name(item.title)
-
-
-@lru_cache(maxsize=65_536)
-def _name(title: str) -> str:
-    title = _ARTICLE_BEHIND.sub(r"\2 \1", _YEAR.sub("", title).strip())
-    odd = _ODD_IN_TITLE.search(title) or len(title) > _TITLE_LENGTH or title.count(" ") >= _TITLE_WORDS
-    return "" if odd or not title or sensitive_kind(title) else title
+    said = grammar.say(fact) if grammar else None
+    return said.attribute.tells if said else 0.0
 
 
 def _said(grammar: Grammar, plan: Plan, case: Case) -> list[tuple[Fact, Said]]:
-    """The plan's facts that have words, the first one always among them."""
+    """The plan's facts in words; a second one without them is left out, a first one takes the plan with it."""
     found: list[tuple[Fact, Said]] = []
-    for place, fact in enumerate(plan.facts):
-        among = sum(other.name == fact.name for other in case.facts) > 1
-        words = grammar.say(fact, among)
-        if words:
-            found.append((fact, words))
-        elif place == 0:
+    for fact in plan.facts:
+        words = _say(grammar, fact, case)
+        if words is None and not found:
             return []
+        first = found[0][1] if found else None
+        if words and not (first and first.attribute is words.attribute and not _are_one(first, words)):
+            found.append((fact, words))
     return found
+
+
+def _say(grammar: Grammar, fact: Fact, case: Case) -> Said | None:
+    """A fact in words; None of a phrase that is the thing itself, or a color of its own beside the item's."""
+    if fact.source == "text":
+        colors = grammar.attributes.get("color")
+        words = frozenset(phrase(fact.value).split())
+        if not words.isdisjoint(_kind_words(grammar, case.item)):
+            return None
+        if (
+            colors
+            and not words.isdisjoint(colors.known)
+            and any(_is_of(grammar, other, colors) for other in case.facts)
+        ):
+            return None
+    return grammar.say(fact, _is_among(grammar, fact, case))
+
+
+def _is_of(grammar: Grammar, fact: Fact, attribute: Attribute | None) -> bool:
+    return grammar.attribute(fact.name, fact.value) is attribute
+
+
+def _kind_words(grammar: Grammar, item: Item) -> frozenset[str]:
+    """What the item is called in its title and its categories, in singular and plural."""
+    values = [value for name in grammar.words["called_by"] for value in item.attributes.get(name, ())]
+    return _last_words((item.title, *values))
+
+
+@lru_cache(maxsize=16_384)
+def _last_words(names: tuple[str, ...]) -> frozenset[str]:
+    lasts = {
+        part.split()[-1] for name in names for part in re.split(r"[&,/>]| and ", name.lower()) if part.split()
+    }
+    return frozenset(form for last in lasts for form in (last, english.singular(last), english.plural(last)))
+
+
+def _are_one(first: Said, second: Said) -> bool:
+    """Whether two values of one attribute make a noun: a crime thriller."""
+    return bool(first.one and second.one and (first.before or second.before))
+
+
+def _is_among(grammar: Grammar, fact: Fact, case: Case) -> bool:
+    """Whether the item has another value of the fact's attribute."""
+    attribute = grammar.attribute(fact.name, fact.value)
+    return any(
+        phrase(other.value) != phrase(fact.value) and grammar.attribute(other.name, other.value) is attribute
+        for other in case.facts
+    )
 
 
 def _shape_keys(tie: Tie | None, said: Sequence[Said]) -> list[str]:
@@ -120,17 +153,19 @@ def _shape_keys(tie: Tie | None, said: Sequence[Said]) -> list[str]:
         return ["popular"]
     if tie.kind == "complement":
         return ["bought_with" if tie.fact and tie.fact.name == "bought with" else "complement"]
-    kind = "kind_" if said and said[0].one else ""
+    prefix = said[0].attribute.shapes if said else ""
     number = len(tie.item_ids)
-    often = ["often"] if tie.taste and tie.taste.often and number >= 3 else []
-    return [
-        f"{kind}{strength}"
-        for strength in [*often, *(["two"] if number > 1 else []), *(["one"] if number == 1 else [])]
-    ]
+    often = tie.taste is not None and tie.taste.often and number >= 3
+    strengths = [*(["often"] if often else []), *(["two", "two_unnamed"] if number > 1 else ["one"])]
+    return [f"{prefix}{strength}" for strength in strengths]
+
+
+def _fits(shape: str, slots: Mapping[str, str]) -> bool:
+    return all(slots.get(slot) for slot in slots_of(shape))
 
 
 def _says_second(shape: str) -> bool:
-    return any(slot in shape for slot in ("{one_and}", "{does_two}"))
+    return any(slot in shape for slot in ("{one_and}", "{does_two}", "{does_and}"))
 
 
 def _turned(shapes: Sequence[str], seed: int) -> Sequence[str]:
@@ -156,10 +191,10 @@ def _thing_slots(grammar: Grammar, thing: Thing, said: Sequence[Said]) -> dict[s
     does = [one.does_many if thing.paired else one.does for one in said]
     slots |= {
         "does": does[0],
-        "does_too": fill(words["too"], {"does": does[0]}) if does[0] else "",
+        "does_too": fill(words["too"], {"does": does[0]}) if 0 < len(does[0]) <= _SHORT else "",
         "does_two": does[1] if len(said) > 1 else "",
+        "does_and": _both(words["and"], *does) if len(does) > 1 else "",
         "after": first.after,
-        "called": first.called,
         "one": _noun_phrase(grammar, thing, said[:1]),
         "one_and": _noun_phrase(grammar, thing, said) if len(said) > 1 else "",
         "praised": first.praised,
@@ -167,33 +202,43 @@ def _thing_slots(grammar: Grammar, thing: Thing, said: Sequence[Said]) -> dict[s
     return slots
 
 
-def _noun_phrase(grammar: Grammar, thing: Thing, said: Sequence[Said], article: bool = True) -> str:
+def _both(join: str, first: str, second: str) -> str:
+    """Two predicates as one; a verb that they share is said once: "is light and made of wool"."""
+    if not (first and second):
+        return ""
+    verb, space, _ = first.partition(" ")
+    if space and second.startswith(verb + space):
+        second = second.removeprefix(verb + space)
+    return fill(join, {"does": first, "does_two": second})
+
+
+def _noun_phrase(grammar: Grammar, thing: Thing, said: Sequence[Said]) -> str:
     """The thing with its facts: "a navy mug with a lid"; empty if a fact cannot stand there, or it has no name."""
-    before: list[str] = []
-    after: list[str] = []
-    noun = thing.many if thing.paired else thing.one
+    noun, before, after = "", [], []
     for one in said:
-        if one.one:
+        if one.one and not noun:
             noun = one.one
+        elif (
+            one.one and not one.before and said[0].before
+        ):  # a crime film that is a thriller: a crime thriller
+            noun, before = one.one, [said[0].before]
         elif one.before and not before:
-            before.append(one.before)
+            before = [one.before]
         elif one.after:
             after.append(one.after)
         else:
             return ""
-    if not noun or (not thing.known and not said[0].one and not grammar.words.get("generic_phrase", False)):
+    if not noun and (thing.known or grammar.words.get("generic_phrase")):
+        noun = thing.many if thing.paired else thing.one
+    if not noun:
         return ""
-    slots = {
-        "before": " ".join(before),
-        "thing": noun,
-        "after": " ".join(after),
-        "measure": thing.measure,
-        "a": "",
-    }
+    behind = " ".join(after)
+    if len(after) > 1 and behind.count(" ") >= _MOST_BEHIND:
+        return ""
+    slots = {"before": " ".join(before), "thing": noun, "after": behind, "measure": thing.measure}
     text = fill(grammar.words["noun_phrase"], slots)
-    if article and grammar.language == "en" and not thing.paired and not thing.uncountable:
-        return f"{english.article(text)} {text}"
-    return text
+    bare = grammar.language != "en" or (noun != said[0].one and (thing.paired or thing.uncountable))
+    return text if bare else f"{english.article(text)} {text}"
 
 
 def _tie_slots(
@@ -223,8 +268,8 @@ def _tie_slots(
         ("them", grammar.words.get("them", "")),
     ):
         slots[f"habit_{name}"] = fill(words["habit"], {"x": what}) if what or name == "bare" else ""
-    if first.called and grammar.language == "en":
-        slots["a_called"] = f"{english.article(first.called)} {first.called}"
+    if first.attribute.called and grammar.language == "en":
+        slots["a_called"] = f"{english.article(first.attribute.called)} {first.attribute.called}"
     if first.one:
         slots["one_bare"] = first.one
     return slots
@@ -258,17 +303,20 @@ def _named(grammar: Grammar, item_ids: Sequence[str], case: Case, did: str) -> d
     """The history's items by their titles, the latest first."""
     known = [case.history_items[item_id] for item_id in reversed(item_ids) if item_id in case.history_items]
     titles = list(dict.fromkeys(name for item in known if (name := name_of(item))))
-    if not titles:
+    titles.sort(key=lambda title: " and " in title or "&" in title)  # which read badly beside another
+    if not titles or "theirs" not in grammar.words:
         return {}
     slots = {"title": titles[0], "title_two": titles[1] if len(titles) > 1 else "", "did": did}
     named = {"title": titles[0], "theirs": fill(grammar.words["theirs"], slots)}
     if len(titles) > 1:
         named["theirs_two"] = fill(grammar.words["theirs_two"], slots)
+    if len(titles) > 2:
+        named["theirs_more"] = fill(grammar.words["theirs_more"], slots)
     return named
 
 
 def _group(grammar: Grammar, tie: Tie, case: Case, thing: Thing) -> str:
     """What the tie's items are called together: as the item, if all are that, else by the domain's word."""
     things = [grammar.thing(case.history_items[i]) for i in tie.item_ids if i in case.history_items]
-    same = bool(things) and thing.known and all(other.many == thing.many for other in things)
+    same = bool(things) and bool(thing.one) and all(other.many == thing.many for other in things)
     return thing.many if same else grammar.words["thing"]["many"]

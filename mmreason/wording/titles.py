@@ -1,0 +1,33 @@
+"""Titles of items as sentences can name them."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from mmreason.evidence.sensitive import sensitive_kind
+from mmreason.schema import Item
+
+_YEAR = re.compile(r"\s*\((?:1[89]|20)\d\d(?:[-–]\d*)?\)\s*$")
+_ARTICLE_BEHIND = re.compile(r"^(.*), (The|A|An|Le|La|Les|El|Il|Der|Die|Das)$")
+_ODD_IN_TITLE = re.compile(r"[:;|?!()\[\]{}<>@#\"“”\n]|\s[-–]\s|https?|\.\s")
+_TITLE_LENGTH, _TITLE_WORDS = 36, 6
+_SMALL_WORD = re.compile(r"(?:a|an|the|and|of|in|on|to|for|with|at|by|from|de|la|le|du|des|von|van|der|&)\b")
+
+
+def name_of(item: Item) -> str:
+    """An item's title as a sentence can name it; empty if it is too long, a sentence, or tells something protected.
+
+    Example:
+        >>> [name_of(Item("a", title)) for title in ("Firm, The (1993)", "Really? Yes! 10 ways to sleep", "Mug")]
+        ['The Firm', '', 'Mug']
+    """
+    return _name(item.title)
+
+
+@lru_cache(maxsize=65_536)
+def _name(title: str) -> str:
+    title = _ARTICLE_BEHIND.sub(r"\2 \1", _YEAR.sub("", title).strip())
+    odd = _ODD_IN_TITLE.search(title) or len(title) > _TITLE_LENGTH or title.count(" ") >= _TITLE_WORDS
+    sentence = any(word[0].islower() and not _SMALL_WORD.match(word) for word in title.split())
+    return "" if odd or sentence or not title or sensitive_kind(title) else title
