@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from mmreason.evidence.chinese import chinese_phrases
 from mmreason.evidence.phrases import phrases
 from mmreason.evidence.schema import Fact
+from mmreason.evidence.stories import makers, tells_story
 from mmreason.evidence.untrusted import safe_item
 from mmreason.language import is_chinese, phrase
 from mmreason.schema import Item
 
-VERSION = 1
+VERSION = 2
 """Raised when the same item has other facts: all are read again then."""
 
 LEVELS = ">"
@@ -40,6 +41,9 @@ def facts_of(item: Item) -> Iterator[Fact]:
                     yield Fact(item.id, name, level.strip())
             if phrase(name) in _YEARS and _YEAR.fullmatch(value.strip()):
                 yield Fact(item.id, "decade", f"{value.strip()[:3]}0s")
+    if tells_story(item.text):
+        for role, name, span in makers(item.text):
+            yield Fact(item.id, role, name, "text", span)
     title = set(_WORD.findall(item.title.lower()))
     read = chinese_phrases if is_chinese(item.text) else phrases
     for said in read(item.text):

@@ -6,9 +6,12 @@ second. A phrase is found where a text says what its item has, is or does:
 - a line of a list: ``Adjustable drawstring hood``, ``Machine washable``;
 - behind a word such as *with*, *features*, *made of*: ``a jacket with two zip pockets``;
 - behind the item as the subject: ``It keeps your hands free``;
-- behind *about*, of films, books and news: ``a comedy about two brothers``.
+- behind *about*, of films, books and news: ``a comedy about two brothers``;
+- of a line with a label the value, under the label's name: ``Material: waxed cotton``.
 
-What speaks of price, stock, delivery, promotion or contact, or to a machine, is no phrase.
+What speaks of price, stock, delivery, promotion or contact, or to a machine, is no phrase; nor is mere praise
+(``perfect fit``, ``more room``) or what speaks of somebody whom the phrase does not name (``explores her memories``).
+In a text that tells a story, *with* and the like speak of its people, not of the item.
 """
 
 from __future__ import annotations
@@ -17,16 +20,20 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
-Form = Literal["thing", "is", "does", "about"]
+from mmreason.evidence.stories import tells_story
+from mmreason.shops.plumbing import why_not_by_name
 
 MOST_WORDS, MOST_CLAUSE = 9, 14
 """Of a noun phrase, and of one with a verb; what is longer is a sentence of its own."""
 
-_UNIT = re.compile(r"[^\n.!?;•]+(?:\.(?=\w)[^\n.!?;•]*)*")
+_ABBREVIATED = "|".join(
+    rf"(?<=\b{name}\.)" for name in ("Mr", "Mrs", "Ms", "Dr", "St", "Jr", "Sr", "vs", "approx")
+)
+_UNIT = re.compile(rf"[^\n.!?;•]+(?:\.(?:(?=\w)|{_ABBREVIATED})[^\n.!?;•]*)*")
 _TOKEN = re.compile(r"[^\W_]+(?:['’\-‑/.][^\W_]+)*%?[®™©]?|[^\w\s]")
-_LABEL = re.compile(r"\s*[-*–·•]*\s*([\w /&-]{2,30}):\s+(?=\S)")
+_LABEL = re.compile(r"[ \t]*[-*–·•]*[ \t]*([^\W\d_][\w /&-]{1,29}?) ?[:：][ \t]*(?=\S)")
+_LABEL_WORDS, _VALUE_WORDS = 3, 5
 
 _CLOSED = {
     "D": "a an the this that these those its their our your his her any some no each every all both another such",
@@ -39,73 +46,51 @@ _CLOSED = {
 }
 _KNOWN = {word: tag for tag, words in _CLOSED.items() for word in words.split()}
 
-_HAS = frozenset(
-    ["with", "featuring", "features", "including", "includes", "has", "offers", "boasts", "provides", "plus"]
-)
-_MADE = frozenset(
-    [
-        "made",
-        "crafted",
-        "built",
-        "designed",
-        "woven",
-        "knitted",
-        "finished",
-        "lined",
-        "filled",
-        "cut",
-        "printed",
-        "dyed",
-    ]
-)
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_HAS = _words("with featuring features including includes has offers boasts provides plus")
+_MADE = _words("made crafted built designed woven knitted finished lined filled cut printed dyed")
 _CUT = frozenset("DPCWX")  # what no phrase ends with
-_SUBJECTS = frozenset(["it", "this", "the", "our", "these"])
-_JOINS = frozenset(["and", "&", "of", "for", "with", "in", "on", "at", "plus"])
-_TELLS = frozenset(
-    [
-        "film",
-        "movie",
-        "story",
-        "book",
-        "novel",
-        "series",
-        "show",
-        "tale",
-        "documentary",
-        "drama",
-        "comedy",
-        "article",
-        "report",
-        "guide",
-        "is",
-    ]
+_SUBJECTS = _words("it this the our these")
+_JOINS = _words("and & of for with in on at plus")
+_TELLS = _words(
+    "film movie story book novel series show tale documentary drama comedy thriller article report guide memoir is"
 )
-_NEW_CLAUSE = frozenset(
-    [
-        "while",
-        "because",
-        "if",
-        "when",
-        "where",
-        "which",
-        "who",
-        "whose",
-        "but",
-        "that",
-        "so",
-        "whether",
-        "as",
-        "until",
-        "since",
-    ]
+_NEW_CLAUSE = _words("while because if when where which who whose but that so whether as until since")
+_GOES_ON = _words(
+    "while so making which with giving but keeping letting without thanks even whether because and"
 )
 _MARKS = frozenset(',:()[]–—"“”')
 
+_PRAISE = _words(
+    "perfect optimal ultimate best favorite favourite incredible amazing awesome great superior unbeatable unrivaled "
+    "unmatched exceptional excellent stunning gorgeous ideal essential must-have wonderful fantastic flawless more "
+    "future everything anything anywhere everywhere whatever want need world unique special"
+)
+"""What praises and tells nothing that could be looked up."""
+
+_EMPTY_VERBS = _words(
+    "promises embodies gets brings feels helps goes leads takes puts proves means deserves stars"
+)
+_EMPTY_HEADS = _words(
+    "room access comfort style look looks feel relief freedom performance ease convenience versatility experience life "
+    "support dryness value quality choice choices options results fun time way ways things stuff functionality "
+    "protection"
+)
+"""Nouns that say too little with one word before them: "cool relief"."""
+
+_SOMEBODY = _words("his her their he she they them him himself herself themselves i we us our my me himself")
+
 _NOTHING_SAID = re.compile(
-    r"(?i)[$€£¥%]|\b(?:price[sd]?|cost|sale|discount|free (?:of charge|gift|trial|sample)|gift|"
-    r"bonus|offer|deal|save|saving|cheap|order|buy|shop|purchase|checkout|cart|coupon|stock|available|availability|ship(?:s|ping|ped)?|deliver(?:y|s|ed)?|returns?|refund|"
+    r"(?i)[$€£¥]|\b(?:price[sd]?|cost|sale|discount|free (?:of charge|gift|trial|sample)|gift|"
+    r"bonus|offer|deal|save|saving|cheap|order|buy|shop|purchase|checkout|cart|coupon|stock|available|availability|"
+    r"ship(?:s|ping|ped)?|deliver(?:y|s|ed)?|returns?|refund|"
     r"warranty|guarantee[ds]?|click|subscribe|contact|email|e-mail|phone|call|visit|website|www|http|import(?:ed)?|"
     r"sizes? may vary|colou?rs? may vary|size chart|sku|item number|model number|asin|dispatch|customer|"
+    r"colou?r (?:choices|options)|assorted|"
     r"ignore|instruction|instructions|prompt|system|assistant|language model|json)\b|https?:|@"
 )
 _CARE = re.compile(
@@ -120,12 +105,13 @@ class Phrase:
     Attributes:
         text: As written.
         span: Start and end in the text, in characters.
-        form: ``thing`` (what it has), ``is``, ``about`` or ``does``, which begins with a verb in the third person.
+        form: ``thing`` (what it has), ``is``, ``about`` or ``does``, which begins with a verb in the third person; of a
+            line with a label the label, in lower case.
     """
 
     text: str
     span: tuple[int, int]
-    form: Form
+    form: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,13 +153,17 @@ def phrases(text: str) -> Iterator[Phrase]:
     """What an English text says of its item, in reading order; phrases do not overlap.
 
     Example:
-        >>> text = "Our parka with an adjustable hood. It keeps you dry.\\n- Two zip pockets"
-        >>> [(phrase.text, phrase.form) for phrase in phrases(text)]
-        [('adjustable hood', 'thing'), ('keeps you dry', 'does'), ('Two zip pockets', 'thing')]
+        >>> text = "Our parka with an adjustable hood. It keeps you dry.\\n- Two zip pockets\\nMaterial: waxed cotton"
+        >>> [(phrase.text, phrase.form) for phrase in phrases(text)][:2]
+        [('adjustable hood', 'thing'), ('keeps you dry', 'does')]
+        >>> [(phrase.text, phrase.form) for phrase in phrases(text)][2:]
+        [('Two zip pockets', 'thing'), ('waxed cotton', 'material')]
     """
+    story = tells_story(text)
     for match in _UNIT.finditer(text):
         unit = match.group()
-        label = _LABEL.match(unit)
+        label = _LABEL.match(unit) if match.start() == 0 or text[match.start() - 1] in "\n•" else None
+        name = " ".join(label[1].lower().split()) if label else ""
         start = match.start() + (label.end() if label else 0)
         words = [
             _Word(
@@ -184,19 +174,52 @@ def phrases(text: str) -> Iterator[Phrase]:
             )
             for found in _TOKEN.finditer(text[start : match.end()])
         ]
-        for piece in _in_unit(words, text):
+        if name and why_not_by_name(name):
+            continue
+        labelled = _labelled(name, words, text) if name and not story else ()
+        for piece in labelled or _in_unit(words, text, story):
             if not _NOTHING_SAID.search(piece.text) and not _CARE.search(piece.text):
                 yield piece
 
 
-def _in_unit(words: Sequence[_Word], text: str) -> Iterator[Phrase]:
+def _labelled(name: str, words: Sequence[_Word], text: str) -> list[Phrase]:
+    """The values behind a label, such as ``Material: cotton, linen``; nothing if it is no attribute's name."""
+    if len(name.split()) > _LABEL_WORDS or not _is_name(name):
+        return []
+    values: list[list[_Word]] = [[]]
+    for word in words:
+        if word.lower == ",":
+            values.append([])
+        else:
+            values[-1].append(word)
+    if not all(0 < len(value) <= _VALUE_WORDS and _is_value(value) for value in values):
+        return []
+    return [_phrase(value, text, name) for value in values]
+
+
+def _is_name(label: str) -> bool:
+    return all(set(_tags(word)) & set("NAe") for word in label.split() if word.isalnum())
+
+
+def _is_value(words: Sequence[_Word]) -> bool:
+    """Whether words name something: no sentence, and more than a number."""
+    tags = [word.tags for word in words]
+    return (
+        not any(set(t) & set("WX") for t in tags)
+        and any(set(t) & set("NAe") for t in tags)
+        and tags[-1] not in _CUT
+    )
+
+
+def _in_unit(words: Sequence[_Word], text: str, story: bool) -> Iterator[Phrase]:
     """The phrases of one sentence or line of a list."""
     words = _bare(words)
     if not words:
         return
-    if len(words) <= MOST_WORDS and words[0].tags != "D":
+    if len(words) <= MOST_WORDS and words[0].tags != "D" and not story:
         if len(words) > 1 and _noun_end(words, 0) == len(words):
-            yield _phrase(words, text, "thing")
+            if words := _without_praise(words):
+                yield _phrase(words, text, "thing")
             return
         if len(words) <= 4 and _says_how(words):
             yield _phrase(words, text, "is")
@@ -207,13 +230,37 @@ def _in_unit(words: Sequence[_Word], text: str) -> Iterator[Phrase]:
         place = _clause_end(words, verb)
         if words[verb].lower in _HAS:
             place = verb
-        elif 2 <= place - verb <= MOST_CLAUSE and _is_whole(words[verb:place], words[place:]):
+        elif _says_much(words[verb:place], words[place:]):
             yield _phrase(words[verb:place], text, "does")
     while place < len(words):
-        found = _behind(words, place, text)
-        if found:
+        found = _behind(words, place, text, story)
+        if found and found[0]:
             yield found[0]
         place = found[1] if found else place + 1
+
+
+def _says_much(clause: Sequence[_Word], behind: Sequence[_Word]) -> bool:
+    """Whether what the item does is said whole, and is more than praise."""
+    if not 2 <= len(clause) <= MOST_CLAUSE or clause[0].lower in _EMPTY_VERBS or clause[1].tags == "V":
+        return False
+    return _is_whole(clause, behind) and _tells(clause)
+
+
+def _tells(words: Sequence[_Word]) -> bool:
+    """Whether words say more than praise, and of nobody whom they do not name."""
+    lower = {word.lower for word in words}
+    return lower.isdisjoint(_PRAISE) and lower.isdisjoint(_SOMEBODY)
+
+
+def _without_praise(words: Sequence[_Word]) -> Sequence[_Word]:
+    """A noun phrase without a tail of praise (``for ultimate comfort``); nothing if the rest is praise."""
+    joins = [place for place, word in enumerate(words) if word.tags == "P" and place]
+    while words and not _tells(words):
+        if not joins:
+            return []
+        words = words[: joins.pop()]
+    nouns = len(words) - (words[0].tags == "#") if words else 0
+    return [] if nouns <= 2 and words and words[-1].lower in _EMPTY_HEADS else words
 
 
 def _bare(words: Sequence[_Word]) -> Sequence[_Word]:
@@ -234,9 +281,12 @@ def _says_how(words: Sequence[_Word]) -> bool:
 
 
 def _is_whole(clause: Sequence[_Word], behind: Sequence[_Word]) -> bool:
-    """Whether a clause is not cut short: ``with slim``, of "with slim, contoured fit", and tells more than how."""
+    """Whether a clause is not cut short and tells more than how: ``packs your campus``, of "…, gym and trail gear"."""
     last = clause[-1].tags
-    cut = bool(behind) and behind[0].lower == "," and not set(last) & set("N")
+    after = behind[1] if len(behind) > 1 and behind[0].lower == "," else None
+    cut = after is not None and not (
+        after.lower in _GOES_ON or after.tags in ("R", "P", "X") or after.tags == "s"
+    )
     return not cut and last not in _CUT and any(set(word.tags) & set("NA#") for word in clause[1:])
 
 
@@ -253,21 +303,34 @@ def _verb_of_item(words: Sequence[_Word]) -> int:
     return 0
 
 
-def _behind(words: Sequence[_Word], place: int, text: str) -> tuple[Phrase, int] | None:
+def _behind(words: Sequence[_Word], place: int, text: str, story: bool) -> tuple[Phrase | None, int] | None:
     """The phrase that a word such as *with*, *made of* or *about* announces, and the place behind it."""
     word, before = words[place].lower, words[place - 1].lower if place else ""
     begin = place + 1
     if word == "about" and before in _TELLS:
-        end = _clause_end(words, place, stop=_NEW_CLAUSE - {"who", "that", "whose"})
-        return (_phrase(words[begin:end], text, "about"), end) if 3 <= end - begin <= MOST_CLAUSE else None
-    if word not in _HAS and not (word in ("of", "from") and before in _MADE):
+        return _about(words, place, text)
+    if story or (word not in _HAS and not (word in ("of", "from") and before in _MADE)):
         return None
     if begin < len(words) and words[begin].tags == "D":
         begin += 1
     end = _noun_end(words, begin)
     if not 2 <= end - begin <= MOST_WORDS or not _is_whole(words[begin:end], words[end:]):
         return None
-    return _phrase(words[begin:end], text, "thing"), end
+    said = _without_praise(words[begin:end])
+    return _phrase(said, text, "thing") if len(said) > 1 else None, end
+
+
+def _about(words: Sequence[_Word], place: int, text: str) -> tuple[Phrase | None, int]:
+    """What a story is about; "a woman named Theresa" says too little of it."""
+    end = _clause_end(words, place, stop=_NEW_CLAUSE - {"who", "that", "whose", "as"})
+    after = end
+    while end > place and words[end - 1].tags in _CUT:
+        end -= 1
+    said = words[place + 1 : end]
+    lower = [word.lower for word in said]
+    only_named = not {"named", "called"}.isdisjoint(lower) and _NEW_CLAUSE.isdisjoint(lower)
+    whole = 3 <= len(said) <= MOST_CLAUSE and not only_named and lower[0] not in _SOMEBODY
+    return _phrase(said, text, "about") if whole else None, after
 
 
 def _noun_end(words: Sequence[_Word], start: int) -> int:
@@ -304,6 +367,6 @@ def _clause_end(words: Sequence[_Word], start: int, stop: frozenset[str] | None 
     return len(words)
 
 
-def _phrase(words: Sequence[_Word], text: str, form: Form) -> Phrase:
+def _phrase(words: Sequence[_Word], text: str, form: str) -> Phrase:
     start, end = words[0].start, words[-1].end
     return Phrase(text[start:end], (start, end), form)
