@@ -15,9 +15,13 @@ PICTURES = ("a.jpg", "b.png", "front.jpg", "back.jpg", "only.jpg")
 
 @pytest.fixture(scope="session")
 def example_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures, a clip of twenty frames, and an embedding store of two items."""
+    """Pictures, a clip of twenty frames, an embedding store of two items, and the evidence of one."""
     import av
 
+    from mmreason.catalogue.catalogue import Catalogue, write_catalogue
+    from mmreason.config import Config
+    from mmreason.evidence.stage import find_evidence
+    from mmreason.schema import Item
     from mmreason.store.store import StoreWriter
 
     folder = tmp_path_factory.mktemp("examples")
@@ -33,6 +37,9 @@ def example_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     vectors = np.eye(2, 256, dtype=np.float32)
     writer = StoreWriter(folder / "run" / "embed", {})
     writer.write_part(["sku-1", "sku-2"], ["1", "2"], {"fused": vectors}, {"image": np.ones(2, bool)})
+    coat = Item("coat-7", title="Rain coat", attributes={"material": ["waxed cotton"]})
+    write_catalogue(Catalogue({coat.id: coat}, [], [], folder), folder / "run" / "catalogue")
+    find_evidence(Config(run_dir=str(folder / "run")))
     return folder
 
 
