@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
+from typing import Any
 
 import yaml
 
-from mmreason.language import UNSPACED
+from mmreason.evidence.terms import TermFinder
 
 Terms = Mapping[str, Iterable[str]]
 """Kind → terms, beside those of ``sensitive.yaml``."""
@@ -28,26 +28,72 @@ def sensitive_kind(text: str, more: Terms | None = None) -> str:
         >>> sensitive_kind("Weight-loss tea"), sensitive_kind("孕妇装"), sensitive_kind("red hats")
         ('health', 'family', '')
     """
-    plain = re.sub(r"[-‑_/]+", " ", text.lower())
-    found = _standard().search(plain)
-    if found is None and more:
-        found = _pattern(tuple((kind, tuple(terms)) for kind, terms in more.items())).search(plain)
-    return found.lastgroup or "" if found else ""
+    return next((kind for kind, _ in _standard().find(text)), "") or (
+        next((kind for kind, _ in _of(more).find(text)), "") if more else ""
+    )
+
+
+def sensitive_together(texts: Mapping[str, str], more: Terms | None = None) -> dict[str, str]:
+    """Which of several texts would tell of a person what nobody may infer: alone, or together with others.
+
+    Folic acid is harmless, and so are baby clothes; both in one history tell of a pregnancy.
+
+    Args:
+        texts: Key → what a concept or an item of one history is called.
+        more: Kind → further terms that tell alone.
+
+    Returns:
+        Key → kind, of those that tell.
+
+    Example:
+        >>> sensitive_together({"a": "Folic acid", "b": "baby clothes", "c": "red hats"})
+        {'a': 'family', 'b': 'family'}
+        >>> sensitive_together({"b": "baby clothes", "c": "red hats"})
+        {}
+    """
+    told = {key: kind for key, text in texts.items() if (kind := sensitive_kind(text, more))}
+    shown: dict[str, dict[str, set[str]]] = {}  # kind → key → its signs
+    for key, text in texts.items():
+        for sign, _ in _signs().find(text):
+            shown.setdefault(sign.split(" ")[0], {}).setdefault(key, set()).add(sign)
+    for key, kind in told.items():
+        shown.setdefault(kind, {}).setdefault(key, set()).add(key)
+    together = {
+        key: kind
+        for kind, keys in sorted(shown.items())
+        if len(keys) > 1 and len(set().union(*keys.values())) > 1
+        for key in keys
+    }
+    return {key: told.get(key) or together[key] for key in texts if key in told or key in together}
 
 
 @cache
-def _standard() -> re.Pattern[str]:
-    read = yaml.safe_load(files("mmreason.evidence").joinpath("sensitive.yaml").read_text(encoding="utf-8"))
-    return _pattern(
-        tuple((kind, tuple(t for terms in by.values() for t in terms)) for kind, by in read.items())
+def _standard() -> TermFinder:
+    read = _read("sensitive.yaml")
+    safe = [term for terms in read.pop("safe").values() for term in terms]
+    return TermFinder(
+        {kind: [term for terms in by.values() for term in terms] for kind, by in read.items()}, safe
     )
 
 
 @cache
-def _pattern(terms: tuple[tuple[str, tuple[str, ...]], ...]) -> re.Pattern[str]:
-    return re.compile("|".join(f"(?P<{kind}>{'|'.join(map(_one, each))})" for kind, each in terms))
+def _signs() -> TermFinder:
+    read = _read("sensitive_together.yaml")
+    return TermFinder(
+        {f"{kind} {number}": terms for kind, signs in read.items() for number, terms in enumerate(signs)}
+    )
 
 
-def _one(term: str) -> str:
-    plain = re.escape(re.sub(r"[-‑_/]+", " ", term.lower()))
-    return plain if UNSPACED.search(term) else rf"\b{plain}(?:s|es)?\b"
+def _of(more: Terms) -> TermFinder:
+    return _further(tuple((kind, tuple(terms)) for kind, terms in more.items()))
+
+
+@lru_cache(maxsize=16)
+def _further(terms: tuple[tuple[str, tuple[str, ...]], ...]) -> TermFinder:
+    return TermFinder(dict(terms))
+
+
+def _read(name: str) -> dict[str, Any]:
+    text = files("mmreason.evidence").joinpath(name).read_text(encoding="utf-8")
+    read: dict[str, Any] = yaml.safe_load(text)
+    return read

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -17,12 +18,13 @@ from importlib.resources import files
 import yaml
 
 from mmreason.cleaning import FLAG, HIDDEN, plain_text, without_hidden
+from mmreason.evidence.patterns import Patterns
 from mmreason.schema import Item
 
 WHOLE = frozenset(["instruction", "role", "hidden"])
 """Kinds for which nothing of the text is used, as who wrote this may have written the rest."""
 
-_PRETENCE = ("code", "link", "other shop", "fake evidence")
+_PRETENCE = frozenset(["code", "link", "other shop", "fake evidence"])
 
 LONGEST_NAME = 60
 """Characters of an attribute's name."""
@@ -34,11 +36,9 @@ _FANCY = re.compile(
 _SPACES = re.compile(r"[^\S\n\u3000]+")
 _SPELT = re.compile("[\ufe00-\ufe0e\U000e0000-\U000e0fff]{3,}")
 _STACKED = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u20d0-\u20ff]{3,}")
-_REPEATED = re.compile(r"([^\W\d_])\1{11,}|([^\s\w.\-=*_~…·—])\2{7,}|\b(\w+)(?:\W+\3\b){4,}", re.IGNORECASE)
-_PACKED, _PACKS_TO = (
-    120,
-    6,
-)  # bytes from which a text is packed; what shrinks so many times only repeats itself
+_REPEATED = re.compile(r"([^\W\d_])\1{11,}|([^\s\w.\-=*_~…·—])\2{7,}|\b(\w+)(?:\W+\3\b){4,}")
+_PACKED = 120  # bytes from which a text is packed
+_PACKS_TO = 6  # what shrinks so many times only repeats itself
 _LETTERS = re.compile(r"[^\W\d_]+")
 _LATIN = re.compile("[A-Za-z\u00c0-\u024f]")
 _OTHER = re.compile("[\u0370-\u03ff\u0400-\u052f\u0531-\u058f\u13a0-\u13ff\u2c80-\u2cff]")
@@ -112,14 +112,12 @@ def refusals(text: str) -> list[Refusal]:
         return [Refusal("hidden", whole)]
     read = text if text.isascii() else without_hidden(text)
     readings = _readings(read)
-    if kind := _first_kind(("instruction", "role"), readings):
+    if _quiet(read, readings):
+        return []
+    if kind := _first_kind(WHOLE, readings):
         return [Refusal(kind, whole)]
-    sentences = _SENTENCE.finditer(text) if _suspicious(read, readings) else ()
-    return [
-        Refusal(kind, sentence.span())
-        for sentence in sentences
-        if sentence.group().strip() and (kind := _kind(sentence.group()))
-    ]
+    sentences = (found.span() for found in _SENTENCE.finditer(text) if found.group().strip())
+    return [Refusal(kind, span) for span in sentences if (kind := _kind(text[slice(*span)]))]
 
 
 def safe_item(item: Item) -> Item:
@@ -180,12 +178,12 @@ def _readings(text: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _suspicious(text: str, readings: list[str]) -> bool:
+def _quiet(text: str, readings: list[str]) -> bool:
     """A quick look at a whole text, as most have nothing to be refused."""
-    return bool(
-        _repeats(text)
-        or any(map(_any_of(_PRETENCE).search, readings))
-        or not (text.isascii() or not (HIDDEN.search(text) or _look_alike(text)))
+    return not (
+        any(map(_patterns(WHOLE | _PRETENCE).search, readings))
+        or _repeats(text)
+        or (not text.isascii() and (HIDDEN.search(text) or _look_alike(text)))
     )
 
 
@@ -199,14 +197,13 @@ def _kind(sentence: str) -> str:
     return _first_kind(_PRETENCE, _readings(read))
 
 
-def _first_kind(kinds: tuple[str, ...], readings: list[str]) -> str:
-    """The first of some kinds that a reading shows; empty if none."""
-    shows = [reading for reading in readings if _any_of(kinds).search(reading)]
-    return next((kind for kind in kinds for reading in shows if _any_of((kind,)).search(reading)), "")
+def _first_kind(kinds: frozenset[str], readings: list[str]) -> str:
+    """The first kind that a reading shows; empty if none."""
+    return next((kind for reading in readings for kind, _ in _patterns(kinds).find(reading)), "")
 
 
 def _repeats(text: str) -> bool:
-    if _REPEATED.search(text) or (not text.isascii() and _STACKED.search(text)):
+    if _REPEATED.search(text.lower()) or (not text.isascii() and _STACKED.search(text)):
         return True
     data = text.encode("utf-8", "replace")
     return len(data) > _PACKED and len(zlib.compress(data, 1)) * _PACKS_TO < len(data)
@@ -229,10 +226,13 @@ def _all_look_alike(word: str) -> bool:
 
 
 @cache
-def _any_of(kinds: tuple[str, ...]) -> re.Pattern[str]:
-    """One pattern for some kinds, that looks at starts of words and at signs only: most of a text is neither."""
-    read = yaml.safe_load(files("mmreason.evidence").joinpath("untrusted.yaml").read_text(encoding="utf-8"))
-    every = [pattern for kind in kinds for pattern in read[kind]]
-    words = "|".join(pattern[2:] for pattern in every if pattern.startswith(r"\b"))
-    signs = "|".join(pattern for pattern in every if not pattern.startswith(r"\b"))
-    return re.compile(rf"\b(?=[a-z\d])(?:{words})|(?=[^a-z])(?:{signs})")
+def _looked_for() -> dict[str, Sequence[str]]:
+    read: dict[str, Sequence[str]] = yaml.safe_load(
+        files("mmreason.evidence").joinpath("untrusted.yaml").read_text(encoding="utf-8")
+    )
+    return read
+
+
+@cache
+def _patterns(kinds: frozenset[str]) -> Patterns:
+    return Patterns({kind: each for kind, each in _looked_for().items() if kind in kinds})

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from typing import Any
 
 import pytest
 import yaml
 
-from mmreason.evidence.sensitive import sensitive_kind
+from mmreason.evidence.sensitive import sensitive_kind, sensitive_together
 
 
 @pytest.mark.parametrize(
@@ -52,8 +53,13 @@ def test_terms_can_be_added() -> None:
     assert sensitive_kind("astrology charts", {"belief": ["astrology"]}) == "belief"
 
 
-def test_every_term_of_the_list_is_found_by_its_own_kind_or_an_earlier_one() -> None:
-    read = yaml.safe_load(files("mmreason.evidence").joinpath("sensitive.yaml").read_text(encoding="utf-8"))
+def read(name: str) -> dict[str, Any]:
+    return yaml.safe_load(files("mmreason.evidence").joinpath(name).read_text(encoding="utf-8"))
+
+
+def test_every_term_of_the_list_is_found_and_no_safe_one_is() -> None:
+    kinds = read("sensitive.yaml")
+    safe = kinds.pop("safe")
     assert {
         "health",
         "sexuality",
@@ -64,7 +70,23 @@ def test_every_term_of_the_list_is_found_by_its_own_kind_or_an_earlier_one() -> 
         "finances",
         "union",
         "minors",
-    } <= set(read)
-    for by in read.values():
+    } <= set(kinds)
+    for by in kinds.values():
         assert set(by) == {"en", "zh"}
-        assert all(sensitive_kind(term) for terms in by.values() for term in terms)
+        assert not [term for terms in by.values() for term in terms if not sensitive_kind(term)]
+    assert not [term for terms in safe.values() for term in terms if sensitive_kind(term)]
+
+
+@pytest.mark.parametrize("kind", read("sensitive_together.yaml"))
+def test_two_signs_tell_and_one_does_not(kind: str) -> None:
+    first, second, *_ = read("sensitive_together.yaml")[kind]
+    assert sensitive_together({"a": first[0], "b": second[0], "c": "hats"}) == {"a": kind, "b": kind}
+    assert sensitive_together({"a": first[0], "b": first[-1], "c": "hats"}) == {}
+
+
+def test_a_sign_beside_a_term_that_tells_alone_tells() -> None:
+    texts = {"a": "baby clothes", "b": "maternity dress", "c": "hats"}
+    assert sensitive_together(texts) == {"a": "family", "b": "family"}
+    assert sensitive_together({"a": "star charts", "c": "hats"}, {"belief": ["star chart"]}) == {
+        "a": "belief"
+    }
