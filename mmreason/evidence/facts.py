@@ -13,7 +13,7 @@ from mmreason.evidence.untrusted import safe_item
 from mmreason.language import is_chinese, phrase
 from mmreason.schema import Item
 
-VERSION = 2
+VERSION = 3
 """Raised when the same item has other facts: all are read again then."""
 
 LEVELS = ">"

@@ -12,6 +12,7 @@ from mmreason.evidence.lookup import write_rows
 from mmreason.evidence.reading import BATCH, READ, read_facts, rows_of_facts
 from mmreason.evidence.schema import Fact
 from mmreason.evidence.store import FACTS
+from mmreason.evidence.worth import leave_out
 from mmreason.files import TEMPORARY
 
 MORE: tuple[Callable[[Config], Iterator[Fact]], ...] = ()
@@ -35,12 +36,19 @@ def find_evidence(config: Config) -> str:
         more = folder / (TEMPORARY + "more.parquet")
         write_rows(more, READ, (rows for find in MORE for rows in rows_of_facts(find(config))))
         database.view("more", more)
-        database.execute("CREATE VIEW kept AS FROM facts UNION ALL FROM more")
+        dropped = leave_out(database)
+        database.execute("CREATE VIEW kept AS FROM worthy UNION ALL FROM more")
         concepts = write_concepts(database, folder / "concepts.parquet")
         columns = ", ".join(f'"{name}"' for name in FACTS.names if name != "concept_id")
         query = f"SELECT {columns}, concept_id FROM kept JOIN meaning USING (spelling) ORDER BY item_id, place, name"
         facts = write_rows(folder / "facts.parquet", FACTS, database.stream(query, BATCH))
         told = database.value("SELECT count(DISTINCT item_id) FROM kept")
         more.unlink()
+    return _summary(items, read, told, facts, concepts, dropped)
+
+
+def _summary(items: int, read: int, told: int, facts: int, concepts: int, dropped: dict[str, int]) -> str:
     silent = f", {items - told:,} without any" if told < items else ""
-    return f"{facts:,} facts of {items:,} items{silent} ({read:,} items read), {concepts:,} concepts that items share"
+    left_out = "; left out: " + ", ".join(f"{n:,} {why}" for why, n in dropped.items()) if dropped else ""
+    kept = f"{facts:,} facts of {items:,} items{silent} ({read:,} items read)"
+    return f"{kept}, {concepts:,} concepts that items share{left_out}"

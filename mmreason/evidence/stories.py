@@ -16,7 +16,7 @@ _TELLS = re.compile(
 )
 _INITIALS, _CAPITAL = r"[A-Z]\.(?: ?[A-Z]\.)*", r"[A-Z][\w'’-]+"
 _PARTICLE = "(?:de|van|von|der|den|la|le|du|di|da|del|bin|al) "
-_NAME = rf"(?:{_CAPITAL}|{_INITIALS})(?:[ -](?:{_PARTICLE}){{0,2}}(?:[A-Z]\.|{_CAPITAL})){{1,3}}"
+_NAME = rf"(?:{_CAPITAL}|{_INITIALS})(?:[ -](?:{_PARTICLE}){{0,2}}(?:[A-Z]\. ?)*{_CAPITAL}){{1,3}}"
 _NAMES = rf"({_NAME}(?:(?:, and |, & |, | and | & ){_NAME})*)"
 _MADE_BY = {
     "director": re.compile(rf"\b(?:[Dd]irected|[Ww]ritten and directed|co-directed) by {_NAMES}"),
