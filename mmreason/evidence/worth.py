@@ -21,10 +21,13 @@ _PROMOTION = (
     r"(?:best|top|hot)[- ]?sell(?:er|ers|ing)|new(?:[- ]?(?:in|arrivals?|release|season|now))?|sales?|on[- ]sale|"
     r"hot|clearance|outlet|promo(?:tion)?s?|deals?|offers?|discount(?:ed)?|gifts?|gift[- ]?ideas?|featured|trending|"
     r"popular|must[- ]have|limited(?:[- ]edition)?|exclusive|pre-?order|coming[- ]soon|back[- ]in[- ]stock|"
-    r"last[- ]chance|free[- ]shipping|staff[- ]pick|editor.?s?[- ]choice|neu(?:heit(?:en)?)?|angebot|nouveau(?:té|tés)?|"
-    r"promoción|rebajas|novedad(?:es)?|特价|新品|新款|热卖|热销|爆款|包邮|促销|折扣|清仓|限时|秒杀|预售|推荐"
+    r"last[- ]chance|free[- ]shipping|staff[- ]pick|editor.?s?[- ]choice|neu(?:heit(?:en)?)?|angebot|"
+    r"nouveau(?:té|tés)?|promoción|rebajas|novedad(?:es)?|"
+    r"特价|新品|新款|热卖|热销|爆款|包邮|促销|折扣|清仓|限时|秒杀|预售|推荐"
 )
-_OTHER = r"\(no [^)]*\)|n/?a|none|other|others|misc|miscellaneous|various|default|unknown|unspecified|null|nan|-+|其他|无|未知"
+_OTHER = (
+    r"\(no [^)]*\)|n/?a|none|other|others|misc|miscellaneous|various|default|unknown|null|nan|-+|其他|无|未知"
+)
 _SAYS_NOTHING = f"{_PROMOTION}|{_OTHER}"
 """Values of whatever attribute that are no reason to want an item."""
 
