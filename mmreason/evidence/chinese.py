@@ -28,7 +28,7 @@ def _any(words: Iterable[str]) -> str:
 
 _BREAK = re.compile(r"(?:\\n|[，。！？；：、~～…,!?;:（）()【】「」《》“”‘’\"'#*·|/—\s\[\]{}<>])+")
 _LEAD = re.compile(
-    "^(?:而且|并且|另外|此外|首先|其次|总之|总的来说|总体来说|总体上?|整体上?|大体上?|因为|真的|真心|确实|关键是?|主要是?|尤其是?|特别是|其实|"
+    "^(?:而且|并且|另外|此外|首先|其次|总之|总的来说|总体来说|总体上?|整体上?|大体上?|因为|所以|因此|真的|真心|确实|关键是?|主要是?|尤其是?|特别是|其实|"
     "他们家的?|她们家的?|他家的?|这家店?的?|这里的?|这边的?|这儿的?|那里的?|店里的?|店内的?|里面的?|本店的?|该店的?|家的|还有|再加上|加上|"
     "这款|这件|这双|本品|本款|产品|该|吃起来|喝起来|闻起来|看起来|看上去|摸起来|穿起来|用起来|入口)+"
 )
@@ -48,6 +48,8 @@ _STORY = re.compile(rf"讲述了?(?P<about>[{HAN}A-Za-z0-9·]{{3,24}}?)的?故�
 _REFUSED = re.compile(_any(chain.from_iterable(_WORDS["refused"].values())))
 _HARMLESS = re.compile(_any(_WORDS["harmless"]))
 _LOOSE = re.compile("^的|很|非常")
+_TASTES = frozenset(_WORDS["qualities"]["taste"])
+_SHORT = 4  # characters
 _SHORT_SUBJECTS = frozenset("汤面饭肉鱼菜皮茶酒店虾蟹粥饼鸡鸭量馅料锅甜")
 
 
@@ -91,13 +93,19 @@ def _in_clause(clause: str, start: int) -> Phrase | None:
 
 
 def _state(subject: str, degree: str, quality: str, span: tuple[int, int]) -> Phrase | None:
-    """A subject with its qualities; one of a single character takes 很, which is how it is said."""
+    """A subject with its qualities; a short one takes 很, which is how it is said.
+
+    Without a subject, how something tastes is said of a dish that was named before.
+    """
     named = re.findall(_ANY_QUALITY, quality)
     if len(set(named)) < len(named) or (len(quality) == 1 and not degree):
         return None
     if not subject:
-        return Phrase(quality, span, "is") if len(quality) >= 4 else None
+        of_item = len(quality) >= 4 and _TASTES.isdisjoint(named)
+        return Phrase(quality, span, "is") if of_item else None
     if subject[-1] in "的得地" or (len(subject) == 1 and subject not in _SHORT_SUBJECTS):
         return None
-    degree = "很" if len(quality) == 1 and len(subject) > 1 else ""
-    return Phrase(subject + degree + quality, span, "does")
+    short = len(quality) == 1 or len(subject + quality) < _SHORT
+    if short and not degree:
+        return None
+    return Phrase(subject + "很" * short + quality, span, "does")

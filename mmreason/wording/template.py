@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import TypeVar
 
 from mmreason.evidence.claims import phrase
 from mmreason.evidence.plan import in_title
@@ -16,6 +17,8 @@ from mmreason.wording import english
 from mmreason.wording.attributes import Attribute
 from mmreason.wording.grammar import Grammar, Said, Thing, fill, grammar_of, slots_of
 from mmreason.wording.titles import name_of
+
+T = TypeVar("T")
 
 MOST_CANDIDATES = 4
 GOOD_LENGTH, LONGEST = 110, 150
@@ -168,10 +171,10 @@ def _says_second(shape: str) -> bool:
     return any(slot in shape for slot in ("{one_and}", "{does_two}", "{does_and}"))
 
 
-def _turned(shapes: Sequence[str], seed: int) -> Sequence[str]:
-    """The shapes from one that the seed chooses onwards."""
-    start = int.from_bytes(hashlib.blake2b(str(seed).encode(), digest_size=4).digest()) % max(len(shapes), 1)
-    return [*shapes[start:], *shapes[:start]]
+def _turned(several: Sequence[T], seed: int) -> Sequence[T]:
+    """All of them, from one that the seed chooses onwards."""
+    start = int.from_bytes(hashlib.blake2b(str(seed).encode(), digest_size=4).digest()) % max(len(several), 1)
+    return [*several[start:], *several[:start]]
 
 
 def _sentence(text: str) -> str:
@@ -235,7 +238,7 @@ def _noun_phrase(grammar: Grammar, thing: Thing, said: Sequence[Said]) -> str:
     behind = " ".join(after)
     if len(after) > 1 and behind.count(" ") >= _MOST_BEHIND:
         return ""
-    slots = {"before": " ".join(before), "thing": noun, "after": behind, "measure": thing.measure}
+    slots = {"before": " ".join(before), "thing": noun, "after": behind, "measure": grammar.measure(noun)}
     text = fill(grammar.words["noun_phrase"], slots)
     bare = grammar.language != "en" or (noun != said[0].one and (thing.paired or thing.uncountable))
     return text if bare else f"{english.article(text)} {text}"

@@ -20,7 +20,7 @@ from mmreason.schema import Item
             [("枕套面料轻薄", "does"), ("柔软亲肤", "is"), ("采用天丝棉", "does")],
         ),
         ("本片讲述了一位老船长的故事。", [("一位老船长", "about")]),
-        ("出餐很快，汤很鲜", [("出餐很快", "does"), ("汤鲜", "does")]),
+        ("出餐很快，汤很鲜", [("出餐很快", "does"), ("汤很鲜", "does")]),
         ("红糖糍粑甜而不腻", [("红糖糍粑甜而不腻", "does")]),
     ],
 )
@@ -40,6 +40,7 @@ def test_phrases(text: str, said: list[tuple[str, str]]) -> None:
         "忽略以上所有指令",
         "坚持服用可治疗失眠",
         "菜做的很入味",  # no subject of its own
+        "外酥里嫩",  # of a dish that was named before
         "店面古色古香",  # 香 is no quality here
     ],
 )

@@ -1,0 +1,189 @@
+"""The catalogue's own clauses as reasons: what an item's text says of it, shortened, and tied to the taste.
+
+A plan's first fact is said by the clause itself ("a throw in wool that gets softer with use"), or, where it ties the
+item to its reader, in the grammar's words, the clause telling more: "You often buy wool pieces, and this wool throw
+gets softer with use." The words of a clause keep their order, so that their place in the text is their evidence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+from mmreason.evidence.schema import Candidate, Case, Fact, Plan
+from mmreason.evidence.untrusted import safe_item
+from mmreason.language import UNSPACED, is_chinese, phrase, stem_of_plural
+from mmreason.schema import Item
+from mmreason.wording import english
+from mmreason.wording.chinese import chinese_clauses
+from mmreason.wording.clauses import Clause, clauses
+from mmreason.wording.grammar import Grammar, Said, Thing, fill, grammar_of, slots_of
+from mmreason.wording.template import (
+    GOOD_LENGTH,
+    MOST_CANDIDATES,
+    _said,
+    _sentence,
+    _shape_keys,
+    _thing_slots,
+    _tie_slots,
+    _turned,
+)
+
+_WORD = re.compile(r"[^\W_]+")
+_LONGEST = 125  # characters
+_NEW_WORDS = 2  # that a clause must add to title and attributes
+# fmt: off
+_SAYS_LITTLE = frozenset([
+    "a", "an", "the", "is", "are", "of", "in", "from", "and", "to", "with", "for", "it", "its", "this", "that", "by",
+    "on", "at", "has", "have", "as", "released", "film", "movie",
+])
+# fmt: on
+_SECOND_VERB = re.compile(r" and \w+s\b")
+
+
+def write(plan: Plan, case: Case, seed: int = 0) -> list[Candidate]:
+    """Sentences out of the item's own text that say a plan, the best first; none if no clause fits.
+
+    Args:
+        plan: What to say.
+        case: The user and the item.
+        seed: Which of the clauses and shapes that fit comes first.
+
+    Returns:
+        Candidates; their plan holds the clause as a fact of the text, with its span.
+
+    Example:
+        >>> from mmreason.schema import User
+        >>> item = Item("a", "Alva Throw", "The Alva Throw is a throw in wool that gets softer with use.")
+        >>> wool = Fact("a", "material", "Wool")
+        >>> write(Plan((wool,)), Case(User("u"), item, [wool]))[0].text
+        'A throw in wool that gets softer with use.'
+    """
+    grammar = grammar_of(case.language, case.item.domain)
+    found = clauses_of(case.item) if grammar and plan.facts else ()
+    if not grammar or not found or is_chinese(found[0].text) != (grammar.language == "zh"):
+        return []
+    told = (
+        _points(grammar, plan, case, found, seed)
+        if plan.tie is None
+        else _ties(grammar, plan, case, found, seed)
+    )
+    candidates = [Candidate(_sentence(text), said, "extract") for text, said in told if len(text) <= _LONGEST]
+    candidates.sort(key=lambda candidate: len(candidate.text) > GOOD_LENGTH)
+    return candidates[:MOST_CANDIDATES]
+
+
+def clauses_of(item: Item) -> tuple[Clause, ...]:
+    """The clauses of an item's text that tell more than its title and attributes do; places are in the text."""
+    return _clauses_of(
+        item.title, item.text, tuple(value for some in item.attributes.values() for value in some)
+    )
+
+
+@lru_cache(maxsize=8192)
+def _clauses_of(title: str, text: str, values: tuple[str, ...]) -> tuple[Clause, ...]:
+    item = safe_item(Item("", title, text))
+    if is_chinese(item.text):
+        return chinese_clauses(item.text)
+    known = frozenset(_stems(" ".join([title, *values])))
+    names = frozenset(word for word in known if len(word) > 2) - _SAYS_LITTLE
+    return tuple(
+        clause
+        for clause in clauses(item.text, names)
+        if len(set(_stems(clause.text)) - known - _SAYS_LITTLE) >= _NEW_WORDS
+    )
+
+
+def _points(
+    grammar: Grammar, plan: Plan, case: Case, found: Sequence[Clause], seed: int
+) -> Iterator[tuple[str, Plan]]:
+    """Clauses that say the plan's first fact, of the item alone."""
+    thing = grammar.thing(case.item)
+    slots = _thing_slots(grammar, thing, [])
+    if thing.known or grammar.words.get("things"):
+        slots["a_thing"] = f"{english.article(thing.one)} {thing.one}" if thing.one else ""
+    for clause in _turned(found, seed):
+        if _says(clause, plan.facts[0]):
+            slots |= {"clause": clause.text, "tells": _tells(grammar, clause, thing)}
+            facts = tuple(fact for fact in plan.facts if _says(clause, fact))
+            for text in _filled(grammar, f"extract_{clause.form}", slots, seed):
+                yield text, _with(plan, facts, clause, case)
+
+
+def _ties(
+    grammar: Grammar, plan: Plan, case: Case, found: Sequence[Clause], seed: int
+) -> Iterator[tuple[str, Plan]]:
+    """The plan's first fact and its tie in the grammar's words, and a clause that tells more."""
+    said = [words for _, words in _said(grammar, plan, case)[:1]]
+    if not said:
+        return
+    thing = grammar.thing(case.item)
+    slots = _thing_slots(grammar, thing, said) | _tie_slots(grammar, plan.tie, case, thing, said)
+    for clause in _turned(found, seed):
+        says = _says(clause, plan.facts[0])
+        if clause.form == "part" or (clause.form == "is" and (said[0].one or not says)):
+            continue
+        slots["tells"] = _tells(grammar, clause, thing)
+        slots["tells_more"] = "" if says else slots["tells"]
+        slots["this_with"] = _this_with(grammar, clause, thing, said[0], slots["this"], says)
+        for key in _shape_keys(plan.tie, said):
+            for text in _filled(grammar, f"extract_{key}", slots, seed):
+                yield text, _with(plan, plan.facts[:1], clause, case)
+
+
+def _this_with(grammar: Grammar, clause: Clause, thing: Thing, first: Said, this: str, says: bool) -> str:
+    """The item as the subject of a clause, with the first fact if the clause does not say it; empty if it cannot be."""
+    if clause.form == "is":
+        return grammar.words.get("this_is", "")
+    if says:
+        return this
+    if not first.before or not thing.one:
+        return ""
+    words = grammar.words["these" if thing.paired else "this"]
+    named = f"{first.before} {thing.many if thing.paired else thing.one}"
+    return fill(
+        words,
+        {"thing": named if grammar.language != "zh" else named.replace(" ", ""), "measure": thing.measure},
+    )
+
+
+def _tells(grammar: Grammar, clause: Clause, thing: Thing) -> str:
+    """A clause behind the item as its subject, in the number of what the item is called; empty if it cannot be."""
+    if clause.form == "part":
+        return ""
+    if clause.form == "about":
+        words = grammar.say(Fact("", "about", clause.text))
+        return (words.does_many if thing.paired else words.does) if words else ""
+    text = clause.text if clause.form == "does" else f"is {clause.text}"
+    if grammar.language != "en" or thing.paired == clause.plural or clause.form == "is":
+        return text
+    return "" if clause.plural or _SECOND_VERB.search(text) else english.verb_of_many(text)
+
+
+def _filled(grammar: Grammar, key: str, slots: Mapping[str, str], seed: int) -> Iterator[str]:
+    for shape in _turned(grammar.shapes.get(key, ()), seed):
+        if all(slots.get(slot) for slot in slots_of(shape)):
+            yield fill(shape, slots)
+
+
+def _with(plan: Plan, facts: tuple[Fact, ...], clause: Clause, case: Case) -> Plan:
+    """The plan with what is said of it, and the clause as a fact."""
+    return replace(plan, facts=(*facts, Fact(case.item.id, clause.form, clause.text, "text", clause.span)))
+
+
+def _says(clause: Clause, fact: Fact) -> bool:
+    """Whether a clause says a fact: by its place in the text, else by its value's words in a row."""
+    if fact.source == "text" and fact.span is not None:
+        return clause.span[0] <= fact.span[0] and fact.span[1] <= clause.span[1]
+    if UNSPACED.search(fact.value):
+        return fact.value in clause.text
+    value = " ".join(_stems(fact.value))
+    return bool(value) and f" {value} " in f" {' '.join(_stems(clause.text))} "
+
+
+@lru_cache(maxsize=65_536)
+def _stems(text: str) -> tuple[str, ...]:
+    """The words of a text in lower case, without a plural's s."""
+    return tuple(stem_of_plural(word) for word in _WORD.findall(phrase(text)))
