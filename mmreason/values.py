@@ -17,6 +17,8 @@ from numbers import Real
 from pathlib import PurePath
 from typing import Any
 
+from mmreason.flags import flagged
+
 _NULLS = [
     *("n/a", "na", "n.a.", "#n/a", "nan", "null", "none", "nil", "<na>", "nat", "undefined", "(null)"),
     *("-", "--", "–", "—", "\\n"),
@@ -177,7 +179,7 @@ def facts(value: Any) -> dict[str, list[str]]:
     """Attributes by name: an object in any spelling, pairs, or ``name=value;name=value``.
 
     An object in an object gives names such as ``size.width``; one of flags gives the names that are true. A flag
-    alone is no word that a reason could say, and is left out.
+    alone gives its name if people choose by it (``vegan``), and is left out if not.
 
     Raises:
         ValueError: If it is none of these.
@@ -187,6 +189,8 @@ def facts(value: Any) -> dict[str, list[str]]:
         True
         >>> facts({"parking": "{'garage': False, 'street': True}", "wifi": "u'free'", "open": "True"})
         {'parking': ['street'], 'wifi': ['free']}
+        >>> facts({"is_vegan": True, "is_active": True})
+        {'vegan': ['vegan']}
     """
     if is_nothing(value):
         return {}
@@ -231,6 +235,8 @@ def _named_pair(pair: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def _fact(name: str, value: Any, depth: int = 0) -> Iterable[tuple[str, list[str]]]:
+    if (said := flagged(name, value)) is not None:
+        return [(each, [each]) for each in said]
     value = _object(value) if isinstance(value, str) else value
     if not isinstance(value, Mapping):
         return [] if _is_flag(value) else [(name, words(value))]

@@ -14,22 +14,29 @@ from typing import Any
 
 import polars as pl
 
+from mmreason.flags import TRUE
+from mmreason.readers.quantities import (
+    SCALES,
+    STEP,
+    UNITS,
+    has_decimal_commas,
+    in_seconds,
+    in_shares,
+    in_unit,
+    of_five,
+    scale_of,
+    unit_of,
+)
 from mmreason.schema import DataError
-from mmreason.times import EARLIEST
 from mmreason.values import NO_USER, NULL_WORDS, identifier, is_nothing, literal
-
-UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
-"""Units of times and lengths, in seconds."""
-
-STEP = "step"
-"""Unit of a timestamp that only says the order: counted in seconds from 1990 on."""
 
 _NUMBER, _TIME = frozenset({"column", "decimal"}), frozenset({"column", "format", "unit"})
 KEYS: dict[str, frozenset[str]] = {
     "event": frozenset({"column", "values", "flags"}),
     **dict.fromkeys(("timestamp", "first"), _TIME),
     **dict.fromkeys(("seconds", "length"), _NUMBER | {"unit"}),
-    **dict.fromkeys(("rating", "count", "share", "helpful"), _NUMBER),
+    **dict.fromkeys(("count", "share", "helpful"), _NUMBER),
+    "rating": _NUMBER | {"scale"},
     **dict.fromkeys(("images", "video", "title"), frozenset({"column", "pattern"})),
 }
 """Field → the keys that its entry in a mapping may have; beside these any may be ``{value: …}``."""
@@ -45,11 +52,6 @@ FLAGS = {
 }
 """Names of columns of 0 and 1 that say by themselves which event it was, the stronger later."""
 
-_UNIT_NAMES = (
-    (re.compile(r"(?:^|[_\W])(?:ms|msecs?|millis(?:econds)?)$|(?<=[a-z])Ms$"), "ms"),
-    (re.compile(r"(?:^|[_\W])(?:mins?|minutes)$"), "min"),
-    (re.compile(r"(?:^|[_\W])(?:hrs?|hours)$"), "h"),
-)
 _JOINED = ("images", "title", "text", "timestamp", "first")
 _FIRST_OF = ("user_id", "cancelled")  # of several columns the first that says something counts
 _IDS = ("id", "group", "user_id", "item_id")
@@ -60,10 +62,8 @@ _CANCELLED = re.compile(
 )
 """States of an order that is no purchase."""
 
-_TRUE = ["1", "1.0", "true", "yes", "y", "t"]
+_TRUE = list(TRUE)
 _GAP = re.compile(r"-?\d+\.0+")
-_DECIMAL_COMMA = re.compile(r"-?(\d+,(\d{1,2}|\d{4,})|\d{1,3}(\.\d{3})+,\d+)")
-_DECIMAL_POINT = re.compile(r"-?[\d,]*\.(\d{1,2}|\d{4,})|-?\d{1,3}(,\d{3})+\.\d+")
 _PLACE = re.compile(r"\{([^{}:]+)(?::(?:0(\d{1,2}))?(?:\.(\d{1,2}))?)?\}")
 
 
@@ -107,6 +107,10 @@ def _check(name: str, source: Mapping[str, Any]) -> None:
         raise DataError(f"mapping: {name} has the unit {unit!r}; there are {', '.join(units)}")
     if source.get("decimal", ".") not in (",", "."):
         raise DataError(f"mapping: {name} has the decimal sign {source['decimal']!r}; there are , and .")
+    if source.get("scale", SCALES[0]) not in SCALES:
+        raise DataError(
+            f"mapping: {name} has the scale {source['scale']!r}; there are {', '.join(map(str, SCALES))}"
+        )
     for key in ("values", "flags"):
         if not isinstance(source.get(key, {}), Mapping):
             raise DataError(f"mapping: {key} of {name} are {source[key]}; write {key}: {{theirs: ours}}")
@@ -190,17 +194,6 @@ def flags_of(sample: Mapping[str, Sequence[Any]]) -> dict[str, str]:
     }
 
 
-def _unit_of(column: Any) -> str:
-    """The unit that a column's name ends in: ``play_time_ms``."""
-    names = (unit for form, unit in _UNIT_NAMES if form.search(column)) if isinstance(column, str) else ()
-    return next(iter(names), "s")
-
-
-def _has_decimal_commas(values: Sequence[Any]) -> bool:
-    texts = [value.strip() for value in values if isinstance(value, str)]
-    return any(map(_DECIMAL_COMMA.fullmatch, texts)) and not any(map(_DECIMAL_POINT.fullmatch, texts))
-
-
 class LogColumns:
     """Makes the fields of a log of a frame's own columns.
 
@@ -221,7 +214,8 @@ class LogColumns:
         self.fields = fields = {**fields, **({"event": {"flags": flags}} if flags else {})}
         looked = {name: [*sample.get(c, ())] for name, s in fields.items() if isinstance(c := _plain(s), str)}
         self._gaps = {name for name, seen in looked.items() if name.split(".")[0] in _IDS and has_gaps(seen)}
-        self._commas = {name for name, seen in looked.items() if name in KEYS and _has_decimal_commas(seen)}
+        self._commas = {name for name, seen in looked.items() if name in KEYS and has_decimal_commas(seen)}
+        self._scale = scale_of(looked.get("rating", ()))
         self._no_user = _no_user(fields.get("user_id"), sample)
         self._minutes = {
             name
@@ -254,8 +248,14 @@ class LogColumns:
         if options.get("format"):
             return _in_format(column, str(options["format"]))
         decimal = options.get("decimal", "," if name in self._commas else ".")
-        unit = options.get("unit") or (_unit_of(plain) if name in ("seconds", "length") else "s")
-        return column if unit == "s" and decimal == "." else _in_unit(column, unit, decimal)
+        unit = options.get("unit") or (unit_of(plain) if name in ("seconds", "length") else "s")
+        if name in ("seconds", "length"):
+            column = in_seconds(column)
+        elif name == "share":
+            column = in_shares(column, plain)
+        column = column if unit == "s" and decimal == "." else in_unit(column, unit, decimal)
+        scale = options.get("scale", self._scale) if name == "rating" else SCALES[0]
+        return column if scale == SCALES[0] else of_five(column, scale)
 
     def _joined(self, name: str, columns: Sequence[str], frame: pl.DataFrame) -> pl.Series:
         """A day and a clock time as one text."""
@@ -372,19 +372,3 @@ def _strptime(text: str, form: str) -> str | None:
         return str((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
     except (ValueError, OverflowError):
         return None
-
-
-def _in_unit(column: pl.Series, unit: str, decimal: str) -> pl.Series:
-    """Numbers in seconds; what is no number stays as it is."""
-
-    def scale(numbers: pl.Series) -> pl.Series:
-        return numbers + EARLIEST if unit == STEP else numbers * UNITS[unit]
-
-    if column.dtype.is_numeric():
-        return scale(column.cast(pl.Float64))
-    if column.dtype != pl.String:
-        return column
-    text = column.str.strip_chars()
-    plain = text.str.replace_all(r"[.'’\s]", "").str.replace(",", ".") if decimal == "," else text
-    numbers = scale(plain.cast(pl.Float64, strict=False))
-    return pl.select(pl.coalesce(numbers.cast(pl.String), text)).to_series()

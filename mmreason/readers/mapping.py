@@ -22,7 +22,8 @@ and renamed. ``order`` says which lines are of one order, so that its first name
 what the items have in another column (``{column: Lineitem sku, matches: sku}``, or several such). Of several columns of
 ``user_id`` the first that names one counts (guests have no number, or 0); ``cancelled`` are columns that say that an
 order came to nothing. Of an attribute's
-cell, ``split`` parts values and ``path`` the levels of a category, of which the leaf comes first.
+cell, ``split`` parts values and ``path`` the levels of a category, of which the leaf comes first; ``flag`` is the value
+where the column says yes (``vegan: {column: is_vegan, flag: vegan}``).
 
 items:
   file: products_export.csv
@@ -199,7 +200,17 @@ FIELDS: dict[str, dict[str, list[str]]] = {
             "video_duration_ms",
             "video_duration",
         ],
-        "share": ["share"],
+        "share": [
+            *(
+                "share",
+                "watch_ratio",
+                "watched_share",
+                "watch_percent",
+                "watch_percentage",
+                "percent_watched",
+            ),
+            *("percentage_watched", "watched_percent", "completion", "completion_rate", "percent_complete"),
+        ],
         "rating": ["rating", "stars", "score", "rating_value"],
         "timestamp": [
             *("timestamp", "timestamp_ms", "time_ms", "event_time", "time", "datetime", "created_at", "ts"),

@@ -15,17 +15,8 @@ from mmreason.products import DOWNLOADS
 from mmreason.readers.mapping import EMAIL, FIELDS, USER, TableMap
 from mmreason.readers.rows import FORMATS, SAMPLE, format_of, read_rows, sample, sample_of
 from mmreason.schema import DataError
-from mmreason.shops.guess import (
-    NO_PART,
-    Column,
-    find,
-    guess_interactions,
-    guess_items,
-    guess_layout,
-    guess_reasons,
-    item_columns,
-    own_id,
-)
+from mmreason.shops.guess import Column, find, guess_items, guess_layout, guess_reasons, own_id
+from mmreason.shops.guess_logs import NO_PART, guess_interactions, item_columns
 from mmreason.shops.layouts import Layout
 from mmreason.shops.orders import BOUGHT, ITEM, NO_ID, find_joins, item_keys, lists_products
 from mmreason.shops.plumbing import is_telling

@@ -10,46 +10,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from mmreason.readers.columns import columns_of, flags_of
-from mmreason.readers.mapping import EMAIL, FIELDS, NEEDED, PRODUCT_COLUMNS, USER, TableMap
+from mmreason.flags import selling_point
+from mmreason.readers.mapping import FIELDS, NEEDED, TableMap
 from mmreason.schema import DataError
 from mmreason.shops.layouts import NOTHING, Layout, attribute_of, plain_name
-from mmreason.shops.orders import BOUGHT, CANCELLED, ITEM, ORDER, lists_products, products_in
+from mmreason.shops.orders import ITEM
 from mmreason.shops.plumbing import are_flags, is_telling, parting, why_not
-from mmreason.values import identifier, is_picture
+from mmreason.values import is_picture
 
 MOST_ATTRIBUTES = 40
 """Of a table with more columns that could be attributes, those that are filled most often are."""
-
-_WHEN = [
-    *("order_date", "date_created", "purchase_date", "order_created_at", "purchased_at", "paid_at"),
-    *("processed_at", "t_dat", "invoice_date", "invoicedate", "order_time", "bestelldatum", "kaufdatum"),
-    *("date_de_commande", "date_commande", "fecha_de_pedido", "fecha", "data_ordine", "besteldatum"),
-]
-_MANY = [
-    "lineitem_quantity",
-    "line_item_quantity",
-    "item_quantity",
-    "product_qty",
-    "qty_ordered",
-    "quantity_ordered",
-    "product_quantity",
-]
-NO_PART = "left out: no part of a history"
-_EVENTS = {
-    **dict.fromkeys(
-        ("pv", "pageview", "page_view", "product_view", "detail", "detail_view", "view_item"), "view"
-    ),
-    **dict.fromkeys(("addtocart", "add_to_cart", "cart_add", "add", "basket", "wishlist", "fav"), "cart"),
-    **dict.fromkeys(
-        ("transaction", "buy", "bought", "order", "ordered", "checkout", "sale", "purchased"), "purchase"
-    ),
-    **dict.fromkeys(("play", "video_play", "watched", "listen", "stream"), "watch"),
-    **dict.fromkeys(("show", "expose", "exposure", "shown", "display"), "impression"),
-    **dict.fromkeys(("clicked", "click_item", "select_item", "open"), "click"),
-    **dict.fromkeys(("rate", "rated"), "rating"),
-}
-"""What logs call events → the event."""
 
 _NO_ITEMS = frozenset(
     [
@@ -145,13 +115,13 @@ def guess_items(path: Path, columns: Mapping[str, list[Any]]) -> tuple[TableMap,
     Raises:
         DataError: If no column looks like an id or anything else that items have.
     """
-    fields = _named_fields("items", path, columns)
+    fields = named_fields("items", path, columns)
     used = {column: name for name, column in fields.items() if isinstance(column, str)}
     left = {column: values for column, values in columns.items() if column not in used}
     explicit = fields.get("attributes") in columns or any(
         c.startswith(("attributes.", "hidden.")) for c in columns
     )
-    words = {column: list(_words(values)) for column, values in left.items()}
+    words = {column: list(said_words(values)) for column, values in left.items()}
     reasons = {
         column: ""
         if column.startswith(("attributes.", "hidden."))
@@ -172,6 +142,9 @@ def guess_items(path: Path, columns: Mapping[str, list[Any]]) -> tuple[TableMap,
         reasons[column] = f"beyond the {MOST_ATTRIBUTES} fullest attributes"
     attributes: dict[str, Any] = {}
     for c in (c for c in chosen if not reasons[c]):
+        if _is_point(c, words[c]):
+            attributes[selling_point(c)] = {"column": c, "flag": selling_point(c)}
+            continue
         name = c.lower() if is_telling(c) and c.lower() not in attributes else c
         attributes[name] = {"column": c, **part} if (part := parting(c, columns[c])) else c
     if attributes and not explicit:
@@ -181,7 +154,7 @@ def guess_items(path: Path, columns: Mapping[str, list[Any]]) -> tuple[TableMap,
         **{column: f"left out: {why}" if why else "an attribute" for column, why in reasons.items()},
     }
     return TableMap(path.name, fields), [
-        _column(name, uses[name], values) for name, values in columns.items()
+        column_of(name, uses[name], values) for name, values in columns.items()
     ]
 
 
@@ -196,8 +169,13 @@ def _has_pictures(column: str, words: list[str]) -> bool:
 
 def _left_out(column: str, words: list[str], explicit: bool, columns: Mapping[str, list[Any]]) -> str:
     if not explicit:
-        return why_not(column, _pieces(column, words))
+        return "" if _is_point(column, words) else why_not(column, _pieces(column, words))
     return "the attributes are named" if words else "empty"
+
+
+def _is_point(column: str, words: Sequence[str]) -> bool:
+    """Whether a column is a flag that people choose by, such as ``vegan``."""
+    return bool(selling_point(column)) and are_flags(words)
 
 
 def _pieces(column: str, words: list[str]) -> list[str]:
@@ -208,112 +186,16 @@ def _pieces(column: str, words: list[str]) -> list[str]:
     return [piece.strip() for pieces in split for piece in pieces if piece.strip()]
 
 
-def guess_interactions(path: Path, columns: Mapping[str, list[Any]]) -> tuple[TableMap, list[Column]]:
-    """Which columns of a plain table of interactions or orders are what; which of them names the items is left open.
-
-    Raises:
-        DataError: If no column looks like a user or an item.
-    """
-    many = next((c for c, values in columns.items() if lists_products(values)), None)
-    fields = _named_fields("interactions", path, columns, ("user_id",) if many else NEEDED["interactions"])
-    for name, likely in (
-        ("user_id", [*USER, *EMAIL]),
-        ("timestamp", _WHEN),
-        ("count", _MANY),
-        ("order", ORDER),
-    ):
-        column = find(_filled(columns), likely)
-        if column is not None and (name not in fields or fields[name] not in _filled(columns)):
-            fields[name] = column
-    dated = (
-        c
-        for c in columns
-        if c not in fields.values() and why_not("", list(_words(columns[c]))) == "a date or time"
-    )
-    if fields.get("timestamp") not in columns and (column := next(dated, None)):
-        fields["timestamp"] = column
-    if "order" not in fields and "Lineitem quantity" in columns and "Name" in columns:
-        fields["order"] = "Name"  # as Shopify calls the number of an order
-    if many is not None:
-        fields |= {"products": many, "count": "product_count"}
-    bought = BOUGHT.search(path.name.lower()) or "order" in fields
-    if bought and not {"event", "rating", "text", "seconds"} & {n for n, c in fields.items() if c in columns}:
-        fields["event"] = {"value": "purchase"}
-    if bought and (states := [c for c in columns if plain_name(c) in CANCELLED]):
-        fields["cancelled"] = states if len(states) > 1 else states[0]
-    email = find(_filled(columns), EMAIL)
-    if fields.get("user_id") in columns and email not in (None, fields["user_id"]):
-        fields["user_id"] = [fields["user_id"], email]  # guests have no number, or 0
-    clock = fields.get("timestamp")
-    if isinstance(clock, str) and _are_clocks(columns.get(clock, ())) and (day := next(dated, None)):
-        fields["timestamp"] = [day, clock]
-    if fields.get("order") == fields.get("item_id"):
-        fields.pop("order", None)
-    fields |= _in_milliseconds(fields) | _events(fields, columns)
-    uses = {column: name for name, source in fields.items() for column in columns_of(name, source)}
-    said = [_column(name, uses.get(name, NO_PART), values) for name, values in columns.items()]
-    return TableMap(path.name, fields), said
-
-
-def _are_clocks(values: Sequence[Any]) -> bool:
-    """Whether values are times of a day, which need a date beside them."""
-    words = list(_words(values))
-    return bool(words) and all(
-        re.fullmatch(r"\d{1,2}:\d\d(:\d\d)?( ?[AaPp]\.?[Mm]\.?)?", word) for word in words
-    )
-
-
-def _in_milliseconds(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Lengths of time whose column says that it counts milliseconds."""
-    named = ((name, fields.get(name)) for name in ("seconds", "length"))
-    return {
-        n: {"column": c, "unit": "ms"}
-        for n, c in named
-        if isinstance(c, str) and plain_name(c).endswith("_ms")
-    }
-
-
-def _events(fields: Mapping[str, Any], columns: Mapping[str, list[Any]]) -> dict[str, Any]:
-    """Events by other names, or by flags, as a mapping says them; nothing if there are none."""
-    column = fields.get("event")
-    if isinstance(column, str) and column in columns:
-        words = dict.fromkeys(str(value).strip() for value in columns[column] if value is not None)
-        values = {word: _EVENTS[plain] for word in words if (plain := plain_name(word)) in _EVENTS}
-        return {"event": {"column": column, "values": values}} if values else {}
-    if column is not None:
-        return {}
-    flags = flags_of(columns)
-    return {"event": {"flags": flags}} if flags else {}
-
-
-def item_columns(table: TableMap, columns: Mapping[str, list[Any]]) -> dict[str, list[str]]:
-    """The columns of interactions that may name the items, likeliest first, with their values."""
-    rows = columns
-    if "products" in table.fields:
-        lines = [line for value in columns[table.fields["products"]] for line in products_in(value)]
-        rows = {name: [line.get(name, "") for line in lines] for name in PRODUCT_COLUMNS[:3]}
-    taken = {source for name, source in table.fields.items() if name != "item_id" and isinstance(source, str)}
-    found = {c: place for c in rows if c not in taken and (place := _place(plain_name(c))) is not None}
-    return {
-        c: [identifier(v).removeprefix("'") for v in rows[c] if v is not None]
-        for c in sorted(found, key=found.__getitem__)
-    }
-
-
-def _place(name: str) -> int | None:
-    return ITEM.index(name) if name in ITEM else None
-
-
 def guess_reasons(path: Path, columns: Mapping[str, list[Any]]) -> tuple[TableMap, list[Column]]:
     """Which columns of a table of reasons are what.
 
     Raises:
         DataError: If there is no column of users, items or texts.
     """
-    fields = _named_fields("reasons", path, columns)
+    fields = named_fields("reasons", path, columns)
     uses = {column: name for name, column in fields.items()}
     return TableMap(path.name, fields), [
-        _column(c, uses.get(c, "left out: no part of a reason"), v) for c, v in columns.items()
+        column_of(c, uses.get(c, "left out: no part of a reason"), v) for c, v in columns.items()
     ]
 
 
@@ -332,19 +214,20 @@ def guess_layout(
                 if values.setdefault(name, Counter()).total() < _COUNTED:
                     values[name].update(some)
     own = {attribute_of(plain_name(c)) for c in columns if layout.plain(c) not in layout.known}
-    said = [_column(c, layout.use(plain_name(c)) or "the shop's own", v) for c, v in columns.items()]
-    kept: dict[str, str] = {}
+    said = [column_of(c, layout.use(plain_name(c)) or "the shop's own", v) for c, v in columns.items()]
+    kept: dict[str, Any] = {}
     for name, counted in values.items():
         some = list(counted.elements())
-        why = why_not(name, some) if name in own else "a flag" if are_flags(some) else ""
-        if not why:
+        if _is_point(name, some):
+            why, kept[selling_point(name)] = "", {"column": name, "flag": selling_point(name)}
+        elif not (why := why_not(name, some) if name in own else "a flag" if are_flags(some) else ""):
             kept[name] = name
         use = f"left out: {why}" if why else "an attribute"
         said.append(Column(f"→ {name}", use, counted.most_common(1)[0][0], filled[name] / items))
     return TableMap(paths[0].name, {"attributes": kept}, layout.name), said
 
 
-def _named_fields(
+def named_fields(
     kind: str, path: Path, columns: Mapping[str, list[Any]], needed: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     """Fields whose columns are called like them."""
@@ -367,11 +250,11 @@ def _named_fields(
     return fields
 
 
-def _filled(columns: Mapping[str, list[Any]]) -> list[str]:
+def filled_columns(columns: Mapping[str, list[Any]]) -> list[str]:
     return [column for column, values in columns.items() if any(v not in (None, "") for v in values)]
 
 
-def _words(values: Iterable[Any]) -> Iterator[str]:
+def said_words(values: Iterable[Any]) -> Iterator[str]:
     """The values that say something, as text; of a list each."""
     for value in values:
         for each in value if isinstance(value, list) else [value]:
@@ -383,6 +266,6 @@ def _words(values: Iterable[Any]) -> Iterator[str]:
                 yield str(each).strip()
 
 
-def _column(name: str, use: str, values: list[Any]) -> Column:
-    said = [words for value in values if (words := list(_words([value])))]
+def column_of(name: str, use: str, values: list[Any]) -> Column:
+    said = [words for value in values if (words := list(said_words([value])))]
     return Column(name, use, said[0][0] if said else "", len(said) / max(len(values), 1))

@@ -21,6 +21,7 @@ import polars as pl
 from mmreason.cleaning import plain_text
 from mmreason.config import Config
 from mmreason.files import atomic_write
+from mmreason.flags import is_set
 from mmreason.readers.columns import LogColumns, cell, has_gaps, path_of
 from mmreason.readers.embedded import EmbeddedMedia, holds_bytes
 from mmreason.readers.frames import row_frames, table_frames
@@ -190,8 +191,16 @@ def _layout_rows(folder: Path, table: TableMap) -> Iterator[SourceRow]:
     for row in chain.from_iterable(map(LAYOUTS[table.layout].rows, table.files(folder))):
         if not row.problem and chosen is not None:
             has = row.record["attributes"]
-            row.record["attributes"] = {name: has[source] for name, source in chosen.items() if source in has}
+            found = {name: _chosen(has, source) for name, source in chosen.items()}
+            row.record["attributes"] = {name: values for name, values in found.items() if values}
         yield row
+
+
+def _chosen(has: Mapping[str, list[str]], source: Any) -> list[str]:
+    """The values of an attribute of an export, or the word of a flag that is set."""
+    if not isinstance(source, Mapping):
+        return has.get(source, [])
+    return [source["flag"]] if any(map(is_set, has.get(source["column"], []))) else []
 
 
 def _interactions(folder: Path, table: TableMap, items: TableMap) -> Iterator[pl.DataFrame]:
@@ -235,6 +244,8 @@ def _attribute(record: Mapping[str, Any], source: Any) -> Any:
     if not isinstance(source, Mapping):
         return cell(record, source)
     value = cell(record, source["column"])
+    if "flag" in source:
+        return [source["flag"]] if is_set(value) else None
     if not isinstance(value, str) or value.lstrip()[:1] in ("[", "{"):  # a list says itself what it holds
         return value
     parts = plain_text(value).split("|")

@@ -121,6 +121,7 @@ def test_woocommerce(tmp_path: Path) -> None:
         "category": ["Hoodies", "Men, women", "Sale"],
         "tags": ["winter", "soft"],
         "color": ["Green"],
+        "washable": ["washable"],
     }
     assert whole.attributes["color"] == ["Blue", "Green"]
     assert [(i.item_id, i.count, i.event) for i in catalogue.interactions] == [

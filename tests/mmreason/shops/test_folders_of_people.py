@@ -321,3 +321,15 @@ def test_a_feed_says_a_field_several_times_and_nests_others(tmp_path: Path) -> N
     assert [record["id"] for record in found] == ["0", "1", "2"]
     assert found[0]["attributes"]["category"] == ["Low", "Shoes", "Outlet"]
     assert found[0]["attributes"]["sole"] == ["cork, light"]
+
+
+def test_flags_that_people_choose_by_are_values(ingested: Ingest) -> None:
+    rows = [
+        f"{n},Soap {n},{n % 2},{['yes', 'no', ''][n % 3]},{['TRUE', 'FALSE'][n % 2]},1,{n % 2},no"
+        for n in range(20)
+    ]
+    header = "id,title,is_vegan,Gluten free,dishwasherSafe,is_active,taxable,tax_free"
+    items = ingested(items=table(header, rows)).items
+    assert items["0"].attributes == {"gluten free": ["gluten free"], "dishwasher safe": ["dishwasher safe"]}
+    assert items["1"].attributes == {"vegan": ["vegan"]}
+    assert items["5"].attributes == {"vegan": ["vegan"]}

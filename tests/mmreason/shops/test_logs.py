@@ -10,7 +10,7 @@ import pytest
 from mmreason.catalogue.catalogue import Catalogue, read_catalogue
 from mmreason.catalogue.ingest import ingest
 from mmreason.config import CatalogueConfig, Config
-from mmreason.schema import DataError
+from mmreason.schema import DataError, Interaction
 
 MAPPINGS = Path(__file__).parents[3] / "configs" / "mappings"
 
@@ -27,6 +27,13 @@ def folder(tmp_path: Path) -> Path:
     root = tmp_path / "log"
     root.mkdir()
     return root
+
+
+def guessed(root: Path) -> list[Interaction]:
+    """The interactions of a folder without a mapping."""
+    config = Config(run_dir=str(root.parent / "run"), catalogue=CatalogueConfig("tables", str(root)))
+    ingest(config)
+    return read_catalogue(config.path("catalogue")).interactions
 
 
 def steps(catalogue: Catalogue, *names: str) -> list[tuple[Any, ...]]:
@@ -314,3 +321,30 @@ def test_a_wrong_entry_is_one_line(folder: Path, fields: str, said: str) -> None
     with pytest.raises(DataError) as error:
         log(folder, fields, "u,a,,,,,,")
     assert said in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("best", "cells", "expected"),
+    [
+        (10, ["8", "10", "1", "7.5"], [4.0, 5.0, 0.5, 3.75]),
+        (100, ["85", "100", "20", "0"], [4.25, 5.0, 1.0, 0.5]),
+        (5, ["4.5", "5", "1", "3"], [4.5, 5.0, 1.0, 3.0]),
+    ],
+)
+def test_ratings_of_any_scale_are_brought_to_five(
+    best: int, cells: list[str], expected: list[float], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"u{n},v{n},{cell}" for n, cell in enumerate(cells)]
+    (folder / "items.csv").write_text("id,title\n" + "\n".join(f"v{n},Film {n}" for n in range(4)))
+    (folder / "ratings.csv").write_text("\n".join(["user_id,item_id,score", *rows]))
+    assert [i.rating for i in guessed(folder)] == expected
+    assert (f"rating (up to {best}, brought to 5)" in capsys.readouterr().err) == (best != 5)
+
+
+def test_lengths_as_clocks_and_shares_in_per_cent(folder: Path) -> None:
+    (folder / "items.csv").write_text("id,title\nv,Film\n")
+    rows = ["u,v,00:01:30,85%", "w,v,1m 30s,8.5 %", "x,v,90,0.85"]
+    (folder / "log.csv").write_text("\n".join(["user_id,item_id,watch_time,share", *rows]))
+    assert [(i.seconds, i.share) for i in guessed(folder)] == [(90.0, 0.85), (90.0, 0.085), (90.0, 0.85)]
+    (folder / "log.csv").write_text("user_id,item_id,watch_percent\nu,v,85\n")
+    assert [i.share for i in guessed(folder)] == [0.85]
