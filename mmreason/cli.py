@@ -41,6 +41,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "mmreason.targets.mine:mine_reasons",
         "reasons to learn from out of the catalogue's reviews",
     ),
+    "audit": (
+        "mmreason.generate.audit:audit",
+        "a table of reasons against the compliance packs: what may not be shown, and why",
+    ),
     "check-splits": (
         "mmreason.evaluate.check_splits:check_splits",
         "what crosses the splits of the catalogue",
@@ -161,8 +165,9 @@ def _spelled_out(arguments: list[str]) -> list[str]:
     verb, first = [*arguments, "", ""][:2]
     if first.endswith((".yaml", ".yml")) and (verb not in COMMANDS or _takes_config(verb)):
         return [verb, "--config", *arguments[1:]]
-    if verb in ("search", "columns") and first and not first.startswith("-"):
-        return [verb, {"search": "--query", "columns": "--folder"}[verb], *arguments[1:]]
+    named = {"search": "--query", "columns": "--folder", "audit": "--reasons"}
+    if verb in named and first and not first.startswith("-"):
+        return [verb, named[verb], *arguments[1:]]
     if verb in ("ingest", "run") and first and not first.startswith("-") and Path(first).exists():
         return _of_folder(verb, Path(first), arguments[2:])
     return arguments
