@@ -52,13 +52,17 @@ class PlanRule:
 
     Args:
         most: Plans of a case, at most.
+        ties: Tastes that plans are made of, the strongest ones.
+        points: Selling points that plans are made of.
         details: Second facts that are tried beside each first one.
         most_common: A fact that is true of a larger share of the items is no selling point.
         least_told: Nor is one that tells less than this.
     """
 
     most: int = 24
-    details: int = 3
+    ties: int = 6
+    points: int = 6
+    details: int = 2
     most_common: float = 0.5
     least_told: float = 0.3
 
@@ -93,20 +97,16 @@ def plans(
     """
     score = score or StandardScore(tells)
     facts = [fact for fact in _each_once(case) if tells(case, fact) > 0]
-    points = [
-        fact
-        for fact in facts
-        if _popularity(case, fact) <= rule.most_common
-        and tells(case, fact) >= rule.least_told
-        and not in_title(fact, case.item)
-    ]
-    points.sort(key=lambda fact: -sum(score(case, [fact], None).values()))
-    found = []
-    for said, tie in [
-        *_taste_ties(case, facts),
+    alone = {id(fact): sum(score(case, [fact], None).values()) for fact in facts}
+    facts.sort(key=lambda fact: -alone[id(fact)])
+    points = [fact for fact in facts if _is_point(case, fact, tells(case, fact), rule)][: rule.points]
+    starts = [
+        *_taste_ties(case, facts, rule.ties),
         *_relation_ties(case),
         *(((fact,), None) for fact in points),
-    ]:
+    ]
+    found = []
+    for said, tie in starts:
         details = [fact for fact in points if said and _adds(fact, said)][: rule.details]
         told_by_title = bool(said) and in_title(said[0], case.item)
         for facts_said in [*([] if told_by_title else [said]), *((*said, fact) for fact in details)]:
@@ -179,12 +179,26 @@ def in_title(fact: Fact, item: Item) -> bool:
         >>> in_title(Fact("a", "category", "Hoodies"), Item("a", "Teton Pullover Hoodie"))
         True
     """
-    if UNSPACED.search(fact.value):
-        return fact.value in item.title
-    if fact.name == "decade" and fact.value[:3].isdigit():
-        return re.search(rf"\b{fact.value[:3]}\d\b", item.title) is not None
-    said = _stems(fact.value)
-    return bool(said) and said <= _stems(item.title)
+    return _says(item.title, fact.name, fact.value)
+
+
+@lru_cache(maxsize=65_536)
+def _says(title: str, name: str, value: str) -> bool:
+    if UNSPACED.search(value):
+        return value in title
+    if name == "decade" and value[:3].isdigit():
+        return re.search(rf"\b{value[:3]}\d\b", title) is not None
+    said = _stems(value)
+    return bool(said) and said <= _stems(title)
+
+
+def _is_point(case: Case, fact: Fact, told: float, rule: PlanRule) -> bool:
+    """Whether a fact may be a selling point: it helps, is not true of most items, and the title does not say it."""
+    return (
+        told >= rule.least_told
+        and _popularity(case, fact) <= rule.most_common
+        and not in_title(fact, case.item)
+    )
 
 
 def _each_once(case: Case) -> list[Fact]:
@@ -202,15 +216,15 @@ def _each_once(case: Case) -> list[Fact]:
     return list(best.values())
 
 
-def _taste_ties(case: Case, facts: Iterable[Fact]) -> list[tuple[tuple[Fact, ...], Tie]]:
+def _taste_ties(case: Case, facts: Iterable[Fact], most: int) -> list[tuple[tuple[Fact, ...], Tie]]:
     tastes = {taste.concept: taste for taste in case.tastes if taste.liked}
+    shared = [fact for fact in facts if fact.concept in tastes and not _is_sensitive(case, fact)]
+    shared.sort(key=lambda fact: -tastes[fact.concept].lift)
     found: list[tuple[tuple[Fact, ...], Tie]] = []
-    for fact in facts:
-        taste = tastes.get(fact.concept)
-        if taste is None or _is_sensitive(case, fact):
-            continue
+    for fact in shared:
+        taste = tastes[fact.concept]
         others = _others(case, taste)
-        if others:
+        if others and len(found) < most:
             found.append(((fact,), Tie("taste", others, taste)))
     return found
 

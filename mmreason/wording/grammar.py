@@ -87,26 +87,23 @@ class Grammar:
     shapes: Mapping[str, Sequence[str]]
     events: Mapping[str, Mapping[str, str]]
     words: Mapping[str, Any]
-    _by_name: dict[str, Attribute] = field(default_factory=dict, init=False)
-    _by_known: dict[str, Attribute] = field(default_factory=dict, init=False)
+    by_name: dict[str, Attribute] = field(default_factory=dict, init=False)
+    by_known: dict[str, Attribute] = field(default_factory=dict, init=False)
     _nothing: set[str] = field(default_factory=set, init=False)
     _puffery: set[str] = field(default_factory=set, init=False)
     known_words: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         for attribute in self.attributes.values():
-            self._by_name.update(dict.fromkeys(attribute.names, attribute))
-            self._by_known.update(dict.fromkeys(attribute.known, attribute))
+            self.by_name.update(dict.fromkeys(attribute.names, attribute))
+            self.by_known.update(dict.fromkeys(attribute.known, attribute))
             self.known_words.update(word for known in attribute.known for word in known.split())
         self._nothing.update(map(phrase, self.words.get("nothing", ())))
         self._puffery.update(map(phrase, self.words.get("puffery", ())))
 
     def attribute(self, name: str, value: str) -> Attribute | None:
         """The attribute by its name in the catalogue, or by what its value is known to be."""
-        named = self._by_name.get(_SEPARATORS.sub(" ", phrase(name)))
-        if named is None or named.free:
-            return self._by_value(value) or named
-        return named
+        return _attribute_of(self, name, value)
 
     def say(self, fact: Fact, among: bool = False) -> Said | None:
         """A fact in words; None if it cannot be said well.
@@ -155,13 +152,6 @@ class Grammar:
         """The measure word of a noun, by its end; of languages that have none empty."""
         measures: Mapping[str, str] = self.words.get("measures", {})
         return next((measures[end] for end in measures if end and noun.endswith(end)), measures.get("", ""))
-
-    def _by_value(self, value: str) -> Attribute | None:
-        words = phrase(value).split(" ")
-        if len(words) > _MOST_WORDS:
-            return None
-        ends = (" ".join(words[start:]) for start in range(len(words)))
-        return next((self._by_known[end] for end in ends if end in self._by_known), None)
 
 
 @cache
@@ -231,6 +221,16 @@ def _merged(whole: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]
             value = _merged(old, value)
         merged[name] = value
     return {name: value for name, value in merged.items() if value is not None}
+
+
+@lru_cache(maxsize=65_536)
+def _attribute_of(grammar: Grammar, name: str, value: str) -> Attribute | None:
+    named = grammar.by_name.get(_SEPARATORS.sub(" ", phrase(name)))
+    if named is not None and not named.free:
+        return named
+    words = phrase(value).split(" ")
+    ends = (" ".join(words[start:]) for start in range(len(words) if len(words) <= _MOST_WORDS else 0))
+    return next((grammar.by_known[end] for end in ends if end in grammar.by_known), named)
 
 
 @lru_cache(maxsize=65_536)

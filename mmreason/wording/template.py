@@ -24,6 +24,7 @@ MOST_CANDIDATES = 4
 GOOD_LENGTH, LONGEST = 110, 150
 """Characters: a longer text comes last; an even longer one is not said."""
 
+_LOOKED_AT = 12  # of the history's items with a taste
 _MOST_BEHIND = 5  # words of two facts behind a noun
 _SHORT = 24  # characters of what may be said twice, of the history and of the item
 
@@ -281,8 +282,9 @@ def _tie_slots(
 def _event(grammar: Grammar, tie: Tie, case: Case, strength: int) -> tuple[str, tuple[str, ...]]:
     """The first event of the grammar that is true of enough of the tie's items, and these items."""
     happened = _events_of(case.user.history, frozenset(tie.item_ids))
-    for event in grammar.events:
-        items = tuple(item_id for item_id in tie.item_ids if event in happened.get(item_id, ()))
+    for event, words in grammar.events.items():
+        counted = frozenset(words.get("of", (event,)))
+        items = tuple(i for i in tie.item_ids if i in happened and not counted.isdisjoint(happened[i]))
         if len(items) >= max(strength, 1):
             return event, items
     return "any", tie.item_ids
@@ -304,7 +306,8 @@ def _events_of(history: Sequence[Interaction], item_ids: frozenset[str]) -> Mapp
 
 def _named(grammar: Grammar, item_ids: Sequence[str], case: Case, did: str) -> dict[str, str]:
     """The history's items by their titles, the latest first."""
-    known = [case.history_items[item_id] for item_id in reversed(item_ids) if item_id in case.history_items]
+    latest = item_ids[: -_LOOKED_AT - 1 : -1]
+    known = [case.history_items[item_id] for item_id in latest if item_id in case.history_items]
     titles = list(dict.fromkeys(name for item in known if (name := name_of(item))))
     titles.sort(key=lambda title: " and " in title or "&" in title)  # which read badly beside another
     if not titles or "theirs" not in grammar.words:
@@ -319,7 +322,7 @@ def _named(grammar: Grammar, item_ids: Sequence[str], case: Case, did: str) -> d
 
 
 def _group(grammar: Grammar, tie: Tie, case: Case, thing: Thing) -> str:
-    """What the tie's items are called together: as the item, if all are that, else by the domain's word."""
-    things = [grammar.thing(case.history_items[i]) for i in tie.item_ids if i in case.history_items]
-    same = bool(things) and bool(thing.one) and all(other.many == thing.many for other in things)
+    """What the tie's items (of many the latest) are called together: as the item, if all are, else the domain's word."""
+    latest = [case.history_items[i] for i in tie.item_ids[-_LOOKED_AT:] if i in case.history_items]
+    same = bool(latest) and bool(thing.one) and all(grammar.thing(item).many == thing.many for item in latest)
     return thing.many if same else grammar.words["thing"]["many"]
