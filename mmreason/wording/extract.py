@@ -20,16 +20,8 @@ from mmreason.wording import english
 from mmreason.wording.chinese import chinese_clauses
 from mmreason.wording.clauses import Clause, clauses
 from mmreason.wording.grammar import Grammar, Said, Thing, fill, grammar_of, slots_of
-from mmreason.wording.template import (
-    GOOD_LENGTH,
-    MOST_CANDIDATES,
-    _said,
-    _sentence,
-    _shape_keys,
-    _thing_slots,
-    _tie_slots,
-    _turned,
-)
+from mmreason.wording.slots import said_facts, sentence, shape_keys, thing_slots, tie_slots, turned
+from mmreason.wording.template import GOOD_LENGTH, MOST_CANDIDATES
 
 _WORD = re.compile(r"[^\W_]+")
 _LONGEST = 125  # characters
@@ -70,7 +62,7 @@ def write(plan: Plan, case: Case, seed: int = 0) -> list[Candidate]:
         if plan.tie is None
         else _ties(grammar, plan, case, found, seed)
     )
-    candidates = [Candidate(_sentence(text), said, "extract") for text, said in told if len(text) <= _LONGEST]
+    candidates = [Candidate(sentence(text), said, "extract") for text, said in told if len(text) <= _LONGEST]
     candidates.sort(key=lambda candidate: len(candidate.text) > GOOD_LENGTH)
     return candidates[:MOST_CANDIDATES]
 
@@ -101,10 +93,10 @@ def _points(
 ) -> Iterator[tuple[str, Plan]]:
     """Clauses that say the plan's first fact, of the item alone."""
     thing = grammar.thing(case.item)
-    slots = _thing_slots(grammar, thing, [])
+    slots = thing_slots(grammar, thing, [])
     if thing.known or grammar.words.get("things"):
         slots["a_thing"] = f"{english.article(thing.one)} {thing.one}" if thing.one else ""
-    for clause in _turned(found, seed):
+    for clause in turned(found, seed):
         if _says(clause, plan.facts[0]):
             slots |= {"clause": clause.text, "tells": _tells(grammar, clause, thing)}
             facts = tuple(fact for fact in plan.facts if _says(clause, fact))
@@ -116,19 +108,19 @@ def _ties(
     grammar: Grammar, plan: Plan, case: Case, found: Sequence[Clause], seed: int
 ) -> Iterator[tuple[str, Plan]]:
     """The plan's first fact and its tie in the grammar's words, and a clause that tells more."""
-    said = [words for _, words in _said(grammar, plan, case)[:1]]
+    said = [words for _, words in said_facts(grammar, plan, case)[:1]]
     if not said:
         return
     thing = grammar.thing(case.item)
-    slots = _thing_slots(grammar, thing, said) | _tie_slots(grammar, plan.tie, case, thing, said)
-    for clause in _turned(found, seed):
+    slots = thing_slots(grammar, thing, said) | tie_slots(grammar, plan.tie, case, thing, said)
+    for clause in turned(found, seed):
         says = _says(clause, plan.facts[0])
         if clause.form == "part" or (clause.form == "is" and (said[0].one or not says)):
             continue
         slots["tells"] = _tells(grammar, clause, thing)
         slots["tells_more"] = "" if says else slots["tells"]
         slots["this_with"] = _this_with(grammar, clause, thing, said[0], slots["this"], says)
-        for key in _shape_keys(plan.tie, said):
+        for key in shape_keys(plan.tie, said):
             for text in _filled(grammar, f"extract_{key}", slots, seed):
                 yield text, _with(plan, plan.facts[:1], clause, case)
 
@@ -163,7 +155,7 @@ def _tells(grammar: Grammar, clause: Clause, thing: Thing) -> str:
 
 
 def _filled(grammar: Grammar, key: str, slots: Mapping[str, str], seed: int) -> Iterator[str]:
-    for shape in _turned(grammar.shapes.get(key, ()), seed):
+    for shape in turned(grammar.shapes.get(key, ()), seed):
         if all(slots.get(slot) for slot in slots_of(shape)):
             yield fill(shape, slots)
 

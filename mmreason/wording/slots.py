@@ -1,0 +1,261 @@
+"""What the slots of a grammar's shapes hold for a plan: words for the item, its facts, and what its reader did."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import TypeVar
+
+from mmreason.evidence.schema import Case, Fact, Plan, Tie
+from mmreason.language import phrase
+from mmreason.schema import Interaction, Item
+from mmreason.wording import english
+from mmreason.wording.attributes import Attribute
+from mmreason.wording.grammar import Grammar, Said, Thing, fill
+from mmreason.wording.titles import name_of
+
+T = TypeVar("T")
+
+_LOOKED_AT = 12  # of the history's items with a taste
+_MOST_BEHIND = 5  # words of two facts behind a noun
+_SHORT = 24  # characters of what may be said twice, of the history and of the item
+
+
+def said_facts(grammar: Grammar, plan: Plan, case: Case) -> list[tuple[Fact, Said]]:
+    """The plan's facts in words; a second one without them is left out, a first one takes the plan with it."""
+    found: list[tuple[Fact, Said]] = []
+    for fact in plan.facts:
+        words = _say(grammar, fact, case)
+        if words is None and not found:
+            return []
+        first = found[0][1] if found else None
+        if words and not (first and first.attribute is words.attribute and not _are_one(first, words)):
+            found.append((fact, words))
+    return found
+
+
+def _say(grammar: Grammar, fact: Fact, case: Case) -> Said | None:
+    """A fact in words; None of a phrase that is the thing itself, or a color of its own beside the item's."""
+    if fact.source == "text":
+        colors = grammar.attributes.get("color")
+        words = frozenset(phrase(fact.value).split())
+        if not words.isdisjoint(_kind_words(grammar, case.item)):
+            return None
+        if (
+            colors
+            and not words.isdisjoint(colors.known)
+            and any(_is_of(grammar, other, colors) for other in case.facts)
+        ):
+            return None
+    return grammar.say(fact, _is_among(grammar, fact, case))
+
+
+def _is_of(grammar: Grammar, fact: Fact, attribute: Attribute | None) -> bool:
+    return grammar.attribute(fact.name, fact.value) is attribute
+
+
+def _kind_words(grammar: Grammar, item: Item) -> frozenset[str]:
+    """What the item is called in its title and its categories, in singular and plural."""
+    values = [value for name in grammar.words["called_by"] for value in item.attributes.get(name, ())]
+    return _last_words((item.title, *values))
+
+
+@lru_cache(maxsize=16_384)
+def _last_words(names: tuple[str, ...]) -> frozenset[str]:
+    lasts = {
+        part.split()[-1] for name in names for part in re.split(r"[&,/>]| and ", name.lower()) if part.split()
+    }
+    return frozenset(form for last in lasts for form in (last, english.singular(last), english.plural(last)))
+
+
+def _are_one(first: Said, second: Said) -> bool:
+    """Whether two values of one attribute make a noun: a crime thriller."""
+    return bool(first.one and second.one and (first.before or second.before))
+
+
+def _is_among(grammar: Grammar, fact: Fact, case: Case) -> bool:
+    """Whether the item has another value of the fact's attribute."""
+    attribute = grammar.attribute(fact.name, fact.value)
+    return any(
+        phrase(other.value) != phrase(fact.value) and grammar.attribute(other.name, other.value) is attribute
+        for other in case.facts
+    )
+
+
+def shape_keys(tie: Tie | None, said: Sequence[Said]) -> list[str]:
+    """The lists of shapes that may say a tie, the first one that has a fitting shape to be taken.
+
+    Args:
+        tie: Of the plan.
+        said: Its facts in words.
+    """
+    if tie is None:
+        return ["point_two", "point"] if len(said) > 1 else ["point"]
+    if tie.kind == "popular":
+        return ["popular"]
+    if tie.kind == "complement":
+        return ["bought_with" if tie.fact and tie.fact.name == "bought with" else "complement"]
+    prefix = said[0].attribute.shapes if said else ""
+    number = len(tie.item_ids)
+    often = tie.taste is not None and tie.taste.often and number >= 3
+    strengths = [*(["often"] if often else []), *(["two", "two_unnamed"] if number > 1 else ["one"])]
+    return [f"{prefix}{strength}" for strength in strengths]
+
+
+def turned(several: Sequence[T], seed: int) -> Sequence[T]:
+    """All of them, from one that the seed chooses onwards."""
+    start = int.from_bytes(hashlib.blake2b(str(seed).encode(), digest_size=4).digest()) % max(len(several), 1)
+    return [*several[start:], *several[:start]]
+
+
+def sentence(text: str) -> str:
+    """A text with a capital at its beginning."""
+    return text[:1].upper() + text[1:]
+
+
+def thing_slots(grammar: Grammar, thing: Thing, said: Sequence[Said]) -> dict[str, str]:
+    """What is said of the item."""
+    words = grammar.words
+    this = words["these" if thing.paired else "this"] if thing.one else words["this_one"]
+    slots = {
+        "this": fill(this, {"thing": thing.many if thing.paired else thing.one, "measure": thing.measure})
+    }
+    if not said:
+        return slots
+    first = said[0]
+    does = [one.does_many if thing.paired else one.does for one in said]
+    slots |= {
+        "does": does[0],
+        "does_too": fill(words["too"], {"does": does[0]}) if 0 < len(does[0]) <= _SHORT else "",
+        "does_two": does[1] if len(said) > 1 else "",
+        "does_and": _both(words["and"], *does) if len(does) > 1 else "",
+        "after": first.after,
+        "one": _noun_phrase(grammar, thing, said[:1]),
+        "one_and": _noun_phrase(grammar, thing, said) if len(said) > 1 else "",
+        "praised": first.praised,
+    }
+    return slots
+
+
+def _both(join: str, first: str, second: str) -> str:
+    """Two predicates as one; a verb that they share is said once: "is light and made of wool"."""
+    if not (first and second):
+        return ""
+    verb, space, _ = first.partition(" ")
+    if space and second.startswith(verb + space):
+        second = second.removeprefix(verb + space)
+    return fill(join, {"does": first, "does_two": second})
+
+
+def _noun_phrase(grammar: Grammar, thing: Thing, said: Sequence[Said]) -> str:
+    """The thing with its facts: "a navy mug with a lid"; empty if a fact cannot stand there, or it has no name."""
+    noun, before, after = "", [], []
+    for one in said:
+        if one.one and not noun:
+            noun = one.one
+        elif (
+            one.one and not one.before and said[0].before
+        ):  # a crime film that is a thriller: a crime thriller
+            noun, before = one.one, [said[0].before]
+        elif one.before and not before:
+            before = [one.before]
+        elif one.after:
+            after.append(one.after)
+        else:
+            return ""
+    if not noun and (thing.known or grammar.words.get("generic_phrase")):
+        noun = thing.many if thing.paired else thing.one
+    if not noun:
+        return ""
+    behind = " ".join(after)
+    if len(after) > 1 and behind.count(" ") >= _MOST_BEHIND:
+        return ""
+    slots = {"before": " ".join(before), "thing": noun, "after": behind, "measure": grammar.measure(noun)}
+    text = fill(grammar.words["noun_phrase"], slots)
+    bare = grammar.language != "en" or (noun != said[0].one and (thing.paired or thing.uncountable))
+    return text if bare else f"{english.article(text)} {text}"
+
+
+def tie_slots(
+    grammar: Grammar, tie: Tie | None, case: Case, thing: Thing, said: Sequence[Said]
+) -> dict[str, str]:
+    """What is said of the person: what they did, with which items."""
+    if tie is None or tie.kind == "popular":
+        return {}
+    strength = 3 if tie.taste and tie.taste.often and len(tie.item_ids) >= 3 else min(len(tie.item_ids), 2)
+    event, item_ids = _event(grammar, tie, case, strength)
+    words = grammar.events[event]
+    slots = {"did": words["did"]}
+    slots |= _named(grammar, item_ids, case, words["did"])
+    if not said:
+        return slots
+    first = said[0]
+    group = _group(grammar, tie, case, thing)
+    things = first.many or fill(
+        grammar.words["things_phrase"],
+        {"before": first.before, "things": group, "after": "" if first.before else first.after},
+    )
+    slots |= {"group": group, "things": things, "likes": first.likes}
+    for name, what in (
+        ("things", things),
+        ("likes", first.likes),
+        ("bare", ""),
+        ("them", grammar.words.get("them", "")),
+    ):
+        slots[f"habit_{name}"] = fill(words["habit"], {"x": what}) if what or name == "bare" else ""
+    if first.attribute.called and grammar.language == "en":
+        slots["a_called"] = f"{english.article(first.attribute.called)} {first.attribute.called}"
+    if first.one:
+        slots["one_bare"] = first.one
+    return slots
+
+
+def _event(grammar: Grammar, tie: Tie, case: Case, strength: int) -> tuple[str, tuple[str, ...]]:
+    """The first event of the grammar that is true of enough of the tie's items, and these items."""
+    happened = _events_of(case.user.history, frozenset(tie.item_ids))
+    for event, words in grammar.events.items():
+        counted = frozenset(words.get("of", (event,)))
+        items = tuple(i for i in tie.item_ids if i in happened and not counted.isdisjoint(happened[i]))
+        if len(items) >= max(strength, 1):
+            return event, items
+    return "any", tie.item_ids
+
+
+def _events_of(history: Sequence[Interaction], item_ids: frozenset[str]) -> Mapping[str, set[str]]:
+    """Item → what was done with it."""
+    happened: dict[str, set[str]] = {}
+    for step in history:
+        if step.item_id in item_ids:
+            done = happened.setdefault(step.item_id, set())
+            done.add(step.event)
+            if (step.rating or 0) >= 4:
+                done.add("rated high")
+            if (step.share or 0) >= 0.9:
+                done.add("finished")
+    return happened
+
+
+def _named(grammar: Grammar, item_ids: Sequence[str], case: Case, did: str) -> dict[str, str]:
+    """The history's items by their titles, the latest first."""
+    latest = item_ids[: -_LOOKED_AT - 1 : -1]
+    known = [case.history_items[item_id] for item_id in latest if item_id in case.history_items]
+    titles = list(dict.fromkeys(name for item in known if (name := name_of(item))))
+    titles.sort(key=lambda title: " and " in title or "&" in title)  # which read badly beside another
+    if not titles or "theirs" not in grammar.words:
+        return {}
+    slots = {"title": titles[0], "title_two": titles[1] if len(titles) > 1 else "", "did": did}
+    named = {"title": titles[0], "theirs": fill(grammar.words["theirs"], slots)}
+    if len(titles) > 1:
+        named["theirs_two"] = fill(grammar.words["theirs_two"], slots)
+    if len(titles) > 2:
+        named["theirs_more"] = fill(grammar.words["theirs_more"], slots)
+    return named
+
+
+def _group(grammar: Grammar, tie: Tie, case: Case, thing: Thing) -> str:
+    """What the tie's items (of many the latest) are called together: as the item, if all are, else by the domain."""
+    latest = [case.history_items[i] for i in tie.item_ids[-_LOOKED_AT:] if i in case.history_items]
+    same = bool(latest) and bool(thing.one) and all(grammar.thing(item).many == thing.many for item in latest)
+    return thing.many if same else grammar.words["thing"]["many"]
