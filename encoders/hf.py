@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from encoders.errors import WeightsError
+from encoders.state import check_finite, check_shards
 from encoders.weights import quiet_transformers, resolve_weights
 
 
@@ -30,6 +31,7 @@ def load_hf_model(weights: str, what: str, spare: tuple[str, ...]) -> tuple[Any,
     folder = resolve_weights(weights)
     if not (folder / "config.json").is_file():
         raise WeightsError(f"{folder}: a {what} is a folder with config.json and model.safetensors")
+    check_shards(folder)
     try:
         with quiet_transformers():
             model, info = AutoModel.from_pretrained(
@@ -49,4 +51,5 @@ def load_hf_model(weights: str, what: str, spare: tuple[str, ...]) -> tuple[Any,
         )
     for name in sorted(name for name in info["missing_keys"] if not name.startswith(spare)):
         raise WeightsError(f"{folder}: tensor {name} is missing; the weights are of another model")
+    check_finite(model, str(folder))
     return model, folder

@@ -74,7 +74,10 @@ def read_sentence_folder(folder: Path) -> SentenceFolder:
             found.after.append(Normalize())
         elif kind != "Transformer":
             raise WeightsError(f"{folder / 'modules.json'}: module {kind} is not supported")
-    said = read_config(str(folder), "sentence_bert_config.json")
+    inner = transformer_folder(folder)
+    said = read_config(str(inner), "sentence_bert_config.json") or read_config(
+        str(folder), "sentence_bert_config.json"
+    )
     longest = said.get("max_seq_length")
     if longest is not None and (not isinstance(longest, int) or longest < 1):
         raise WeightsError(
@@ -86,6 +89,19 @@ def read_sentence_folder(folder: Path) -> SentenceFolder:
     default = prompts.get("default_prompt_name")
     found.prompt = (prompts.get("prompts") or {}).get(default, "") if default else ""
     return found
+
+
+def transformer_folder(folder: Path) -> Path:
+    """Where the model itself lies: the folder, or one in it (``0_Transformer``), as older versions wrote it.
+
+    Raises:
+        WeightsError: If ``modules.json`` is none.
+    """
+    if not folder.is_dir() or "model_type" in read_config(str(folder), "config.json"):
+        return folder
+    listed = [path for kind, path in _modules(folder) if kind == "Transformer"]
+    inner = [*listed, folder / "0_Transformer"]
+    return next((path for path in inner if (path / "config.json").is_file()), folder)
 
 
 def pool(hidden: Tensor, mask: Tensor, poolings: tuple[Pooling, ...]) -> Tensor:

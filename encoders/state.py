@@ -59,13 +59,40 @@ def _file_in(folder: Path, files: tuple[str, ...]) -> Path:
     return found[0]
 
 
+def check_shards(folder: Path) -> None:
+    """That the index of a sharded model, if there is one, names files beside it that are there.
+
+    Raises:
+        WeightsError: If not.
+    """
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file() or (folder / "model.safetensors").is_file():
+        return
+    for shard in _shards(index):
+        if not shard.is_file():
+            raise WeightsError(f"{index}: names {shard.name}, which is not beside it; download it, too")
+
+
+def check_finite(model: nn.Module, source: str) -> None:
+    """That no weight is NaN or infinite, as after a failed training or copy; such a model's vectors mean nothing.
+
+    Raises:
+        WeightsError: Naming the first tensor that holds one.
+    """
+    for name, tensor in model.named_parameters():
+        if not torch.isfinite(tensor.detach().sum()) and not torch.isfinite(tensor).all():
+            raise WeightsError(
+                f"{source}: tensor {name} holds values that are no numbers; fetch the weights again"
+            )
+
+
 def _shards(index: Path) -> list[Path]:
     """The files of a sharded checkpoint, all beside its index."""
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(f"{index}: no index of shards ({error})") from None
-    if not all(isinstance(name, str) and Path(name).name == name for name in names):
+    if not all(isinstance(name, str) and Path(name).name == name != ".." for name in names):
         raise WeightsError(f"{index}: names files outside its folder")
     return [index.parent / name for name in names]
 
@@ -117,6 +144,7 @@ def load_state(tower: nn.Module, state: State, source: str) -> None:
             found, needed = tuple(state[name].shape), tuple(tensor.shape)
             raise WeightsError(f"{source}: tensor {name} has shape {found}, the model needs {needed}")
     tower.load_state_dict({name: state[name] for name in wanted})
+    check_finite(tower, source)
 
 
 def _by_order(wanted: State, state: State) -> State:

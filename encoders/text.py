@@ -12,7 +12,14 @@ from torch import Tensor, nn
 
 from encoders.base import Encoder, MediaError, Modality, WeightsError
 from encoders.hf import load_hf_model
-from encoders.sentence_folder import POOLINGS, Pooling, SentenceFolder, pool, read_sentence_folder
+from encoders.sentence_folder import (
+    POOLINGS,
+    Pooling,
+    SentenceFolder,
+    pool,
+    read_sentence_folder,
+    transformer_folder,
+)
 from encoders.state import OPEN_CLIP_FILES, load_state, read_state
 from encoders.weights import quiet_transformers, resolve_weights
 
@@ -241,7 +248,8 @@ class OpenClipTextEncoder(TextEncoder):
 def _load_pretrained(weights: str) -> tuple[Any, Any]:
     from transformers import AutoTokenizer
 
-    model, folder = load_hf_model(weights, "text encoder", _OTHER_TOWER)
+    folder = transformer_folder(resolve_weights(weights))
+    model, _ = load_hf_model(str(folder), "text encoder", _OTHER_TOWER)
     try:
         with quiet_transformers():
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from encoders import Encoder
+from encoders.sentence_folder import transformer_folder
 from encoders.weights import resolve_weights
 from mmreason.align.batch import Batch, Inputs
 from mmreason.align.padding import take_short_texts
@@ -152,8 +153,10 @@ def _copy_sayings(source: Path, target: Path) -> None:
         sides = [source.with_name(name) for name in ("config.json", "open_clip_config.json")]
     else:
         sides = [*source.glob("*.json"), *source.glob("*_*/*.json"), *source.glob("*_*/*.safetensors")]
-    for side in sides:
+    inner = transformer_folder(source)  # the tower itself is saved in the target
+    for side in [*inner.glob("*.json"), *(side for side in sides if side.parent != inner)]:
         if side.is_file() and not side.name.endswith(".index.json"):
-            place = target / (side.relative_to(source) if source.is_dir() else side.name)
+            outside = source.is_file() or side.parent == inner
+            place = target / (side.name if outside else side.relative_to(source))
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(side, place)

@@ -214,3 +214,55 @@ def test_a_length_that_is_none_is_an_error(tmp_path: Path, length: Any) -> None:
     (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": length}))
     with pytest.raises(WeightsError, match=r"max_seq_length is .* not a whole number"):
         create_encoder("hf-text:bge", str(folder))
+
+
+def test_a_model_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    """As sentence-transformers before version 2 wrote it."""
+    from mmreason.align.towers import _copy_sayings
+
+    folder = make("bge", tmp_path / "bge")
+    before: Any = create_encoder("hf-text:x", str(folder))
+    inner = folder / "0_Transformer"
+    inner.mkdir()
+    for path in [*folder.iterdir()]:
+        if path.is_file() and path.name not in ("modules.json", "config_sentence_transformers.json"):
+            path.rename(inner / path.name)
+    (folder / "config.json").write_text('{"__version__": "0.4.1"}')
+    modules = json.loads((folder / "modules.json").read_text())
+    modules[0]["path"] = "0_Transformer"
+    (folder / "modules.json").write_text(json.dumps(modules))
+    after: Any = create_encoder("hf-text:x", str(folder))
+    assert (after.max_length, after.pooling) == (before.max_length, before.pooling)
+    torch.testing.assert_close(after.encode(TEXTS), before.encode(TEXTS))
+    target = tmp_path / "saved"
+    target.mkdir()
+    _copy_sayings(folder, target)
+    before.model.save_pretrained(target)
+    before.tokenizer.save_pretrained(target)
+    again: Any = create_encoder("hf-text:x", str(target))
+    assert again.max_length == before.max_length
+    torch.testing.assert_close(again.encode(TEXTS), before.encode(TEXTS))
+
+
+@pytest.mark.parametrize("name", ["bge", "openai"])
+def test_weights_that_are_no_numbers_are_refused(name: str, tmp_path: Path) -> None:
+    folder = make(name, tmp_path / name)
+    file = next(folder.glob("*.safetensors"))
+    state = load_file(file)
+    next(tensor for tensor in state.values() if tensor.is_floating_point()).flatten()[0] = torch.nan
+    save_file(state, file, {"format": "pt"})
+    with pytest.raises(WeightsError, match="holds values that are no numbers"):
+        create_encoder("hf-text:x" if name == "bge" else "openclip:ViT-B-32", str(folder))
+        create_encoder("openclip-text:ViT-B-32", str(folder))
+
+
+@pytest.mark.parametrize("shard", ["../outside.safetensors", "..", "gone.safetensors"])
+def test_shards_lie_beside_their_index(shard: str, tmp_path: Path) -> None:
+    folder = make("bge", tmp_path / "bge")
+    file = folder / "model.safetensors"
+    shutil.copy(file, tmp_path / "outside.safetensors")
+    index = {"metadata": {}, "weight_map": dict.fromkeys(load_file(file), shard)}
+    file.unlink()
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(WeightsError, match=r"outside its folder|not beside it"):
+        create_encoder("hf-text:x", str(folder))
