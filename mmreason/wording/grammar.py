@@ -42,10 +42,12 @@ class Said(Forms):
     Attributes:
         attribute: What the fact is of.
         does_many: ``does`` of several things, or of a pair.
+        place: Among the attribute's own ``values``: of two that make one noun the later one is the noun.
     """
 
     attribute: Attribute = _NONE
     does_many: str = ""
+    place: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ class Grammar:
     by_known: dict[str, Attribute] = field(default_factory=dict, init=False)
     _nothing: set[str] = field(default_factory=set, init=False)
     _puffery: set[str] = field(default_factory=set, init=False)
+    joins: set[str] = field(default_factory=set, init=False)
     known_words: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
@@ -99,6 +102,7 @@ class Grammar:
             self.by_known.update(dict.fromkeys(attribute.known, attribute))
             self.known_words.update(word for known in attribute.known for word in known.split())
         self._nothing.update(map(phrase, self.words.get("nothing", ())))
+        self.joins.update(self.words.get("joins", ()))
         self._puffery.update(map(phrase, self.words.get("puffery", ())))
 
     def attribute(self, name: str, value: str) -> Attribute | None:
@@ -229,7 +233,9 @@ def _attribute_of(grammar: Grammar, name: str, value: str) -> Attribute | None:
     if named is not None and not named.free:
         return named
     words = phrase(value).split(" ")
-    ends = (" ".join(words[start:]) for start in range(len(words) if len(words) <= _MOST_WORDS else 0))
+    if len(words) > _MOST_WORDS or not grammar.joins.isdisjoint(words):
+        return named
+    ends = (" ".join(words[start:]) for start in range(len(words)))
     return next((grammar.by_known[end] for end in ends if end in grammar.by_known), named)
 
 
@@ -255,7 +261,9 @@ def _say(grammar: Grammar, name: str, value: str, among: bool) -> Said | None:
         forms = replace(forms, **{f: getattr(attribute.adjective, f) for f in TEXTS})
     if not _any(forms):
         return None
-    return _filled(grammar, attribute, forms, name, text)
+    own = [*attribute.values]
+    place = own.index(phrase(value)) if phrase(value) in attribute.values else -1
+    return _filled(grammar, attribute, forms, name, text, place)
 
 
 def _any(forms: Forms) -> bool:
@@ -286,14 +294,16 @@ def _small(grammar: Grammar, value: str) -> str:
     return " ".join(w.lower() if w.lower() in grammar.known_words else english.in_sentence(w) for w in words)
 
 
-def _filled(grammar: Grammar, attribute: Attribute, forms: Forms, name: str, text: str) -> Said | None:
+def _filled(
+    grammar: Grammar, attribute: Attribute, forms: Forms, name: str, text: str, place: int
+) -> Said | None:
     """The forms with a value in their slots; None if one needs a noun and the value is none."""
     slots = {"v": text, "name": phrase(name), "a": "", "v_one": text, "v_many": text, "verb": text}
     verb_of_many = text
     if grammar.language == "en":
         if not _no_article(grammar, slots["name"] if "{name}" in forms.after else _head(text), text):
             slots["a"] = english.article(text)
-        if "{v_many}" in forms.many:
+        if any("{v_many}" in getattr(forms, name) for name in TEXTS):
             noun = grammar.noun(text)
             if noun is None:
                 return None
@@ -302,7 +312,7 @@ def _filled(grammar: Grammar, attribute: Attribute, forms: Forms, name: str, tex
             verb_of_many = english.verb_of_many(text)
     done = {name: fill(_NUMBER.sub(r"\1", getattr(forms, name)), slots) for name in TEXTS}
     many = fill(_NUMBER.sub(r"\2", forms.does), {**slots, "verb": verb_of_many})
-    return Said(**done, attribute=attribute, does_many=many)
+    return Said(**done, attribute=attribute, does_many=many, place=place)
 
 
 def _no_article(grammar: Grammar, head: str, text: str) -> bool:

@@ -151,15 +151,14 @@ def _both(join: str, first: str, second: str) -> str:
 
 def _noun_phrase(grammar: Grammar, thing: Thing, said: Sequence[Said]) -> str:
     """The thing with its facts: "a navy mug with a lid"; empty if a fact cannot stand there, or it has no name."""
-    noun, before, after = "", [], []
-    for one in said:
-        if one.one and not noun:
-            noun = one.one
-        elif (
-            one.one and not one.before and said[0].before
-        ):  # a crime film that is a thriller: a crime thriller
-            noun, before = one.one, [said[0].before]
-        elif one.before and not before:
+    kinds = sorted(
+        (one for one in said if one.one), key=lambda one: (bool(one.before), -one.place), reverse=True
+    )
+    noun = kinds[-1].one if kinds else ""
+    before = [kinds[0].before] if len(kinds) > 1 else []  # a crime film that is a thriller: a crime thriller
+    after: list[str] = []
+    for one in (one for one in said if not one.one):
+        if one.before and not before:
             before = [one.before]
         elif one.after:
             after.append(one.after)
