@@ -132,7 +132,8 @@ def _words(text: str, start: int, end: int) -> list[_Word]:
         words.pop()
     if words and _TRUNCATED.search(text[start:end].strip()):
         names = [i for i, word in enumerate(words) if word.lower in _NAMED]
-        return words[: names[-1]] if names else []
+        last = names[-1] if names else 0
+        return words[: last - (words[last].lower == "by" and "e" in words[last - 1].tags)] if names else []
     return words
 
 
@@ -302,7 +303,8 @@ def _unfit(text: str) -> bool:
 def _points_back(words: Sequence[_Word]) -> bool:
     """Whether a clause is about what was said before ("completes that mission"), or ends within a list."""
     within_list = len(words) > 2 and words[-2].text == "," and "N" not in words[-1].tags
-    return within_list or (len(words) > 1 and words[1].lower in ("that", "this", "these"))
+    cut = any(word.lower in ("who", "that", "which") for word in words[-2:])
+    return within_list or cut or (len(words) > 1 and words[1].lower in ("that", "this", "these"))
 
 
 def _without_parentheses(words: Sequence[_Word]) -> list[_Word]:
@@ -348,6 +350,8 @@ def _starts_clause(words: Sequence[_Word], place: int) -> bool:
     """Whether what stands before this word can be a whole by itself."""
     word = words[place]
     behind = words[place + 1] if place + 1 < len(words) else None
+    if word.lower == "as":  # not of what somebody works as
+        return place + 1 < len(words) and words[place + 1].lower in ("he", "she", "they", "it")
     if word.lower in _CUTS or word.text in ";–—":
         return True
     if behind is None or (word.text in (",", "and") and any(w.text == "," for w in words[place - 4 : place])):
