@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from functools import cache, lru_cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -13,6 +13,9 @@ from mmreason.evidence.terms import TermFinder
 
 Terms = Mapping[str, Iterable[str]]
 """Kind → terms, beside those of ``sensitive.yaml``."""
+
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 def sensitive_kind(text: str, more: Terms | None = None) -> str:
@@ -28,12 +31,10 @@ def sensitive_kind(text: str, more: Terms | None = None) -> str:
         >>> sensitive_kind("Weight-loss tea"), sensitive_kind("孕妇装"), sensitive_kind("red hats")
         ('health', 'family', '')
     """
-    return next((kind for kind, _ in _standard().find(text)), "") or (
-        next((kind for kind, _ in _of(more).find(text)), "") if more else ""
-    )
+    return _kind(text) or (next((kind for kind, _ in _of(more).find(text)), "") if more else "")
 
 
-def sensitive_together(texts: Mapping[str, str], more: Terms | None = None) -> dict[str, str]:
+def sensitive_together(texts: Mapping[Key, str], more: Terms | None = None) -> dict[Key, str]:
     """Which of several texts would tell of a person what nobody may infer: alone, or together with others.
 
     Folic acid is harmless, and so are baby clothes; both in one history tell of a pregnancy.
@@ -52,9 +53,9 @@ def sensitive_together(texts: Mapping[str, str], more: Terms | None = None) -> d
         {}
     """
     told = {key: kind for key, text in texts.items() if (kind := sensitive_kind(text, more))}
-    shown: dict[str, dict[str, set[str]]] = {}  # kind → key → its signs
+    shown: dict[str, dict[Key, set[Hashable]]] = {}  # kind → key → its signs
     for key, text in texts.items():
-        for sign, _ in _signs().find(text):
+        for sign in _signs_of(text):
             shown.setdefault(sign.split(" ")[0], {}).setdefault(key, set()).add(sign)
     for key, kind in told.items():
         shown.setdefault(kind, {}).setdefault(key, set()).add(key)
@@ -65,6 +66,16 @@ def sensitive_together(texts: Mapping[str, str], more: Terms | None = None) -> d
         for key in keys
     }
     return {key: told.get(key) or together[key] for key in texts if key in told or key in together}
+
+
+@lru_cache(maxsize=65_536)
+def _kind(text: str) -> str:
+    return next((kind for kind, _ in _standard().find(text)), "")
+
+
+@lru_cache(maxsize=65_536)
+def _signs_of(text: str) -> frozenset[str]:
+    return frozenset(sign for sign, _ in _signs().find(text))
 
 
 @cache

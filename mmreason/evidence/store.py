@@ -6,7 +6,7 @@ nobody can have a taste for it, and all there is to know of it stands in the fac
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,8 +16,9 @@ import pyarrow as pa
 from mmreason.evidence.facts import facts_of
 from mmreason.evidence.lookup import SortedTable
 from mmreason.evidence.schema import Case, Concept, Fact
-from mmreason.evidence.sensitive import sensitive_kind
+from mmreason.evidence.sensitive import sensitive_kind, sensitive_together
 from mmreason.evidence.tastes import find_tastes
+from mmreason.evidence.untrusted import safe_item
 from mmreason.language import is_chinese
 from mmreason.schema import Item, User
 
@@ -96,16 +97,23 @@ class EvidenceStore:
             step.item_id: found for step in user.history if (found := step.item or items.get(step.item_id))
         }
         history_facts = {item_id: self._facts_of(each) for item_id, each in known.items()}
+        private, untold = _private(known, history_facts)
+        known = {item_id: safe_item(each) for item_id, each in known.items() if item_id not in private}
+        history_facts = {item_id: history_facts[item_id] for item_id in known}
         facts = self._facts_of(item)
         concepts = self._concepts_of([*facts, *(fact for some in history_facts.values() for fact in some)])
         shown = {
-            item_id: list(dict.fromkeys(f.concept for f in some if _can_be_liked(f, concepts[f.concept])))
+            item_id: list(
+                dict.fromkeys(
+                    f.concept for f in some if f.value not in untold and _can_be_liked(f, concepts[f.concept])
+                )
+            )
             for item_id, some in history_facts.items()
         }
         popularity = {concept.id: concept.popularity for concept in concepts.values()}
         return Case(
             user=user,
-            item=item,
+            item=safe_item(item),
             facts=facts,
             tastes=find_tastes(user.history, shown, popularity),
             history_items=known,
@@ -164,6 +172,14 @@ def alone(fact: Fact) -> Concept:
 def language_of(item: Item) -> str:
     """The language of an item's text: ``zh`` or ``en``."""
     return "zh" if is_chinese(item.text or item.title) else "en"
+
+
+def _private(items: Mapping[str, Item], facts: Mapping[str, Iterable[Fact]]) -> tuple[set[str], set[str]]:
+    """Ids of a history's items, and values of their facts, that would tell of their person what nobody may infer."""
+    named = {("item", item_id): item.title for item_id, item in items.items()}
+    said = sorted({fact.value for some in facts.values() for fact in some if fact.source in TASTED})
+    told = sensitive_together(named | {("value", value): value for value in said})
+    return {name for of, name in told if of == "item"}, {name for of, name in told if of == "value"}
 
 
 def _can_be_liked(fact: Fact, concept: Concept) -> bool:

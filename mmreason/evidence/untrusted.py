@@ -128,23 +128,25 @@ def safe_item(item: Item) -> Item:
         >>> item.title, item.text
         ('Wool hat', '')
     """
-    title = visible(item.title)
     attributes = {
-        visible(name): kept
+        plain: kept
         for name, values in item.attributes.items()
-        if len(name) <= LONGEST_NAME and not refusal(name)
-        if (
-            kept := [
-                seen for value in values if (seen := visible(value)) and not (refusal(value) or refusal(seen))
-            ]
-        )
+        if len(name) <= LONGEST_NAME and (plain := _quotable(name))
+        if (kept := [said for value in values if (said := _quotable(value))])
     }
-    return replace(
-        item,
-        title="" if refusal(item.title) or refusal(title) else title,
-        text=_without(item.text, refusals(item.text)),
-        attributes=attributes,
-    )
+    return replace(item, title=_quotable(item.title), text=_safe_text(item.text), attributes=attributes)
+
+
+@lru_cache(maxsize=65_536)
+def _quotable(text: str) -> str:
+    """A short text as it may be quoted; empty if it may not."""
+    seen = visible(text)
+    return "" if refusal(text) or refusal(seen) else seen
+
+
+@lru_cache(maxsize=4096)
+def _safe_text(text: str) -> str:
+    return _without(text, refusals(text))
 
 
 def _without(text: str, refused: list[Refusal]) -> str:
