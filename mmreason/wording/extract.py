@@ -134,10 +134,11 @@ def _this_with(grammar: Grammar, clause: Clause, thing: Thing, first: Said, this
     if not first.before or not thing.one:
         return ""
     words = grammar.words["these" if thing.paired else "this"]
-    named = f"{first.before} {thing.many if thing.paired else thing.one}"
+    space = grammar.words.get("space", " ")
+    named = f"{first.before}{space}{thing.many if thing.paired else thing.one}"
     return fill(
         words,
-        {"thing": named if grammar.language != "zh" else named.replace(" ", ""), "measure": thing.measure},
+        {"thing": named, "measure": thing.measure},
     )
 
 

@@ -120,11 +120,14 @@ def thing_slots(grammar: Grammar, thing: Thing, said: Sequence[Said]) -> dict[st
     words = grammar.words
     this = words["these" if thing.paired else "this"] if thing.one else words["this_one"]
     slots = {
-        "this": fill(this, {"thing": thing.many if thing.paired else thing.one, "measure": thing.measure})
+        "this": fill(this, {"thing": thing.many if thing.paired else thing.one, "measure": thing.measure}),
+        "measure": thing.measure,
     }
     if not said:
         return slots
     first = said[0]
+    if first.one:
+        slots["measure"] = grammar.measure(first.one)
     does = [one.does_many if thing.paired else one.does for one in said]
     slots |= {
         "does": does[0],
@@ -168,10 +171,11 @@ def _noun_phrase(grammar: Grammar, thing: Thing, said: Sequence[Said]) -> str:
         noun = thing.many if thing.paired else thing.one
     if not noun:
         return ""
-    behind = " ".join(after)
+    space = grammar.words.get("space", " ")
+    behind = space.join(after)
     if len(after) > 1 and behind.count(" ") >= _MOST_BEHIND:
         return ""
-    slots = {"before": " ".join(before), "thing": noun, "after": behind, "measure": grammar.measure(noun)}
+    slots = {"before": space.join(before), "thing": noun, "after": behind, "measure": grammar.measure(noun)}
     text = fill(grammar.words["noun_phrase"], slots)
     bare = grammar.language != "en" or (noun != said[0].one and (thing.paired or thing.uncountable))
     return text if bare else f"{english.article(text)} {text}"
@@ -192,10 +196,10 @@ def tie_slots(
         return slots
     first = said[0]
     group = _group(grammar, tie, case, thing)
-    things = first.many or fill(
-        grammar.words["things_phrase"],
-        {"before": first.before, "things": group, "after": "" if first.before else first.after},
-    )
+    things = first.many
+    if not things and (first.before or first.after):
+        parts = {"before": first.before, "things": group, "after": "" if first.before else first.after}
+        things = fill(grammar.words["things_phrase"], parts)
     slots |= {"group": group, "things": things, "likes": first.likes}
     for name, what in (
         ("things", things),
