@@ -6,11 +6,13 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from av.video.reformatter import Colorspace
 
 from encoders.media.colours import encode_srgb
 
 Size = tuple[int, int]
 
+_UNSPECIFIED = 2  # of ITU-T H.273's matrices
 PQ, HLG = 16, 18  # transfer characteristics of ITU-T H.273
 _WHITE = 203.0  # nits of white paper in HDR. Source: ITU-R BT.2408
 _KNEE = (
@@ -44,6 +46,12 @@ def upright_size(frame: Any, aspect: float) -> Size:
     return (frame.height, width) if turn_of(frame)[0] else (width, frame.height)
 
 
+def is_untagged_hd(frame: Any) -> bool:
+    """Whether a frame, or a stream, is of HD size and does not say its matrix: players then take BT.709's."""
+    is_hd = frame.width >= 1280 or frame.height > 576
+    return is_hd and frame.colorspace in (Colorspace.DEFAULT, _UNSPECIFIED)
+
+
 def to_rgb(frame: Any, size: Size) -> np.ndarray:
     """(H, W, 3) uint8 of a frame, upright.
 
@@ -58,6 +66,7 @@ def to_rgb(frame: Any, size: Size) -> np.ndarray:
         "height": height,
         "interpolation": "BICUBIC",
         "src_color_range": frame.color_range,
+        "src_colorspace": Colorspace.ITU709 if is_untagged_hd(frame) else None,
     }
     if frame.color_trc in (PQ, HLG):
         pixels = _tone_mapped(frame.to_ndarray(format="rgb48le", **options), frame.color_trc)

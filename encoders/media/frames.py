@@ -10,10 +10,11 @@ import numpy as np
 
 from encoders.media import frame_readers
 from encoders.media.errors import MediaError, name_of
-from encoders.media.frame_readers import Reader
+from encoders.media.frame_readers import Reader, Wanted
 from encoders.media.pictures import MAX_PIXELS
 from encoders.media.sampling import SAMPLINGS, Sampling, choose_positions
-from encoders.media.video_index import VideoFile, check_whole, opened, read_index
+from encoders.media.video_index import VideoFile, VideoIndex, check_whole, opened, read_index
+from encoders.media.webp import is_webp, read_webp, read_webp_index
 
 
 def sample_frames(
@@ -64,16 +65,26 @@ def sample_frames(
     source = bytes(source) if isinstance(source, bytearray | memoryview) else source
     _check_file(source)
     with _naming(name_of(source)):
+        if is_webp(source):
+            index = read_webp_index(source)
+            wanted, inverse = _wanted(source, index, num_frames, size, sampling, fps)
+            return read_webp(wanted)[inverse]
         check_whole(source)
         with opened(source) as (container, stream):
             index = read_index(container, stream, name_of(source))
-            if index.width * index.height > MAX_PIXELS:
-                raise MediaError(f"{index.name}: frames of {index.width}x{index.height} pixels are too large")
-            positions = choose_positions(source, index, num_frames, sampling, fps)
-            unique, inverse = np.unique(positions, return_inverse=True)
-            wanted = frame_readers.Wanted(source, index, unique.tolist(), size)
-            frames = frame_readers.read(wanted, container, stream, reader)
-        return frames[inverse]
+            wanted, inverse = _wanted(source, index, num_frames, size, sampling, fps)
+            return frame_readers.read(wanted, container, stream, reader)[inverse]
+
+
+def _wanted(
+    source: VideoFile, index: VideoIndex, num_frames: int, size: int | None, sampling: Sampling, fps: float
+) -> tuple[Wanted, np.ndarray]:
+    """The frames to decode, each once, and which of them each frame handed out is."""
+    if index.width * index.height > MAX_PIXELS:
+        raise MediaError(f"{index.name}: frames of {index.width}x{index.height} pixels are too large")
+    positions = choose_positions(source, index, num_frames, sampling, fps)
+    unique, inverse = np.unique(positions, return_inverse=True)
+    return Wanted(source, index, unique.tolist(), size), inverse
 
 
 def _check_file(source: VideoFile) -> None:

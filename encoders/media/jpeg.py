@@ -12,6 +12,7 @@ from PIL import Image
 
 START, END = b"\xff\xd8", b"\xff\xd9"
 _NOISE = bytes(np.random.default_rng(0).integers(0, 255, 512, dtype=np.uint8))  # no marker begins in it
+_NONE = 99  # more bits than a coefficient has
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = (0xC2, 0xCA)
 _SIDE = frozenset(range(0xE0, 0xF0)) | {0xFE}
@@ -67,8 +68,11 @@ def mended_jpeg(data: bytes) -> tuple[bytes, str] | None:
     if layout.is_ended:
         return body, "side information is damaged; only the pixels were read"
     body = body.rstrip(b"\xff")
-    if not _has_all_scans(layout) or not _reads_no_further(body):
+    bits = _bits_left(layout)
+    if bits is None or not _reads_no_further(body):
         return None
+    if bits:
+        return body + END, "the last of its scans are missing; the picture is a little coarser"
     return body + END, "the end marker is missing; the pixels are whole"
 
 
@@ -129,19 +133,19 @@ def _end_of_scan(data: bytes, place: int, scan: Scan) -> int:
     return len(data)
 
 
-def _has_all_scans(layout: Layout) -> bool:
-    """Whether every coefficient of every component comes to its last bit, and the last scan to its last interval."""
+def _bits_left(layout: Layout) -> int | None:
+    """How many bits at most a coefficient lacks; None if one is not there at all, or the last scan is cut."""
     if not layout.scans or not layout.factors:
-        return False
-    bits: dict[int, Any] = {component: np.full(64, 99) for component in layout.factors}
+        return None
+    bits: dict[int, Any] = {component: np.full(64, _NONE) for component in layout.factors}
     for scan in layout.scans:
         for component in scan.components:
             span = slice(scan.first, scan.last + 1) if layout.is_progressive else slice(64)
             bits.setdefault(component, np.zeros(64))[span] = scan.low_bit if layout.is_progressive else 0
-    if any(left.any() for left in bits.values()):
-        return False
+    most = max(int(left.max()) for left in bits.values())
     last = layout.scans[-1]
-    return not last.interval or last.restarts == ceil(_units(layout, last) / last.interval) - 1
+    is_cut = last.interval and last.restarts != ceil(_units(layout, last) / last.interval) - 1
+    return None if is_cut or most == _NONE else most
 
 
 def _units(layout: Layout, scan: Scan) -> int:

@@ -59,7 +59,7 @@ def _shot_centres(source: VideoFile, index: VideoIndex) -> list[int]:
 
 def _cuts(source: VideoFile, index: VideoIndex) -> list[int]:
     """Positions at which a shot begins, by FFmpeg's ``select`` filter on small frames; all are decoded."""
-    if not index.times:
+    if not index.times or index.codec == "webp":  # which FFmpeg does not read
         return []
     found = []
     with opened(source) as (container, stream):

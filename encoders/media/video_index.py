@@ -13,7 +13,7 @@ from typing import Any
 import av
 
 from encoders.media.errors import MediaError, MediaWarning, name_of
-from encoders.media.frame_pixels import HLG, PQ
+from encoders.media.frame_pixels import HLG, PQ, is_untagged_hd
 from encoders.media.kinds import HEAD, VIDEOS, is_transport_stream, unread
 
 VideoFile = str | Path | bytes
@@ -99,15 +99,17 @@ def opened(source: VideoFile) -> Iterator[tuple[Any, Any]]:
 def _open(source: VideoFile) -> Any:
     """An open container; FFmpeg takes a transport stream of a few packets for something else."""
 
-    def file() -> Any:
-        return io.BytesIO(source) if isinstance(source, bytes) else path_of(source)
-
     try:
-        return av.open(file(), options=VIDEO_OPTIONS)
+        return av.open(as_file(source), options=VIDEO_OPTIONS)
     except (av.ArgumentError, av.InvalidDataError, EOFError):
         if not is_transport_stream(head_of(source)):
             raise
-    return av.open(file(), format="mpegts", options=VIDEO_OPTIONS)
+    return av.open(as_file(source), format="mpegts", options=VIDEO_OPTIONS)
+
+
+def as_file(source: VideoFile) -> Any:
+    """What FFmpeg and Pillow open."""
+    return io.BytesIO(source) if isinstance(source, bytes) else path_of(source)
 
 
 def path_of(source: str | Path) -> str:
@@ -186,10 +188,15 @@ def _end(times: list[int], duration: int) -> int:
 
 
 def _is_special(stream: Any) -> bool:
-    """Whether frames are transparent or HDR."""
+    """Whether frames are transparent, HDR, or of colours that decoders read in two ways."""
     form = stream.codec_context.format
     alpha = form is not None and any(component.is_alpha for component in form.components)
-    return alpha or stream.metadata.get("alpha_mode") == "1" or stream.codec_context.color_trc in (PQ, HLG)
+    return (
+        alpha
+        or stream.metadata.get("alpha_mode") == "1"
+        or stream.codec_context.color_trc in (PQ, HLG)
+        or is_untagged_hd(stream.codec_context)
+    )
 
 
 def check_whole(source: VideoFile) -> None:

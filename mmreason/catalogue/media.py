@@ -38,9 +38,12 @@ def video_problem(path: Path) -> str:
 
     from encoders.media.pictures import MAX_PIXELS
     from encoders.media.video_index import opened
+    from encoders.media.webp import is_webp
 
     if problem := _file_problem(path):
         return problem
+    if path.is_file() and is_webp(path):
+        return picture_problem(path)
     try:
         with opened(path) as (_, stream):
             return TOO_LARGE if stream.width * stream.height > MAX_PIXELS else ""

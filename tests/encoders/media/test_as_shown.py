@@ -12,6 +12,8 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import Colorspace
+from PIL import Image
 
 from encoders import MediaError
 from encoders.media.errors import MediaWarning
@@ -19,6 +21,7 @@ from encoders.media.frame_pixels import HLG, PQ, _tone_mapped
 from encoders.media.frames import sample_frames
 from encoders.media.kinds import sniff
 from encoders.media.pictures import open_image
+from mmreason.catalogue.media import video_problem
 
 MakeVideo = Callable[..., Path]
 ONE = 65536
@@ -294,3 +297,34 @@ def test_field_videos(shared_data: Path) -> None:
     assert sample_frames(field / "32-colours-and-transparency" / "sar2.mp4", 1).shape == (1, 96, 320, 3)
     for name in ("slideshow3.mkv", "slideshow3.webm", "still10s.webm"):
         assert len(sample_frames(field / "10-slideshow-said-to-be-cut-short" / name, 8)) == 8
+
+
+def test_hd_without_a_word_on_its_matrix_is_of_bt_709(tmp_path: Path) -> None:
+    red = np.full((720, 1280, 3), (200, 30, 60), np.uint8)
+    with av.open(str(tmp_path / "hd.mp4"), "w") as container:
+        stream: Any = container.add_stream("mpeg4", rate=5)
+        stream.height, stream.width, stream.pix_fmt = 720, 1280, "yuv420p"
+        for frame in [av.VideoFrame.from_ndarray(red, format="rgb24")] * 3:
+            container.mux(stream.encode(frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)))
+        container.mux(stream.encode(None))
+    for reader in ("auto", "av", "decord"):
+        shown = sample_frames(tmp_path / "hd.mp4", 1, reader=reader)  # type: ignore[arg-type]
+        assert np.abs(shown.astype(int) - red).max() <= 4
+
+
+def test_an_animated_webp_is_a_video(tmp_path: Path) -> None:
+    colours = ["red", "lime", "blue"]
+    images = [Image.new("RGBA", (48, 32), colour) for colour in colours]
+    images[2].putpixel((0, 0), (0, 0, 0, 0))
+    path = tmp_path / "clip.webp"
+    images[0].save(path, save_all=True, append_images=images[1:], duration=[100, 200, 700], lossless=True)
+    for source in (path, path.read_bytes()):
+        shown = sample_frames(source, 10, size=16)
+        assert shown.shape == (10, 16, 24, 3)
+        middles = [tuple(frame[8, 12]) for frame in shown]
+        assert middles == [(255, 0, 0)] + [(0, 255, 0)] * 2 + [(0, 0, 255)] * 7
+    assert tuple(sample_frames(path, 10)[-1, 0, 0]) == (255, 255, 255)
+    assert video_problem(path) == ""
+    (tmp_path / "cut.webp").write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(MediaError):
+        sample_frames(tmp_path / "cut.webp", 10)
