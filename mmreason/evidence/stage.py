@@ -11,11 +11,12 @@ from mmreason.evidence.concepts import write_concepts
 from mmreason.evidence.lookup import write_rows
 from mmreason.evidence.reading import BATCH, READ, read_facts, rows_of_facts
 from mmreason.evidence.schema import Fact
+from mmreason.evidence.seen import seen_facts
 from mmreason.evidence.store import FACTS
 from mmreason.evidence.worth import leave_out
 from mmreason.files import TEMPORARY
 
-MORE: tuple[Callable[[Config], Iterator[Fact]], ...] = ()
+MORE: tuple[Callable[[Config], Iterator[Fact]], ...] = (seen_facts,)
 """Facts that only the whole catalogue tells: what its pictures show, what reviewers praise, what goes together. Each
 yields nothing where the run lacks what it needs."""
 
