@@ -24,6 +24,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "mmreason.shops.columns:columns",
         "what a folder's files and columns are taken for, and the mapping to edit",
     ),
+    "concepts": (
+        "mmreason.evidence.corrections:concepts",
+        "which facts mean the same; concepts.csv, to correct by hand",
+    ),
     "search": ("mmreason.embed.search:search", "items nearest to a text, a picture or a video"),
     "export-embeddings": (
         "mmreason.store.export:export_embeddings",

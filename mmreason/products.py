@@ -274,6 +274,10 @@ def _evidence(config: Config) -> Parts:
     return _files(config, "evidence/facts.parquet", "evidence/concepts.parquet")
 
 
+def _corrected_concepts(config: Config) -> Parts:
+    return _files(config, "concepts.csv")
+
+
 def _requests(config: Config) -> Parts:
     """The pairs to write reasons for: of a file, with everybody's behaviours, or of the test split."""
     path = config.generate.requests
@@ -318,6 +322,7 @@ PRODUCTS: dict[str, Callable[[Config], Parts]] = {
     "encoder weights": _encoder_weights,
     "shared space": _shared_space,
     "vectors": _vectors,
+    "corrected concepts": _corrected_concepts,
     "evidence": _evidence,
     "language model": _language_model,
     "reason model": _reason_model,

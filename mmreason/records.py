@@ -104,7 +104,7 @@ STAGES = (
     Stage(
         "evidence",
         "mmreason.evidence.stage:find_evidence",
-        reads=("items", "behaviours", "vectors"),
+        reads=("items", "behaviours", "vectors", "corrected concepts"),
         writes=("evidence",),
         settings=("seed",),
         spares=("evidence",),

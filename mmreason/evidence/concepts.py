@@ -1,4 +1,4 @@
-"""Concepts: facts that mean the same, across spellings."""
+"""Concepts with their sizes, names and popularity, and what each would tell of a person."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from mmreason.database import Database
+from mmreason.evidence.corrections import Corrections
 from mmreason.evidence.lookup import write_rows
+from mmreason.evidence.meaning import FORMS
 from mmreason.evidence.sensitive import sensitive_kind
 from mmreason.evidence.store import CONCEPTS
 
 _SHOWN = """
     CREATE TABLE shown AS
-    SELECT DISTINCT item_id, concept_id AS id FROM kept JOIN meaning USING (spelling) WHERE source <> 'relation'
+    SELECT DISTINCT item_id, concept_id AS id FROM meant WHERE source <> 'relation'
 """
 _STEPS = """
     CREATE TABLE steps AS
@@ -28,39 +31,48 @@ _SIZES = """
         / ((SELECT coalesce(sum(steps), 0) FROM steps) + 1) AS popularity
     FROM shown LEFT JOIN steps USING (item_id) GROUP BY id HAVING items > 1
 """
-_NAMED = """
+_NAMED = f"""
     SELECT id, arg_min(name, place) AS name, arg_min(value, place) AS value, any_value(items) AS items,
         any_value(popularity) AS popularity, list(DISTINCT spelling ORDER BY spelling) AS spellings
     FROM (
         SELECT concept_id AS id, spelling, name, value,
-            row_number() OVER (PARTITION BY concept_id ORDER BY count(*) DESC, name, value) AS place
-        FROM kept JOIN meaning USING (spelling) GROUP BY concept_id, spelling, name, value
+            row_number() OVER (PARTITION BY concept_id ORDER BY name IN {FORMS}, count(*) DESC, name, value) AS place
+        FROM meant GROUP BY concept_id, spelling, name, value
     ) JOIN sizes USING (id) GROUP BY id ORDER BY id
 """
 
 
-def write_concepts(database: Database, path: Path) -> int:
+def write_concepts(database: Database, path: Path, corrections: Corrections) -> int:
     """Write the concepts that several items show.
 
     Args:
-        database: With the views ``kept`` (facts), ``items`` and ``interactions``; gets the table ``meaning``, the
-            concept of each spelling.
+        database: With the views ``meant`` (facts with their concepts), ``items`` and ``interactions``.
         path: Of ``concepts.parquet``.
+        corrections: What a person said of them.
 
     Returns:
         How many.
     """
-    database.execute("CREATE TABLE meaning AS SELECT DISTINCT spelling, spelling AS concept_id FROM kept")
     for statement in (_SHOWN, _STEPS, _SIZES):
         database.execute(statement)
-    return write_rows(path, CONCEPTS, _with_kinds(database.stream(_NAMED, 2048)))
+    return write_rows(path, CONCEPTS, _corrected(database.stream(_NAMED, 2048), corrections))
 
 
-def _with_kinds(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """With what each would tell of a person."""
+def earlier_meaning(path: Path) -> dict[str, str]:
+    """Spelling → concept, of concepts that an earlier run wrote; nothing if there are none."""
+    if not path.is_file():
+        return {}
+    table = pq.read_table(path, columns=["id", "spellings"])
+    rows = zip(table["id"].to_pylist(), table["spellings"].to_pylist(), strict=True)
+    return {spelling: concept for concept, spellings in rows for spelling in spellings}
+
+
+def _corrected(batches: Iterator[pa.RecordBatch], corrections: Corrections) -> Iterator[pa.RecordBatch]:
+    """With what each would tell of a person, unless a person said so, and under the name that they gave it."""
     for batch in batches:
         rows = batch.to_pylist()
-        kinds = [sensitive_kind(f"{row['name']}\n{row['value']}") for row in rows]
-        yield pa.RecordBatch.from_pylist(
-            [{**row, "sensitive": kind} for row, kind in zip(rows, kinds, strict=True)], CONCEPTS
-        )
+        for row in rows:
+            row["value"] = corrections.values.get(row["id"], row["value"])
+            found = corrections.sensitive.get(row["id"])
+            row["sensitive"] = sensitive_kind(f"{row['name']}\n{row['value']}") if found is None else found
+        yield pa.RecordBatch.from_pylist(rows, CONCEPTS)

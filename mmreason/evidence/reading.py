@@ -29,17 +29,18 @@ _CONTENT = f"md5(concat_ws(chr(31), '{VERSION}', title, text, attributes))"
 _KNOWN = "(SELECT 1 FROM before WHERE before.item_id = now.id AND before.hash = now.hash)"
 
 
-def read_facts(database: Database, path: Path) -> tuple[int, int]:
+def read_facts(database: Database, path: Path, scratch: Path) -> tuple[int, int]:
     """Bring the facts of a file up to those of the items; both are views of the database afterwards.
 
     Args:
         database: With the view ``items``; gets the view ``facts``.
         path: What an earlier call wrote, or nothing yet.
+        scratch: Folder for what is between.
 
     Returns:
         How many items there are, and how many of them were read.
     """
-    fresh = path.with_name("fresh.parquet")
+    fresh = scratch / "fresh.parquet"
     database.execute(f"CREATE TABLE now AS SELECT id, {_CONTENT} AS hash FROM items")
     if not path.is_file():
         write_rows(path, READ, [])
@@ -53,7 +54,6 @@ def read_facts(database: Database, path: Path) -> tuple[int, int]:
     kept = "SELECT before.* FROM before JOIN now ON before.item_id = now.id AND before.hash = now.hash"
     both = f"{kept} UNION ALL FROM fresh ORDER BY item_id, place"
     write_rows(path, READ, database.stream(both, BATCH))
-    fresh.unlink()
     database.view("facts", path)
     return database.value("SELECT count(*) FROM now"), count
 

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from mmreason.catalogue.index import read_index
 from mmreason.config import Config
 from mmreason.database import Database
-from mmreason.evidence.concepts import write_concepts
+from mmreason.evidence.concepts import earlier_meaning, write_concepts
+from mmreason.evidence.corrections import NAME as CORRECTIONS
+from mmreason.evidence.corrections import read_corrections
 from mmreason.evidence.lookup import write_rows
+from mmreason.evidence.meaning import find_meaning
 from mmreason.evidence.reading import BATCH, READ, read_facts, rows_of_facts
 from mmreason.evidence.schema import Fact
 from mmreason.evidence.seen import seen_facts
 from mmreason.evidence.store import FACTS
 from mmreason.evidence.worth import leave_out
-from mmreason.files import TEMPORARY
+from mmreason.files import TEMPORARY, remove_leftovers
 
 MORE: tuple[Callable[[Config], Iterator[Fact]], ...] = (seen_facts,)
 """Facts that only the whole catalogue tells: what its pictures show, what reviewers praise, what goes together. Each
 yields nothing where the run lacks what it needs."""
+
+_COLUMNS = ", ".join(f'"{name}"' for name in FACTS.names)
 
 
 def find_evidence(config: Config) -> str:
@@ -30,21 +38,26 @@ def find_evidence(config: Config) -> str:
     index = read_index(config.path("catalogue"))
     folder = config.path("evidence")
     folder.mkdir(exist_ok=True)
-    with Database(config.path("catalogue"), folder / (TEMPORARY + "sorting")) as database:
+    remove_leftovers(folder)
+    with (
+        TemporaryDirectory(prefix=f"{TEMPORARY}{os.getpid()}-", dir=folder) as scratch,
+        Database(config.path("catalogue"), Path(scratch, "sorting")) as database,
+    ):
         for name in ("items", "interactions"):
             database.view(name, index.paths[name])
-        items, read = read_facts(database, folder / "read.parquet")
-        more = folder / (TEMPORARY + "more.parquet")
+        items, read = read_facts(database, folder / "read.parquet", Path(scratch))
+        dropped = leave_out(database)
+        more = Path(scratch, "more.parquet")
         write_rows(more, READ, (rows for find in MORE for rows in rows_of_facts(find(config))))
         database.view("more", more)
-        dropped = leave_out(database)
         database.execute("CREATE VIEW kept AS FROM worthy UNION ALL FROM more")
-        concepts = write_concepts(database, folder / "concepts.parquet")
-        columns = ", ".join(f'"{name}"' for name in FACTS.names if name != "concept_id")
-        query = f"SELECT {columns}, concept_id FROM kept JOIN meaning USING (spelling) ORDER BY item_id, place, name"
+        corrections = read_corrections(config.path(CORRECTIONS))
+        known = earlier_meaning(folder / "concepts.parquet") | corrections.meaning
+        find_meaning(database, Path(scratch), known)
+        concepts = write_concepts(database, folder / "concepts.parquet", corrections)
+        query = f"SELECT {_COLUMNS} FROM meant ORDER BY item_id, place, name"
         facts = write_rows(folder / "facts.parquet", FACTS, database.stream(query, BATCH))
         told = database.value("SELECT count(DISTINCT item_id) FROM kept")
-        more.unlink()
     return _summary(items, read, told, facts, concepts, dropped)
 
 
