@@ -22,6 +22,7 @@ from mmreason.wording.clauses import Clause, clauses
 from mmreason.wording.grammar import Grammar, Said, Thing, fill, grammar_of, slots_of
 from mmreason.wording.slots import said_facts, sentence, shape_keys, thing_slots, tie_slots, turned
 from mmreason.wording.template import GOOD_LENGTH, MOST_CANDIDATES
+from mmreason.wording.titles import name_of
 
 _WORD = re.compile(r"[^\W_]+")
 _LONGEST = 125  # characters
@@ -83,7 +84,7 @@ def _clauses_of(title: str, text: str, values: tuple[str, ...]) -> tuple[Clause,
     names = frozenset(word for word in known if len(word) > 2) - _SAYS_LITTLE
     return tuple(
         clause
-        for clause in clauses(item.text, names)
+        for clause in clauses(item.text, name_of(Item("", title)) or title, names)
         if len(set(_stems(clause.text)) - known - _SAYS_LITTLE) >= _NEW_WORDS
     )
 

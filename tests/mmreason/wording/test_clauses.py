@@ -12,7 +12,7 @@ NAMES = frozenset(["alva", "throw", "throws", "jacket", "jackets", "harbour"])
 
 
 def found(text: str) -> list[tuple[str, str]]:
-    return [(clause.form, clause.text) for clause in clauses(text, NAMES)]
+    return [(clause.form, clause.text) for clause in clauses(text, "Noon to Nine", NAMES)]
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,7 @@ def found(text: str) -> list[tuple[str, str]]:
             [("does", "keeps you dry on long walks")],
         ),
         ("This roomy jacket is made of waxed cotton.", [("does", "is made of waxed cotton")]),
+        ("Noon to Nine follows a night nurse.", [("does", "follows a night nurse")]),
         ("Taped seams prevent leaks.", [("part", "Taped seams prevent leaks")]),
         (
             "The Harbour Jacket folds away. Its hood packs into the collar.",
@@ -69,6 +70,7 @@ def test_clauses(text: str, said: list[tuple[str, str]]) -> None:
         "Wool, cotton, down.",
         "The jacket is 70 cm long.",
         "Marie has walked the Alps in winter.",  # nobody knows who that is
+        "Readers of old tales will love this throw.",
         "The jacket gives you more than style.",
     ],
 )
@@ -88,5 +90,5 @@ def test_long_clauses_are_cut_where_a_new_one_begins() -> None:
 
 @given(st.text(alphabet="aeit hwkl,.()'-A\n", max_size=80))
 def test_any_text_is_read(text: str) -> None:
-    for clause in clauses(text, NAMES):
+    for clause in clauses(text, "Noon to Nine", NAMES):
         assert len(clause.text) <= LONGEST and 0 <= clause.span[0] < clause.span[1] <= len(text)
