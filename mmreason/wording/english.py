@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from functools import lru_cache
 
 from mmreason.language import PLURAL_ONLY, singulars
@@ -23,6 +24,23 @@ PAIRS = PLURAL_ONLY | frozenset([
     "tweezers", "underpants",
 ])
 # fmt: on
+
+# fmt: off
+_DETERMINERS = frozenset([
+    "a", "an", "the", "two", "three", "four", "five", "six", "eight", "ten", "no", "its", "your", "this", "all", "both",
+    "plenty", "every", "each", "some",
+])
+_SINGLE = frozenset([
+    "backing", "coating", "covering", "ending", "fitting", "handling", "housing", "lining", "opening", "painting",
+    "railing", "ring", "setting", "spring", "string",
+])
+# fmt: on
+_PREPOSITION = re.compile(r",? (?:for|of|with|in|on|at|that|which|from|to) ")
+_BARE_TAIL = re.compile(r" (?:on|in|at|with) (\S+)")
+_CLAUSE = re.compile(
+    r"(?i)^(?:getting|being|having|doing|going|making) |\b(?:before|after|while|when|because|if|so|but|starts?|until|"
+    r"unless|although|included|than)\b"
+)
 
 
 def article(phrase: str) -> str:
@@ -73,6 +91,65 @@ def singular(phrase: str) -> str:
     known = getAllLemmas(lower)
     one = known.get("NOUN", (lower,))[0] if known else next(iter(singulars(lower)), lower)
     return phrase if one == lower else f"{head}{space}{one}"
+
+
+def article_of(phrase: str, uncountable: Container[str], head: str = "") -> str:
+    """The article that a noun phrase in small letters needs; empty for a plural, a mass, or where there is one.
+
+    Args:
+        phrase: "hidden pocket for keys".
+        uncountable: Nouns that take no article.
+        head: The noun that follows the phrase, if it does not end with one.
+
+    Example:
+        >>> [article_of(phrase, {"fabric"}) for phrase in ("pocket for keys", "soft fabric", "two pockets", "piping")]
+        ['a', '', '', '']
+        >>> article_of("crew", (), "neckline"), article_of("hood and deep pockets", ()), article_of("rib cuffs", ())
+        ('a', 'a', '')
+    """
+    words = (head or _PREPOSITION.split(phrase)[0]).split(" and ")[0].split()
+    first, last = phrase.split()[0].lower(), words[-1].lower()
+    if (
+        first in _DETERMINERS
+        or first[0].isdigit()
+        or last in uncountable
+        or is_plural(last)
+        or _is_mass(last)
+    ):
+        return ""
+    return article(phrase)
+
+
+def whole_phrase(text: str) -> str:
+    """What a text says in passing, as a phrase that can stand in another sentence; empty if it is none.
+
+    A tail without its article goes ("pocket on inner waistband"), and so does a capital that only began the sentence.
+
+    Example:
+        >>> [whole_phrase(each) for each in ("Media pocket on inner waistband", "Hood with two cords", "so cold")]
+        ['media pocket', 'hood with two cords', '']
+    """
+    if _CLAUSE.search(text):
+        return ""
+    first, space, rest = text.partition(" ")
+    if rest == rest.lower() and first[1:].islower():
+        text = f"{first.lower()}{space}{rest}"
+    tail = _BARE_TAIL.search(text)
+    if (
+        tail
+        and tail[1].lower() not in _DETERMINERS
+        and not is_plural(tail[1])
+        and not is_plural(text.split()[-1])
+    ):
+        text = text[: tail.start()]
+    return text
+
+
+def _is_mass(word: str) -> bool:
+    """Whether a noun is made of a verb and names no single thing: *piping*, *shirring*, not *lining*."""
+    from lemminflect import getAllLemmas
+
+    return word.endswith("ing") and word not in _SINGLE and "VERB" in getAllLemmas(word)
 
 
 def is_plural(word: str) -> bool:

@@ -87,13 +87,14 @@ class Grammar:
     language: str
     attributes: Mapping[str, Attribute]
     shapes: Mapping[str, Sequence[str]]
-    events: Mapping[str, Mapping[str, str]]
+    events: Mapping[str, Mapping[str, Any]]
     words: Mapping[str, Any]
     by_name: dict[str, Attribute] = field(default_factory=dict, init=False)
     by_known: dict[str, Attribute] = field(default_factory=dict, init=False)
     _nothing: set[str] = field(default_factory=set, init=False)
     _puffery: set[str] = field(default_factory=set, init=False)
     joins: set[str] = field(default_factory=set, init=False)
+    uncountable: set[str] = field(default_factory=set, init=False)
     known_words: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
@@ -102,6 +103,7 @@ class Grammar:
             self.by_known.update(dict.fromkeys(attribute.known, attribute))
             self.known_words.update(word for known in attribute.known for word in known.split())
         self._nothing.update(map(phrase, self.words.get("nothing", ())))
+        self.uncountable.update(self.words.get("uncountable", ()))
         self.joins.update(self.words.get("joins", ()))
         self._puffery.update(map(phrase, self.words.get("puffery", ())))
 
@@ -252,6 +254,8 @@ def _say(grammar: Grammar, name: str, value: str, among: bool) -> Said | None:
         forms, said = said, value
     elif among and attribute.among:
         forms = attribute.among
+    if attribute.free and grammar.language == "en":
+        said = english.whole_phrase(said)
     text = said if attribute.keep else _small(grammar, said)
     if attribute.capital and text == text.lower():
         text = text.title()
@@ -259,7 +263,7 @@ def _say(grammar: Grammar, name: str, value: str, among: bool) -> Said | None:
         if not english.is_adjective(text) and phrase(value) not in attribute.known:
             return None
         forms = replace(forms, **{f: getattr(attribute.adjective, f) for f in TEXTS})
-    if not _any(forms):
+    if not text or not _any(forms):
         return None
     own = [*attribute.values]
     place = own.index(phrase(value)) if phrase(value) in attribute.values else -1
@@ -301,8 +305,8 @@ def _filled(
     slots = {"v": text, "name": phrase(name), "a": "", "v_one": text, "v_many": text, "verb": text}
     verb_of_many = text
     if grammar.language == "en":
-        if not _no_article(grammar, slots["name"] if "{name}" in forms.after else _head(text), text):
-            slots["a"] = english.article(text)
+        head = slots["name"] if "{name}" in forms.after else ""
+        slots["a"] = english.article_of(text, grammar.uncountable, head)
         if any("{v_many}" in getattr(forms, name) for name in TEXTS):
             noun = grammar.noun(text)
             if noun is None:
@@ -313,22 +317,6 @@ def _filled(
     done = {name: fill(_NUMBER.sub(r"\1", getattr(forms, name)), slots) for name in TEXTS}
     many = fill(_NUMBER.sub(r"\2", forms.does), {**slots, "verb": verb_of_many})
     return Said(**done, attribute=attribute, does_many=many, place=place)
-
-
-def _no_article(grammar: Grammar, head: str, text: str) -> bool:
-    """Whether a noun phrase takes no article: a plural, an uncountable noun, or one with an article or number."""
-    last, first = head.split()[-1].lower(), text.split()[0].lower()
-    return (
-        english.is_plural(last)
-        or last in grammar.words.get("uncountable", ())
-        or first in grammar.words.get("determiners", ())
-        or first[0].isdigit()
-    )
-
-
-def _head(text: str) -> str:
-    """A noun phrase up to its head: "hidden pocket" of "hidden pocket for keys"."""
-    return re.split(r",? (?:for|of|with|in|on|at|that|which|from|to|and) ", text, maxsplit=1)[0]
 
 
 @lru_cache(maxsize=16_384)
@@ -345,7 +333,7 @@ def _noun(grammar: Grammar, value: str) -> Thing | None:
     nothing = set(grammar.words.get("not_things", ()))
     if last in nothing or text.lower() in nothing or not english.is_noun(last):
         return None
-    if last in grammar.words.get("uncountable", ()):
+    if last in grammar.uncountable:
         return Thing(text, text, uncountable=True)
     one = english.singular(text)
     return Thing(one, english.plural(one), paired=last in english.PAIRS)

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TypeVar
 
 from mmreason.evidence.schema import Case, Fact, Plan, Tie
-from mmreason.language import phrase
+from mmreason.language import phrase, stem_of_plural
 from mmreason.schema import Interaction, Item
 from mmreason.wording import english
 from mmreason.wording.attributes import Attribute
@@ -41,13 +41,10 @@ def _say(grammar: Grammar, fact: Fact, case: Case) -> Said | None:
     if fact.source == "text":
         colors = grammar.attributes.get("color")
         words = frozenset(phrase(fact.value).split())
-        if not words.isdisjoint(_kind_words(grammar, case.item)):
+        if not words.isdisjoint(_kind_words(grammar, case.item) | english.PAIRS):
             return None
-        if (
-            colors
-            and not words.isdisjoint(colors.known)
-            and any(_is_of(grammar, other, colors) for other in case.facts)
-        ):
+        colored = colors is not None and not words.isdisjoint(colors.known)
+        if colored and any(_is_of(grammar, other, colors) for other in case.facts):
             return None
     return grammar.say(fact, _is_among(grammar, fact, case))
 
@@ -67,7 +64,8 @@ def _last_words(names: tuple[str, ...]) -> frozenset[str]:
     lasts = {
         part.split()[-1] for name in names for part in re.split(r"[&,/>]| and ", name.lower()) if part.split()
     }
-    return frozenset(form for last in lasts for form in (last, english.singular(last), english.plural(last)))
+    forms = (english.singular, english.plural, stem_of_plural)
+    return frozenset([*lasts, *(form(last) for last in lasts for form in forms)])
 
 
 def _are_one(first: Said, second: Said) -> bool:
@@ -132,7 +130,7 @@ def thing_slots(grammar: Grammar, thing: Thing, said: Sequence[Said]) -> dict[st
     slots |= {
         "does": does[0],
         "does_too": fill(words["too"], {"does": does[0]}) if 0 < len(does[0]) <= _SHORT else "",
-        "does_two": does[1] if len(said) > 1 else "",
+        "does_two": said[1].does if len(said) > 1 else "",
         "does_and": _both(words["and"], *does) if len(does) > 1 else "",
         "after": first.after,
         "one": _noun_phrase(grammar, thing, said[:1]),
@@ -201,12 +199,10 @@ def tie_slots(
         parts = {"before": first.before, "things": group, "after": "" if first.before else first.after}
         things = fill(grammar.words["things_phrase"], parts)
     slots |= {"group": group, "things": things, "likes": first.likes}
-    for name, what in (
-        ("things", things),
-        ("likes", first.likes),
-        ("bare", ""),
-        ("them", grammar.words.get("them", "")),
-    ):
+    objects = {"things": things, "them": grammar.words.get("them", "")}
+    if not words.get("vague"):
+        objects |= {"likes": first.likes, "bare": ""}
+    for name, what in objects.items():
         slots[f"habit_{name}"] = fill(words["habit"], {"x": what}) if what or name == "bare" else ""
     if first.attribute.called and grammar.language == "en":
         slots["a_called"] = f"{english.article(first.attribute.called)} {first.attribute.called}"
