@@ -26,7 +26,7 @@ _SENTENCE = re.compile(
     r"[^\n•]+?(?:(?<!\b[A-Z])(?<!\b[MDS][rt])(?<!\bMrs)(?<!\bvs)[.!?…]+(?=\s|$)|(?=[\n•])|$)"
 )
 _REFUSED = re.compile(
-    r"[?!…/\"“”\\|<>{}*#=~^%]|\d\s*(?:cm|mm|inch|in\.|oz|kg|lbs?|ml|g)\b"
+    r"[:?!…/\"“”\\|<>{}*#=~^%]|\d\s*(?:cm|mm|inch|in\.|oz|kg|lbs?|ml|g)\b"
     # the shop and its customers
     r"|(?i:\b(?:we|us|our|i|me|my|mine|ours|ourselves|let's|don['’]t|you['’]\w+)\b"
     # what was said before
@@ -235,10 +235,16 @@ def _of_noun(words: Sequence[Word], start: int) -> Iterator[Clause]:
             yield from _clause(words[place + 1 :], "does")
             return
         if _is_modifier(words, place) and word.lower not in ("released", "set"):
-            yield from _clause(words[place:], "does", verb="is ")
+            yield from _clause(_until_relative(words[place:]), "does", verb="is ")
             return
         if set(word.tags) <= set("CWX.") and word.text not in ",-":
             return
+
+
+def _until_relative(words: Sequence[Word]) -> Sequence[Word]:
+    """Up to a *that*, which belongs to the noun before these words: "directed by Ana Reis that follows a nurse"."""
+    ends = (place for place, word in enumerate(words) if word.lower in ("that", "which"))
+    return words[: next(ends, len(words))]
 
 
 def _is_modifier(words: Sequence[Word], place: int) -> bool:

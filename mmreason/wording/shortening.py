@@ -60,7 +60,8 @@ def beginnings(words: Sequence[Word], least: int) -> Iterator[Sequence[Word]]:
     """
     kept = _without_names(_without_parentheses(words))
     for place in range(len(kept), least - 1, -1):
-        if (place == len(kept) or _starts_clause(kept, place)) and _is_whole(kept[:place]):
+        whole = place == len(kept) or (_starts_clause(kept, place) and set(kept[place - 1].tags) & set("NR#"))
+        if whole and _is_whole(kept[:place]):
             yield kept[:place]
 
 
@@ -118,7 +119,7 @@ def _starts_clause(words: Sequence[Word], place: int) -> bool:
     behind = words[place + 1] if place + 1 < len(words) else None
     if word.lower == "as":  # not of what somebody works as
         return place + 1 < len(words) and words[place + 1].lower in ("he", "she", "they", "it")
-    if word.lower in _CUTS or word.text in ";–—":
+    if word.lower in _CUTS or word.text in ":;–—":
         return True
     if behind is None or (word.text in (",", "and") and any(w.text == "," for w in words[place - 4 : place])):
         return False  # within a list
