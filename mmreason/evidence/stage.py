@@ -16,13 +16,14 @@ from mmreason.evidence.corrections import read_corrections
 from mmreason.evidence.lookup import write_rows
 from mmreason.evidence.meaning import find_meaning
 from mmreason.evidence.reading import BATCH, READ, read_facts, rows_of_facts
+from mmreason.evidence.relations import bought_together
 from mmreason.evidence.schema import Fact
 from mmreason.evidence.seen import seen_facts
 from mmreason.evidence.store import FACTS
 from mmreason.evidence.worth import leave_out
 from mmreason.files import TEMPORARY, remove_leftovers
 
-MORE: tuple[Callable[[Config], Iterator[Fact]], ...] = (seen_facts,)
+MORE: tuple[Callable[[Config], Iterator[Fact]], ...] = (seen_facts, bought_together)
 """Facts that only the whole catalogue tells: what its pictures show, what reviewers praise, what goes together. Each
 yields nothing where the run lacks what it needs."""
 

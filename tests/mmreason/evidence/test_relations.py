@@ -1,0 +1,56 @@
+"""Bought together: by several people, and more often than chance would have it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmreason.catalogue.catalogue import Catalogue, write_catalogue
+from mmreason.config import Config
+from mmreason.evidence.schema import Fact
+from mmreason.evidence.stage import find_evidence
+from mmreason.evidence.store import EvidenceStore
+from mmreason.schema import Interaction, Item
+
+
+def _relations(
+    folder: Path, items: list[Item], steps: list[tuple[str, str]], event: str = "purchase"
+) -> list[Fact]:
+    interactions = [Interaction(user, item, event) for user, item in steps]
+    write_catalogue(
+        Catalogue({item.id: item for item in items}, interactions, [], folder), folder / "catalogue"
+    )
+    find_evidence(Config(run_dir=str(folder)))
+    store = EvidenceStore.open(folder / "evidence")
+    return [fact for item in items for fact in store.facts(item.id) if fact.source == "relation"]
+
+
+ITEMS = [
+    Item("teapot"),
+    Item("mug red", group="mug"),
+    Item("mug blue", group="mug"),
+    Item("lamp"),
+    Item("rug"),
+]
+# Four bought teapot and mug, everybody a lamp, and many only a rug.
+STEPS = [
+    *((f"u{i}", "teapot") for i in range(4)),
+    *((f"u{i}", "mug red" if i else "mug blue") for i in range(4)),
+    *((f"u{i}", "lamp") for i in range(20)),
+    *((f"u{i}", "rug") for i in range(4, 20)),
+]
+
+
+def test_what_people_buy_together_goes_together_for_every_variant(tmp_path: Path) -> None:
+    found = {(f.item_id, f.value): (f.supporters, f.asked) for f in _relations(tmp_path, ITEMS, STEPS)}
+    assert found == {
+        ("teapot", "mug red"): (4, 4),
+        ("teapot", "mug blue"): (4, 4),
+        ("mug red", "teapot"): (4, 4),
+        ("mug blue", "teapot"): (4, 4),
+    }  # never the lamp, which everybody has, nor one mug with the other
+
+
+def test_two_people_or_clicks_are_not_enough(tmp_path: Path) -> None:
+    few = [step for step in STEPS if step[0] not in ("u0", "u1")]
+    assert _relations(tmp_path / "few", ITEMS, few) == []
+    assert _relations(tmp_path / "clicks", ITEMS, STEPS, "click") == []
