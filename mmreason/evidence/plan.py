@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
-from mmreason.evidence.schema import Case, Fact, Plan, Taste, Tie
+from mmreason.evidence.schema import Case, Fact, Plan, Tie
 from mmreason.evidence.sensitive import sensitive_kind
 from mmreason.language import UNSPACED, stem_of_plural
 from mmreason.schema import Item
@@ -221,25 +221,26 @@ def _taste_ties(case: Case, facts: Iterable[Fact], most: int) -> list[tuple[tupl
     shared = [fact for fact in facts if fact.concept in tastes and not _is_sensitive(case, fact)]
     shared.sort(key=lambda fact: -tastes[fact.concept].lift)
     found: list[tuple[tuple[Fact, ...], Tie]] = []
+    own = _own(case)
     for fact in shared:
         taste = tastes[fact.concept]
-        others = _others(case, taste)
+        others = (
+            taste.item_ids
+            if own.isdisjoint(taste.item_ids)
+            else tuple(i for i in taste.item_ids if i not in own)
+        )
         if others and len(found) < most:
             found.append(((fact,), Tie("taste", others, taste)))
     return found
 
 
-def _others(case: Case, taste: Taste) -> tuple[str, ...]:
-    """The taste's items without the item itself and its variants."""
-    item, known = case.item, case.history_items
-    return tuple(
-        item_id
-        for item_id in taste.item_ids
-        if item_id != item.id
-        and not (
-            item_id in known and (known[item_id].group == item.group or known[item_id].title == item.title)
-        )
+def _own(case: Case) -> frozenset[str]:
+    """The item and its variants among the history."""
+    item = case.item
+    variants = (
+        i for i, each in case.history_items.items() if each.group == item.group or each.title == item.title
     )
+    return frozenset([item.id, *variants])
 
 
 def _relation_ties(case: Case) -> list[tuple[tuple[Fact, ...], Tie]]:

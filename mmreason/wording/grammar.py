@@ -94,10 +94,13 @@ class Grammar:
     _nothing: set[str] = field(default_factory=set, init=False)
     _puffery: set[str] = field(default_factory=set, init=False)
     joins: set[str] = field(default_factory=set, init=False)
+    order: dict[str, int] = field(default_factory=dict, init=False)
+    _generic: dict[str, Thing] = field(default_factory=dict, init=False)
     uncountable: set[str] = field(default_factory=set, init=False)
     known_words: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
+        self.order.update((name, place) for place, name in enumerate(self.attributes))
         for attribute in self.attributes.values():
             self.by_name.update(dict.fromkeys(attribute.names, attribute))
             self.by_known.update(dict.fromkeys(attribute.known, attribute))
@@ -106,6 +109,10 @@ class Grammar:
         self.uncountable.update(self.words.get("uncountable", ()))
         self.joins.update(self.words.get("joins", ()))
         self._puffery.update(map(phrase, self.words.get("puffery", ())))
+
+        for name, word in [*self.words.get("things", {}).items(), ("", self.words["thing"])]:
+            one, many = word["one"], word.get("many", word["one"])
+            self._generic[name] = Thing(one, many, measure=self.measure(one), known=False)
 
     def attribute(self, name: str, value: str) -> Attribute | None:
         """The attribute by its name in the catalogue, or by what its value is known to be."""
@@ -128,10 +135,9 @@ class Grammar:
                     thing = self._noun_in(level, item.title)
                     if thing is not None:
                         return thing
-        for name, thing in self.words.get("things", {}).items():
-            if name in item.attributes:
-                return self._generic(thing)
-        return self._generic(self.words["thing"])
+        return next(
+            (thing for name, thing in self._generic.items() if name in item.attributes), self._generic[""]
+        )
 
     def noun(self, value: str) -> Thing | None:
         """A category as the name of a thing; None if it is none ("Sale", "Home & Garden")."""
@@ -148,11 +154,6 @@ class Grammar:
             return self.noun(level)
         nouns = [noun for part in parts if (noun := self.noun(part))]
         return next((noun for noun in nouns if noun.one in title.lower()), None)
-
-    def _generic(self, word: Mapping[str, str]) -> Thing:
-        return Thing(
-            word["one"], word.get("many", word["one"]), measure=self.measure(word["one"]), known=False
-        )
 
     def measure(self, noun: str) -> str:
         """The measure word of a noun, by its end; of languages that have none empty."""
@@ -205,7 +206,8 @@ def fill(text: str, slots: Mapping[str, str]) -> str:
         >>> fill("with {a} {v}", {"a": "", "v": "two pockets"})
         'with two pockets'
     """
-    return _SPACES.sub(" ", text.format_map(slots)).strip()
+    filled = text.format_map(slots).strip()
+    return _SPACES.sub(" ", filled) if "  " in filled else filled
 
 
 def slots_of(text: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from mmreason.wording.titles import name_of
 
 T = TypeVar("T")
 
-_LOOKED_AT = 12  # of the history's items with a taste
+_LATEST = 12  # of the history's items with a taste, that are looked at
 _MOST_BEHIND = 5  # words of two facts behind a noun
 _SHORT = 24  # characters of what may be said twice, of the history and of the item
 
@@ -135,6 +135,9 @@ def thing_slots(grammar: Grammar, thing: Thing, said: Sequence[Said]) -> dict[st
         "after": first.after,
         "one": _noun_phrase(grammar, thing, said[:1]),
         "one_and": _noun_phrase(grammar, thing, said) if len(said) > 1 else "",
+        "kind_and": _noun_phrase(grammar, thing, said)
+        if len(said) > 1 and all(one.one for one in said)
+        else "",
         "praised": first.praised,
     }
     return slots
@@ -158,7 +161,8 @@ def _noun_phrase(grammar: Grammar, thing: Thing, said: Sequence[Said]) -> str:
     noun = kinds[-1].one if kinds else ""
     before = [kinds[0].before] if len(kinds) > 1 else []  # a crime film that is a thriller: a crime thriller
     after: list[str] = []
-    for one in (one for one in said if not one.one):
+    others = [one for one in said if not one.one]
+    for one in sorted(others, key=lambda one: grammar.order[one.attribute.name]):
         if one.before and not before:
             before = [one.before]
         elif one.after:
@@ -212,14 +216,15 @@ def tie_slots(
 
 
 def _event(grammar: Grammar, tie: Tie, case: Case, strength: int) -> tuple[str, tuple[str, ...]]:
-    """The first event of the grammar that is true of enough of the tie's items, and these items."""
-    happened = _events_of(case.user.history, frozenset(tie.item_ids))
+    """The first event of the grammar that is true of enough of the tie's items (of many the latest), and those."""
+    latest = tie.item_ids[-_LATEST:]
+    happened = _events_of(case.user.history, frozenset(latest))
     for event, words in grammar.events.items():
         counted = frozenset(words.get("of", (event,)))
-        items = tuple(i for i in tie.item_ids if i in happened and not counted.isdisjoint(happened[i]))
+        items = tuple(i for i in latest if i in happened and not counted.isdisjoint(happened[i]))
         if len(items) >= max(strength, 1):
             return event, items
-    return "any", tie.item_ids
+    return "any", latest
 
 
 def _events_of(history: Sequence[Interaction], item_ids: frozenset[str]) -> Mapping[str, set[str]]:
@@ -238,8 +243,7 @@ def _events_of(history: Sequence[Interaction], item_ids: frozenset[str]) -> Mapp
 
 def _named(grammar: Grammar, item_ids: Sequence[str], case: Case, did: str) -> dict[str, str]:
     """The history's items by their titles, the latest first."""
-    latest = item_ids[: -_LOOKED_AT - 1 : -1]
-    known = [case.history_items[item_id] for item_id in latest if item_id in case.history_items]
+    known = [case.history_items[item_id] for item_id in reversed(item_ids) if item_id in case.history_items]
     titles = list(dict.fromkeys(name for item in known if (name := name_of(item))))
     titles.sort(key=lambda title: " and " in title or "&" in title)  # which read badly beside another
     if not titles or "theirs" not in grammar.words:
@@ -255,6 +259,6 @@ def _named(grammar: Grammar, item_ids: Sequence[str], case: Case, did: str) -> d
 
 def _group(grammar: Grammar, tie: Tie, case: Case, thing: Thing) -> str:
     """What the tie's items (of many the latest) are called together: as the item, if all are, else by the domain."""
-    latest = [case.history_items[i] for i in tie.item_ids[-_LOOKED_AT:] if i in case.history_items]
+    latest = [case.history_items[i] for i in tie.item_ids[-_LATEST:] if i in case.history_items]
     same = bool(latest) and bool(thing.one) and all(grammar.thing(item).many == thing.many for item in latest)
     return thing.many if same else grammar.words["thing"]["many"]

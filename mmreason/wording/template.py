@@ -80,4 +80,4 @@ def _fits(shape: str, slots: Mapping[str, str]) -> bool:
 
 
 def _says_second(shape: str) -> bool:
-    return any(slot in shape for slot in ("{one_and}", "{does_two}", "{does_and}"))
+    return any(slot in shape for slot in ("{one_and}", "{kind_and}", "{does_two}", "{does_and}"))
