@@ -179,7 +179,7 @@ def _spelled_out(arguments: list[str]) -> list[str]:
 
 def _of_folder(verb: str, root: Path, others: list[str]) -> list[str]:
     """``ingest my_shop``: its reader is found by its files, or named by ``--reader``; its run is in runs/my_shop."""
-    from mmreason.readers import READERS, recognise
+    from mmreason.readers import READERS, inner_folder, recognise
 
     if root.name in READERS and "--root" in others:  # the reader of that name
         return [verb, str(root), *others]
@@ -187,6 +187,9 @@ def _of_folder(verb: str, root: Path, others: list[str]) -> list[str]:
     given.add_argument("--reader")
     given.add_argument("--run_dir", default=f"runs/{root.resolve().stem}")
     named, others = given.parse_known_args(others)
+    if (inner := inner_folder(root)) != root:
+        print(f"{root} holds no table itself; read is {inner}", file=sys.stderr)
+        root = inner
     told = ["--run_dir", named.run_dir, "--catalogue.root", str(root)]
     if named.reader or not Path(named.run_dir, SAVED).is_file():
         told += ["--catalogue.source", named.reader or recognise(root)]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import re
+import sys
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -38,6 +40,8 @@ class BadRequest:
 
 Request = Pair | BadRequest
 
+_GAP = re.compile(r"(?<=\d)\.0+$")
+
 _TOLD = ("id", "title", "text", "attributes", "domain")
 """Fields of an item that a reason may depend on, beside its embedding; hidden facts are never looked at."""
 
@@ -57,6 +61,15 @@ def read_requests(config: Config, catalogue: Catalogue) -> Iterator[Request]:
         yield from ((s.user, catalogue.items[s.reason.item_id]) for s in samples)
         return
     rows = list(islice(_rows(Path(config.generate.requests)), limit))
+    if not rows:
+        print(
+            f"{config.generate.requests}: holds no request, so there is no reason to write", file=sys.stderr
+        )
+    known = {step.user_id for step in catalogue.interactions}
+    rows = [
+        replace(row, user_id=_known(row.user_id, known), item_id=_known(row.item_id, catalogue.items))
+        for row in rows
+    ]
     users = {row.user_id for row in rows}
     histories = by_user(i for i in catalogue.interactions if i.user_id in users)
     for row in rows:
@@ -68,6 +81,12 @@ def read_requests(config: Config, catalogue: Catalogue) -> Iterator[Request]:
         else:
             history = history_before(histories.get(row.user_id, []), Reason(row.user_id, row.item_id, ""))
             yield User(row.user_id, history), catalogue.items[row.item_id]
+
+
+def _known(found: str, known: Container[str]) -> str:
+    """An id as the catalogue has it: ``12.0``, as a column with a gap writes it, may be ``12``."""
+    whole = _GAP.sub("", found)
+    return whole if found not in known and whole in known else found
 
 
 def _rows(path: Path) -> Iterator[BadRequest]:

@@ -19,6 +19,7 @@ from typing import Any, get_type_hints
 from jsonargparse import ArgumentError, ArgumentParser
 
 from mmreason.config import Config
+from mmreason.readers.rows import format_of
 from mmreason.readers.source import Tables
 from mmreason.schema import DataError
 
@@ -67,6 +68,23 @@ def recognise(root: Path) -> str:
         if all(next(root.glob(pattern), None) for pattern in patterns):
             return name
     return "tables"
+
+
+def inner_folder(root: Path) -> Path:
+    """The folder itself; if it holds no table, the one folder in it that does, as archives are often unpacked."""
+    if not root.is_dir() or recognise(root) != "tables" or _has_tables(root):
+        return root
+    inner = [
+        path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith((".", "__"))
+    ]
+    found = [path for path in inner if recognise(path) != "tables" or _has_tables(path)]
+    return found[0] if len(found) == 1 else root
+
+
+def _has_tables(folder: Path) -> bool:
+    return any(
+        format_of(path) or path.suffix.lower() == ".xml" for path in folder.iterdir() if path.is_file()
+    )
 
 
 def read_source(config: Config) -> Tables:

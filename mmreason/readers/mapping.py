@@ -23,7 +23,8 @@ what the items have in another column (``{column: Lineitem sku, matches: sku}``,
 ``user_id`` the first that names one counts (guests have no number, or 0); ``cancelled`` are columns that say that an
 order came to nothing. Of an attribute's
 cell, ``split`` parts values and ``path`` the levels of a category, of which the leaf comes first; ``flag`` is the value
-where the column says yes (``vegan: {column: is_vegan, flag: vegan}``).
+where the column says yes (``vegan: {column: is_vegan, flag: vegan}``). ``attributes: {"*": specs, color: color}`` takes
+all that the objects of a column name, and another column beside it.
 
 items:
   file: products_export.csv
@@ -235,6 +236,9 @@ FIELDS: dict[str, dict[str, list[str]]] = {
 FIELDS["reviews"] = FIELDS["interactions"]
 """Kind of table → field → names of columns that are taken for it, likeliest first. Reviews are interactions in a
 table of their own."""
+
+EVERY = "*"
+"""Among the attributes of a mapping: a column of objects, all of whose names and values are attributes."""
 
 PRODUCT_COLUMNS = ("product_id", "product_sku", "product_name", "product_count")
 """What a cell of ``products`` (all of an order) is read into."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mmreason.files import atomic_write
-from mmreason.readers import recognise
+from mmreason.readers import inner_folder, recognise
 from mmreason.readers.mapping import write_mapping
 from mmreason.schema import DataError
 from mmreason.shops.folder import survey
@@ -27,10 +27,11 @@ def columns(folder: str, write: str = "", reader: str = "") -> str:
         raise DataError(
             f"--reader {reader!r}: columns are mapped of {', '.join(LAYOUTS)}, or of any tables without it"
         )
-    public = "" if reader else recognise(Path(folder))
+    root = inner_folder(Path(folder))
+    public = "" if reader else recognise(root)
     if public != "tables" and not reader:
         return f"{folder}: read as {public}, whose columns are known; there is nothing to map"
-    found = survey(Path(folder), reader)
+    found = survey(root, reader)
     if not write:
         return f"{found}\nto edit the mapping: mmreason columns {folder} --write my_mapping.yaml"
     path = Path(write)

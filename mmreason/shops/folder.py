@@ -27,7 +27,7 @@ _NAMED = 3  # media files of a folder that are named; the others are counted
 _WAYS = 3  # columns that name items, of which a line may leave the first empty
 _SHOWN = 30  # left-out columns, and files, that get a line of their own
 _MOST_TABLES = 1_000  # files of a folder whose columns are looked at
-_LOOKED_ON = 50_000  # rows in which columns are looked for that the first rows do not have
+LOOKED_ON = 50_000  # rows in which columns are looked for that the first rows do not have
 _COUNTED = re.compile(  # numbers and months: what names of parts differ in
     r"(?i)(?:[\d_() -]|(?<![a-z])(?:jan(?:uary|uar)?|feb(?:ruary|ruar)?|mar(?:ch)?|mär(?:z)?|apr(?:il)?|may|mai|june?|"
     r"juni|july?|juli|aug(?:ust)?|sept?(?:ember)?|o[ck]t(?:ober)?|nov(?:ember)?|de[cz](?:ember)?|q[1-4])(?![a-z]))+"
@@ -250,7 +250,7 @@ def _later(path: Path, columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
         return columns
     late: dict[str, list[Any]] = {}
     rows = 0
-    for row in islice(read_rows(path), SAMPLE, _LOOKED_ON):
+    for row in islice(read_rows(path), SAMPLE, LOOKED_ON):
         rows += 1
         if not row.problem and (row.record.keys() - columns.keys() or silent):
             for name, value in row.record.items():

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mmreason.flags import selling_point
-from mmreason.readers.mapping import FIELDS, NEEDED, TableMap
+from mmreason.readers.mapping import EVERY, FIELDS, NEEDED, TableMap
 from mmreason.schema import DataError
 from mmreason.shops.layouts import NOTHING, Layout, attribute_of, plain_name
 from mmreason.shops.orders import ITEM
@@ -147,8 +147,9 @@ def guess_items(path: Path, columns: Mapping[str, list[Any]]) -> tuple[TableMap,
             continue
         name = c.lower() if is_telling(c) and c.lower() not in attributes else c
         attributes[name] = {"column": c, **part} if (part := parting(c, columns[c])) else c
-    if attributes and not explicit:
-        fields["attributes"] = attributes
+    if attributes:
+        whole = fields.get("attributes")
+        fields["attributes"] = {EVERY: whole, **attributes} if whole in columns else attributes
     uses = {
         **used,
         **{column: f"left out: {why}" if why else "an attribute" for column, why in reasons.items()},
@@ -168,8 +169,11 @@ def _has_pictures(column: str, words: list[str]) -> bool:
 
 
 def _left_out(column: str, words: list[str], explicit: bool, columns: Mapping[str, list[Any]]) -> str:
-    if not explicit:
-        return "" if _is_point(column, words) else why_not(column, _pieces(column, words))
+    named = {column.lower(), f"attributes.{column}".lower(), f"hidden.{column}".lower()}
+    twice = len(named & {name.lower() for name in columns}) > 1
+    is_point = _is_point(column, words)
+    if not explicit or ((is_telling(column) or is_point) and "hidden" not in columns and not twice):
+        return "" if is_point else why_not(column, _pieces(column, words))
     return "the attributes are named" if words else "empty"
 
 

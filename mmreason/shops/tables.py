@@ -25,11 +25,12 @@ from mmreason.flags import is_set
 from mmreason.readers.columns import LogColumns, cell, has_gaps, path_of
 from mmreason.readers.embedded import EmbeddedMedia, holds_bytes
 from mmreason.readers.frames import row_frames, table_frames
-from mmreason.readers.mapping import TableMap, joins_of, read_mapping, write_mapping
+from mmreason.readers.mapping import EVERY, TableMap, joins_of, read_mapping, write_mapping
 from mmreason.readers.rows import SAMPLE, oddities, read_rows, sample, sample_of
 from mmreason.readers.source import SourceRow, Tables
 from mmreason.schema import DataError
 from mmreason.shops.folder import survey
+from mmreason.shops.late import LateKeys
 from mmreason.shops.layouts import levels, listed
 from mmreason.shops.orders import carried_down, item_keys, own_ids, single_lines
 from mmreason.shops.systems import LAYOUTS
@@ -169,9 +170,10 @@ def _rows(folder: Path, table: TableMap) -> Iterator[SourceRow]:
         if isinstance(column, str) and has_gaps([row.record.get(column) for row in first])
     ]
     made = [name for name in ("images", "video") if _has_pattern(table.fields.get(name))]
-    missing = 0
+    missing, late = 0, LateKeys(table)
     for row in chain(first, rows):
         if not row.problem:
+            late.look(row)
             _rename(row, table.fields, gaps)
             for name in made:
                 if row.record[name] and not (folder / row.record[name]).exists():
@@ -179,6 +181,8 @@ def _rows(folder: Path, table: TableMap) -> Iterator[SourceRow]:
         yield row
     if missing:
         print(f"{table.file}: {missing:,} rows have no file where the pattern says", file=sys.stderr)
+    for line in late.lines():
+        print(line, file=sys.stderr)
 
 
 def _has_pattern(source: Any) -> bool:
@@ -219,7 +223,11 @@ def _rename(row: SourceRow, fields: Mapping[str, Any], gaps: Sequence[str]) -> N
     """From the source's columns to the schema's fields; ids of ``gaps`` without their ``.0``."""
     record: dict[str, Any] = {}
     for name, source in fields.items():
-        if isinstance(source, Mapping):
+        if isinstance(source, Mapping) and EVERY in source:
+            record[name] = cell(row.record, source[EVERY])
+            others = ((key, column) for key, column in source.items() if key != EVERY)
+            record |= {f"{name}.{key}": _attribute(row.record, column) for key, column in others}
+        elif isinstance(source, Mapping):
             record[name] = (
                 {key: _attribute(row.record, column) for key, column in source.items()}
                 if name in _NESTED

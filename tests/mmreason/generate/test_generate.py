@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from mmreason import DataError, Interaction, Item, Reason, Reasoner, User
-from mmreason.catalogue.catalogue import read_catalogue
+from mmreason.catalogue.catalogue import Catalogue, read_catalogue
 from mmreason.config import Config
 from mmreason.evidence.claims import Vocabulary
 from mmreason.generate.decode import greedy
@@ -299,6 +299,28 @@ def test_requests_in_any_format(tiny_run: Config, tmp_path: Path, name: str, con
     (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
     read = read_requests(_reading(tiny_run, tmp_path / name), catalogue)
     assert [(user.id, item.id) for user, item in read] == [("0", items[0]), ("1", items[1])]
+
+
+def test_an_id_written_with_a_gaps_point_is_the_catalogues(tmp_path: Path, tiny_run: Config) -> None:
+    catalogue = Catalogue(
+        {"1": Item(id="1", title="Cup"), "2.0": Item(id="2.0", title="Hat")},
+        [Interaction("7", "1", timestamp=1.0)],
+        [],
+        tmp_path,
+    )
+    (tmp_path / "requests.csv").write_text("user_id,item_id\n7.0,2.0\nann,1.0\n7,1\n")
+    read = read_requests(_reading(tiny_run, tmp_path / "requests.csv"), catalogue)
+    assert [(user.id, item.id) for user, item in read] == [("7", "2.0"), ("ann", "1"), ("7", "1")]
+
+
+def test_an_empty_requests_file_is_said(
+    tmp_path: Path, tiny_run: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for text in ("", "user_id,item_id\n"):
+        (tmp_path / "none.csv").write_text(text)
+        config = _reading(tiny_run, tmp_path / "none.csv")
+        assert list(read_requests(config, Catalogue({}, [], [], tmp_path))) == []
+        assert "none.csv: holds no request" in capsys.readouterr().err
 
 
 def test_words_for_no_user_are_no_user(tiny_run: Config, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import yaml
 
 from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.cli import main
+from mmreason.shops.columns import columns
 from mmreason.shops.plumbing import parting, why_not
 from mmreason.shops.tables import read_folder
 
@@ -110,3 +111,23 @@ def test_a_comma_is_no_list_in_a_sentence_nor_where_values_do_not_repeat() -> No
     assert parting("finish", ["matt, waxed", "matt, oiled", "oiled, waxed", "matt, waxed"] * 4) == {
         "split": ","
     }
+
+
+def test_a_folder_in_a_folder_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    inner = tmp_path / "download" / "ml-latest-small"
+    inner.mkdir(parents=True)
+    (tmp_path / "download" / "__MACOSX").mkdir()
+    (inner / "movies.csv").write_text(
+        "movieId,title,genres\n1,Toy (1995),Comedy|Drama\n2,Heat (1995),Crime\n"
+    )
+    (inner / "ratings.csv").write_text(
+        "userId,movieId,rating,timestamp\n7,1,4.0,964982703\n7,2,5.0,964982704\n"
+    )
+    assert "read as movielens" in columns("download")
+    main(["ingest", "download"])
+    said = capsys.readouterr()
+    assert "read is download/ml-latest-small" in said.err
+    assert "2 items read = 2 kept" in said.out

@@ -333,3 +333,34 @@ def test_flags_that_people_choose_by_are_values(ingested: Ingest) -> None:
     assert items["0"].attributes == {"gluten free": ["gluten free"], "dishwasher safe": ["dishwasher safe"]}
     assert items["1"].attributes == {"vegan": ["vegan"]}
     assert items["5"].attributes == {"vegan": ["vegan"]}
+
+
+def test_keys_that_begin_behind_the_rows_looked_at_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for module in ("folder", "late"):
+        monkeypatch.setattr(f"mmreason.shops.{module}.LOOKED_ON", 600)
+    rows = [{"id": n, "title": f"Vase {n}", "color": ["red", "blue"][n % 2]} for n in range(700)]
+    rows[650]["wood"] = rows[651]["wood"] = "oak"
+    rows[550]["glaze"] = "matt"
+    (tmp_path / "items.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    config = Config(run_dir=str(tmp_path / "run"), catalogue=CatalogueConfig("tables", str(tmp_path)))
+    ingest(config)
+    said = capsys.readouterr().err
+    assert "items.jsonl: 'wood' begins at row 651 (2 rows have it)" in said
+    assert "'glaze'" not in said and "glaze" in said
+
+
+def test_columns_beside_a_column_of_attributes_are_not_lost(ingested: Ingest) -> None:
+    rows = [
+        f"""{n},Vase {n},{["red", "blue"][n % 2]},"{{""wood"": ""oak""}}",{n % 2},x{n},{n}.99"""
+        for n in range(20)
+    ]
+    items = ingested(items=table("id,title,color,attributes,vegan,note,price", rows)).items
+    assert items["1"].attributes == {"wood": ["oak"], "color": ["blue"], "vegan": ["vegan"]}
+
+
+def test_hidden_columns_are_not_told_by_another(ingested: Ingest) -> None:
+    rows = [f"{n},Vase {n},{['red', 'blue'][n % 2]},oak,{['red', 'blue'][n % 2]}" for n in range(20)]
+    items = ingested(items=table("id,title,color,attributes.wood,hidden.color", rows)).items
+    assert items["1"].attributes == {"wood": ["oak"]} and items["1"].hidden == {"color": ["blue"]}
