@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 from mmreason.generate.verify.claims import Claim
@@ -86,14 +87,11 @@ def left_over(text: Checked) -> Fault | None:
 
 def untrue_of_item(text: Checked) -> Fault | None:
     """A value that the item does not have, or a thing that it is not."""
-    things = text.lexicon.things
-    allowed = things.get(text.domain, frozenset()) | things[""]
-    strange = frozenset().union(*things.values()) - allowed if text.domain in things else frozenset()
     for token in text.tokens:
         if token.is_claim:
             if token.subject == "item" and not token.of_item and not token.said:
                 return Fault("untrue of the item", token.span, f"the item is not {text.words(token)!r}")
-        elif token.words[0] in strange and token.expression and token.expression.tag in ("THING", "THINGS"):
+        elif text.lexicon.are_strange(token.words, text.domain):
             return Fault("untrue of the item", token.span, f"the item is no {text.words(token)!r}")
     return None
 
@@ -160,16 +158,27 @@ def follows(text: Checked) -> Fault | None:
     """What is said of the person has nothing to do with the item, or is named as the cause of what it is."""
     said = [token for token in text.tokens if token.is_claim and token.subject == "item"]
     mine = {entry.concept for token in said for entry in token.of_item}
-    claimed = [token for token in said if not token.naming]
+    if all(token.naming for token in said) or _is_another(text):
+        mine |= text.item.concepts
+    links = any(token.expression and token.expression.links and not token.is_claim for token in text.tokens)
     for claim in text.claims:
         if not claim.concepts or claim.linked:
             continue
-        shared = claim.concepts & (mine if claimed else mine | text.item.concepts)
-        if not shared and not any(_overlaps(token, claim) for token in said):
-            return Fault(
-                "does not follow", claim.span, f"what is said of the item has nothing of {claim.what!r}"
-            )
+        shared = claim.concepts & mine or any(_overlaps(token, claim) for token in said)
+        if claim.named and not links:
+            shared = shared or any(set(claim.holders) & set(text.user.holders.get(c, ())) for c in mine)
+        if not shared:
+            why = f"what is said of the item has nothing of {claim.what!r}"
+            return Fault("does not follow", claim.span, why)
     return _no_cause(text)
+
+
+def _is_another(text: Checked) -> bool:
+    """Whether the item is called one of what the person likes: "you often watch thrillers, and this *one* …"."""
+    return any(
+        token.words in (("one",), ("another",)) and before.words == ("this",) and token.subject == "item"
+        for before, token in pairwise(text.tokens)
+    )
 
 
 def _overlaps(token: Token, claim: Claim) -> bool:
@@ -202,7 +211,7 @@ def _sentence(tokens: Sequence[Token], place: int) -> list[Token]:
 
 def grammar(text: Checked) -> Fault | None:
     """Words in an order that no shape has, or "a" before a vowel."""
-    for before, token in zip(text.tokens, text.tokens[1:], strict=False):
+    for before, token in pairwise(text.tokens):
         article = before.words in (("a",), ("an",)) and not before.is_claim
         if article and (before.words == ("an",)) != _vowel(token.words[0]):
             return Fault(

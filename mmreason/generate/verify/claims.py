@@ -15,6 +15,7 @@ _EVENTS = {
     "rating": ("rating", "review"),
     "view": ("view", "watch", "click", "read"),
 }
+_EXACT = frozenset(["finished", "rated high"])  # more than the event beside it: "watched to the end"
 _SHARE = 0.03  # of a history; less is not a habit
 _PARTED = frozenset(["and", "or", "than", "you", "your", "with"])
 _ONE = frozenset(["a", "an", "the", "one", "another"])
@@ -36,6 +37,7 @@ class Claim:
         least: How many items it needs at least.
         often: Whether "often" is true of it.
         linked: Whether it names an item that the recommended one is known to go with.
+        named: Whether it names an item of the history by its title.
     """
 
     what: str
@@ -49,6 +51,7 @@ class Claim:
     least: int
     often: bool
     linked: bool = False
+    named: bool = False
 
 
 def claims_of(reading: Reading, item: ItemTable, user: UserTable) -> list[Claim]:
@@ -109,7 +112,8 @@ def _claim(
     concepts = [frozenset(entry.concept for entry in token.of_user) for token in group]
     holders = _held(concepts, user)
     linked = any(holder in item.linked for holder in holders)
-    made = _strength(clause, holders, concepts, user, singular=_is_singular(group, clause))
+    named = any(entry.kind == "name" for token in group for entry in token.of_user)
+    made = _strength(clause, holders, concepts, user, singular=named or _is_singular(group, clause))
     return Claim(
         text[slice(*span)],
         span,
@@ -118,6 +122,7 @@ def _claim(
         holders,
         *made,
         linked,
+        named,
     )
 
 
@@ -138,9 +143,9 @@ def _strength(
     """(items with the told event, these events, the strongest quantity, how many it needs, whether it is often)."""
     expressions = [t.expression for t in clause if t.expression and not t.is_claim]
     quantity = max((e.quantity for e in expressions), key=_RANK.__getitem__, default="")
-    events = tuple(
-        dict.fromkeys(name for e in expressions if e.event for name in _EVENTS.get(e.event, (e.event,)))
-    )
+    told = {e.event for e in expressions if e.event}
+    told = (told & _EXACT) or told
+    events = tuple(sorted({name for event in told for name in _EVENTS.get(event, (event,))}))
     done = tuple(i for i in holders if user.done[i] & set(events)) if events else holders
     least = max(_LEAST[quantity], 1 if singular else 2)
     if quantity and quantity != "two":
@@ -177,6 +182,4 @@ def _shared(reading: Reading, clause: Sequence[Token], cue: Token, user: UserTab
         claims.append(
             Claim(reading.text[token.start : token.end], span, concepts[0], token.stems, holders, *made)
         )
-    if not claims:
-        return []
     return claims

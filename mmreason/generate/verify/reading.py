@@ -12,6 +12,7 @@ from mmreason.generate.verify.words import Word, breaks, words_of
 
 Subject = Literal["item", "user"]
 _DETERMINERS = frozenset(["this", "these", "the"])
+_BEFORE_NOUNS = _DETERMINERS | {"a", "an", "another", "of"}
 _SPEAKER = frozenset(["you", "your", "i", "my", "we", "our", "us", "me"])
 
 
@@ -137,6 +138,8 @@ def _make(words: Sequence[Word], place: int, size: int, **known: object) -> Toke
 
 def _is_glue(words: Sequence[Word], place: int, size: int, entries: Sequence[Entry]) -> bool:
     """Whether words that are both a value and ordinary words are the latter: a size called One."""
+    if place and words[place - 1].lower in _BEFORE_NOUNS:
+        return False
     around = {words[i].stem for i in (place - 1, place + size) if 0 <= i < len(words)}
     return not any(entry.names & around for entry in entries)
 
@@ -200,21 +203,21 @@ def _subjects(tokens: Sequence[Token]) -> None:
         if cue == "item" or cue == "user":
             subject = cue
         elif cue == "open" or (token.expression and token.expression.links and not token.is_claim):
-            subject = _ahead(tokens, place + 1) or ("user" if cue != "open" else subject)
+            subject = _ahead(tokens, place + 1, past="which") or ("user" if cue != "open" else subject)
         if subject is None:
             subject = _ahead(tokens, place + 1)
         token.subject = subject or "item"
 
 
-def _ahead(tokens: Sequence[Token], place: int) -> Subject | None:
-    """Of whom the next cue of the sentence speaks."""
+def _ahead(tokens: Sequence[Token], place: int, past: str = "") -> Subject | None:
+    """Of whom the next cue of the sentence speaks; another open one ends the search, but for one that it may pass."""
     for token in tokens[place:]:
         if token.mark == "stop":
             return None
         if token.expression and not token.is_claim:
             if token.expression.cue == "item" or token.expression.cue == "user":
                 return token.expression.cue
-            if token.expression.cue == "open" or token.expression.links:
+            if (token.expression.cue == "open" and token.words[0] != past) or token.expression.links:
                 return None
     return None
 
@@ -225,10 +228,15 @@ def _namings(tokens: Sequence[Token]) -> None:
         if token.words[0] not in _DETERMINERS or token.subject != "item" or token.is_claim:
             continue
         last = place
-        while last + 1 < len(tokens) and tokens[last + 1].of_item:
+        while last + 1 < len(tokens) and _describes(tokens[last + 1]):
             last += 1
-        if last > place and any(e.kind in ("category", "name") or not e.whole for e in tokens[last].of_item):
+        if last > place and any(e.kind in ("category", "name") for e in tokens[last].of_item):
             tokens[last].naming = True
+
+
+def _describes(token: Token) -> bool:
+    """Whether it can stand before the thing's name, or be that name."""
+    return bool(token.of_item) and not token.said and all(entry.kind != "does" for entry in token.of_item)
 
 
 def _tags(token: Token) -> tuple[str, ...]:
@@ -239,7 +247,8 @@ def _tags(token: Token) -> tuple[str, ...]:
     if token.said:
         return ("<said>",)
     if token.is_claim:
-        kinds = dict.fromkeys(f"<{entry.kind}>" for entry in (*token.of_item, *token.of_user))
+        entries = (*token.of_item, *token.of_user)
+        kinds = dict.fromkeys(f"<{kind}>" for entry in entries for kind in (entry.kind, entry.said) if kind)
         if "<category>" in kinds or "<name>" in kinds or token.naming:
             kinds |= dict.fromkeys(["THING", "THINGS"])
         return tuple(kinds)

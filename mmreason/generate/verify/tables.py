@@ -6,13 +6,18 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from mmreason.evidence.claims import phrase
 from mmreason.evidence.schema import Case, Fact
 from mmreason.evidence.tastes import engagement
 from mmreason.generate.verify.lexicon import FORMS, Lexicon
 from mmreason.generate.verify.words import breaks, stems_of, words_of
 from mmreason.schema import Item
+from mmreason.wording.attributes import Forms
+from mmreason.wording.grammar import grammar_of
+from mmreason.wording.template import name_of
 
 _TITLE_END = re.compile(r"\s+[-–—|:]\s+|\s*[(\[,|]")
+_NUMBER = re.compile(r"\[([^|\]]*)\|([^\]]*)\]")
 _LONGEST_PHRASE = 24  # words
 
 
@@ -23,6 +28,7 @@ class Entry:
     Attributes:
         stems: Its words.
         kind: How it is said: see :meth:`Lexicon.kind`; ``name`` of a title.
+        said: How the writers' grammar says it: ``=`` and the attribute's name there; empty if it does not.
         concept: What it means.
         names: The words of its attribute's name.
         fact: What it rests on; None of a title.
@@ -35,6 +41,7 @@ class Entry:
     names: frozenset[str] = frozenset()
     fact: Fact | None = None
     whole: bool = True
+    said: str = ""
 
 
 Index = dict[str, list[Entry]]
@@ -140,18 +147,28 @@ def _of_fact(fact: Fact, case: Case, lexicon: Lexicon) -> Iterable[Entry]:
         return
     kind = lexicon.kind(fact.name, is_phrase=fact.source in ("title", "text", "review"))
     names = frozenset(stems_of(fact.name)) if kind not in FORMS else frozenset()
+    grammar = grammar_of(case.language, case.item.domain)
+    attribute = grammar.attribute(fact.name, fact.value) if grammar else None
+    said = f"={attribute.name}" if attribute else ""
+    special = attribute.values.get(phrase(fact.value)) if attribute else None
     concept = case.concepts.get(fact.concept)
     spellings = [s.partition("=")[2] for s in concept.spellings] if concept else []
-    for value in dict.fromkeys([fact.value, *spellings]):
+    for value in dict.fromkeys([fact.value, *spellings, *([special] if isinstance(special, str) else [])]):
         stems = stems_of(value)
         if 0 < len(stems) <= _LONGEST_PHRASE:
-            yield Entry(stems, kind, fact.concept, names, fact)
+            yield Entry(stems, kind, fact.concept, names, fact, said=said)
+    if isinstance(special, Forms):
+        for text, how in ((special.after, "said"), (special.likes, "said"), (special.does, "does")):
+            for number in (r"\1", r"\2"):
+                stems = stems_of(_NUMBER.sub(number, text))
+                if stems:
+                    yield Entry(stems, how, fact.concept, names, fact)
 
 
 def _of_title(item: Item, concept: str, in_parts: bool = False) -> Iterable[Entry]:
     """The title, the title without what it adds behind a dash or in brackets, and the word that names the thing."""
     short = _TITLE_END.split(item.title, maxsplit=1)[0]
-    for title in dict.fromkeys([item.title, short]):
+    for title in dict.fromkeys([item.title, short, name_of(item)]):
         stems = stems_of(title)
         if stems:
             yield Entry(stems, "name", concept)

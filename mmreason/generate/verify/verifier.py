@@ -7,9 +7,9 @@ from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
 from mmreason.evidence.schema import Case
+from mmreason.generate.verify.building import lexicon
 from mmreason.generate.verify.checks import CHECKS, Checked
 from mmreason.generate.verify.claims import claims_of
-from mmreason.generate.verify.lexicon import lexicon
 from mmreason.generate.verify.licence import Licence
 from mmreason.generate.verify.reading import Token, read
 from mmreason.generate.verify.tables import ItemTable, UserTable, item_table, user_table

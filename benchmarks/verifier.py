@@ -1,0 +1,461 @@
+"""Does the verifier pass what is true and stop what is not?
+
+    python benchmarks/verifier.py --data ../shared/data
+    python benchmarks/verifier.py --data ../shared/data --reasons 40        # a quick look
+
+Two questions:
+
+- `showable/quickstart.jsonl`: reasons that a trained writer wrote, judged by people (`SHOWABLE.md`). The verifier is
+  to pass those that may be shown and stop the others. It has learnt the wording of the shapes that the writer was
+  trained on (of simulated shoppers of the quickstart's catalogue), and no judged reason.
+- True reasons of four catalogues, written from evidence, beside corruptions of each: another item's fact, another
+  user's taste, a stronger quantity, another event, inverted polarity, an added clause, a doubled clause, a broken
+  link. It is to stop the corruptions and let the true ones through.
+
+Last, how many short reasons a second it checks on one core, with items and users that it has met.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bars import Bars
+from jsonargparse import auto_cli
+
+from mmreason.catalogue.catalogue import read_catalogue
+from mmreason.catalogue.ingest import ingest
+from mmreason.config import CatalogueConfig, Config, SimulateConfig
+from mmreason.evidence.facts import facts_of
+from mmreason.evidence.plan import plans
+from mmreason.evidence.schema import Candidate, Case, Fact, Plan
+from mmreason.evidence.stage import find_evidence
+from mmreason.evidence.store import EvidenceStore
+from mmreason.generate.verify import Verifier
+from mmreason.schema import Interaction, Item, Reason, User
+from mmreason.targets.simulate import simulate
+from mmreason.wording import template
+
+Rng = np.random.Generator
+Corrupt = Callable[[Rng, "True_", "Shop"], Iterator[tuple[str, Case]]]
+
+
+@dataclass
+class Shop:
+    """A catalogue with its evidence, its users, and true reasons."""
+
+    name: str
+    items: Mapping[str, Item]
+    users: list[User]
+    store: EvidenceStore
+    references: list[Reason]
+    values: dict[str, list[str]]
+
+
+@dataclass
+class True_:
+    """A reason that is true of its case."""
+
+    text: str
+    case: Case
+    plan: Plan
+
+
+def main(
+    data: str = "../shared/data",
+    reasons: int = 150,
+    seed: int = 0,
+    show: int = 0,
+    passed: float = 0.9,
+    stopped: float = 0.95,
+    caught: float = 0.97,
+    false: float = 0.03,
+    speed: float = 2000,
+) -> None:
+    """Run and check.
+
+    Args:
+        data: Folder of the shared data.
+        reasons: True reasons of each catalogue.
+        seed: Of every random choice.
+        show: How many mistakes of each kind to print.
+        passed: Bar for the share of the showable reasons that pass.
+        stopped: Bar for the share of the others that are stopped.
+        caught: Bar for the share of the corruptions that are stopped.
+        false: Bar for the share of the true reasons that are stopped.
+        speed: Bar for reasons a second on one core.
+    """
+    bars = Bars("verifier")
+    with tempfile.TemporaryDirectory() as folder:
+        shops = [
+            open_shop(name, Path(folder) / name, config, seed)
+            for name, config in catalogues(Path(data)).items()
+        ]
+        rng = np.random.default_rng(seed)
+        verifier = Verifier()
+        references = referenced(shops[0])
+        for text, case in references:
+            verifier.learn(text, case)
+        good, bad = showable(Path(data) / "showable/quickstart.jsonl", verifier, show)
+        bars.check("showable reasons passed", good, passed)
+        bars.check("others stopped", bad, stopped)
+        true = {shop.name: list(true_reasons(shop, reasons, rng)) for shop in shops}
+        wrongly = stopped_of(true, verifier, show)
+        right = caught_of({shop.name: shop for shop in shops}, true, verifier, rng, show)
+        bars.check("corruptions caught", right, caught)
+        bars.check("true reasons stopped", wrongly, false, at_most=True)
+        every = [each for of_shop in true.values() for each in of_shop]
+        bars.check("short reasons a second on one core", pace(every, verifier), speed, form=",.0f")
+    bars.finish()
+
+
+def catalogues(data: Path) -> dict[str, Config]:
+    """The four, as their users would bring them in."""
+    return {
+        "quickstart": Config(catalogue=CatalogueConfig(source="demo", options={"items_per_domain": 120})),
+        "magento": Config(catalogue=CatalogueConfig(source="magento", root=str(data / "magento"))),
+        "shop": Config(catalogue=CatalogueConfig(source="tables", root=str(data / "shop"))),
+        "movielens": Config(
+            catalogue=CatalogueConfig(source="movielens", root=str(data / "movielens_small/ml-latest-small"))
+        ),
+    }
+
+
+def open_shop(name: str, folder: Path, config: Config, seed: int) -> Shop:
+    """Ingest a catalogue and find its evidence; where it has no users, shoppers are simulated."""
+    config = replace(config, run_dir=str(folder))
+    print(f"{name}: {ingest(config)}")
+    print(f"  {find_evidence(config)}")
+    catalogue = read_catalogue(config.path("catalogue"))
+    steps = list(catalogue.interactions)
+    references: list[Reason] = []
+    if name in ("quickstart", "magento"):
+        steps, references = simulate(catalogue.items, SimulateConfig(users=300, favour=["color"]), seed)
+    histories: dict[str, list[Interaction]] = defaultdict(list)
+    for step in sorted(steps, key=lambda step: step.timestamp):
+        histories[step.user_id].append(step)
+    users = [User(user, history[-60:]) for user, history in histories.items() if len(history) > 1]
+    values: dict[str, set[str]] = defaultdict(set)
+    for item in catalogue.items.values():
+        for attribute, those in item.attributes.items():
+            values[attribute].update(those)
+    store = EvidenceStore.open(config.path("evidence"))
+    return Shop(name, catalogue.items, users, store, references, {a: sorted(v) for a, v in values.items()})
+
+
+def referenced(shop: Shop) -> list[tuple[str, Case]]:
+    """The catalogue's reference reasons with their cases."""
+    users = {user.id: user for user in shop.users}
+    return [
+        (r.text, shop.store.case(users[r.user_id], shop.items[r.item_id], shop.items))
+        for r in shop.references
+        if r.user_id in users
+    ]
+
+
+def showable(path: Path, verifier: Verifier, show: int) -> tuple[float, float]:
+    """(share of the showable that passed, share of the others that were stopped)."""
+    told: dict[bool, list[bool]] = {True: [], False: []}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        verdict = verifier.check(row["text"], judged_case(row, len(told[True]) + len(told[False])))
+        personal = verdict.passed and verdict.level == "personal"
+        told[row["showable"]].append(personal)
+        if personal != row["showable"] and show:
+            print(
+                f"  {'stopped' if row['showable'] else 'passed'}: {row['text']} ({verdict.kind}: {verdict.why})"
+            )
+    good, bad = sum(told[True]), len(told[False]) - sum(told[False])
+    print(f"showable: {good} of {len(told[True])} passed, {bad} of {len(told[False])} others stopped")
+    return good / len(told[True]), bad / len(told[False])
+
+
+def judged_case(row: Mapping[str, Any], number: int) -> Case:
+    """The case of a judged reason; its hidden attributes are what the pictures show."""
+    item, facts = judged_item(row["item"], f"item-{number}")
+    history = [judged_item(step, f"item-{number}-{place}") for place, step in enumerate(row["history"])]
+    steps = [
+        Interaction(
+            item_id=of.id,
+            event=step["event"],
+            count=step.get("count", 1),
+            seconds=step.get("seconds"),
+            rating=step.get("rating"),
+        )
+        for (of, _), step in zip(history, row["history"], strict=True)
+    ]
+    return Case(
+        User(f"user-{number}", steps),
+        item,
+        facts,
+        history_items={of.id: of for of, _ in history},
+        history_facts={of.id: told for of, told in history},
+    )
+
+
+def judged_item(row: Mapping[str, Any], item_id: str) -> tuple[Item, list[Fact]]:
+    """An item of a judged reason, with its facts."""
+    item = Item(
+        item_id, row["title"], row.get("text", ""), attributes=row["attributes"], domain=row.get("domain", "")
+    )
+    seen = [Fact(item_id, name, v, "picture") for name, vs in row.get("hidden", {}).items() for v in vs]
+    return item, [*facts_of(item), *seen]
+
+
+def true_reasons(shop: Shop, number: int, rng: Rng) -> Iterator[True_]:
+    """Reasons that the writers make of evidence, of random users and items: the best plans of both levels."""
+    found = 0
+    ids = sorted(shop.items)
+    for turn in range(20 * number):
+        if found >= number:
+            return
+        user = shop.users[int(rng.integers(len(shop.users)))]
+        item = shop.items[ids[int(rng.integers(len(ids)))]]
+        if any(step.item_id == item.id for step in user.history):
+            continue
+        case = shop.store.case(user, item, shop.items)
+        ranked = plans(case, can_say=partial(template.can_say, case))
+        personal = [plan for plan in ranked if plan.level == "personal"][:2]
+        points = [plan for plan in ranked if plan.level != "personal"][: 1 if turn % 3 == 0 else 0]
+        for plan in [*personal, *points]:
+            for candidate in written(plan, case, turn):
+                yield True_(candidate.text, case, candidate.plan)
+                found += 1
+
+
+def written(plan: Plan, case: Case, seed: int) -> list[Candidate]:
+    """One text of each writer."""
+    return template.write(plan, case, seed)[:1]
+
+
+def stopped_of(true: Mapping[str, Sequence[True_]], verifier: Verifier, show: int) -> float:
+    """Share of the true reasons that are stopped."""
+    wrong = 0
+    for name, reasons in true.items():
+        verdicts = [(each, verifier.check(each.text, each.case)) for each in reasons]
+        faults = [(each, verdict) for each, verdict in verdicts if not verdict.passed]
+        wrong += len(faults)
+        print(f"{name}: {len(faults)} of {len(reasons)} true reasons stopped")
+        for each, verdict in faults[:show]:
+            print(f"  {each.text} ({verdict.kind}: {verdict.why})")
+    return wrong / sum(map(len, true.values()))
+
+
+def caught_of(
+    shops: Mapping[str, Shop],
+    true: Mapping[str, Sequence[True_]],
+    verifier: Verifier,
+    rng: Rng,
+    show: int,
+) -> float:
+    """Share of the corruptions that are stopped; those of reasons that are stopped themselves do not count."""
+    made: Counter[str] = Counter()
+    missed: dict[str, list[str]] = defaultdict(list)
+    for name, reasons in true.items():
+        for each in reasons:
+            if not verifier.check(each.text, each.case).passed:
+                continue
+            for kind, corrupt in CORRUPTIONS.items():
+                for text, case in corrupt(rng, each, shops[name]):
+                    made[kind] += 1
+                    if verifier.check(text, case).passed:
+                        missed[kind].append(text)
+    for kind, number in made.items():
+        print(f"{kind}: {number - len(missed[kind])} of {number} caught")
+        for text in missed[kind][:show]:
+            print(f"  {text}")
+    return 1 - sum(map(len, missed.values())) / made.total()
+
+
+def other_fact(rng: Rng, each: True_, shop: Shop) -> Iterator[tuple[str, Case]]:
+    """A value of the item in the text becomes one that the item does not have."""
+    for fact in each.case.facts:
+        others = [v for v in shop.values.get(fact.name, ()) if not _says(each.case.item, each.case.facts, v)]
+        spot = _find(each.text, fact.value)
+        if spot and others and fact.source == "attribute":
+            value = others[int(rng.integers(len(others)))].split(" > ")[-1]
+            if not _says(each.case.item, each.case.facts, value):
+                yield each.text.replace(spot.group(), value.lower()), each.case
+                return
+
+
+def other_taste(rng: Rng, each: True_, shop: Shop) -> Iterator[tuple[str, Case]]:
+    """The reason of one user shown to another one, whose history has nothing of it."""
+    if each.plan.level != "personal":
+        return
+    for place in rng.permutation(len(shop.users))[:20]:
+        case = shop.store.case(shop.users[place], each.case.item, shop.items)
+        held = [fact for facts in case.history_facts.values() for fact in facts]
+        said = [fact.concept for fact in each.case.facts if _find(each.text, fact.value)]
+        titles = any(item.title in each.text for item in case.history_items.values())
+        if said and not titles and not any(fact.concept in said for fact in held):
+            yield each.text, case
+            return
+
+
+def stronger(rng: Rng, each: True_, shop: Shop) -> Iterator[tuple[str, Case]]:
+    """More is said of the person than the history shows: "often" becomes "always"."""
+    del rng, shop
+    concepts = [fact.concept for fact in each.case.facts if _find(each.text, fact.value)]
+    held = [
+        all(any(f.concept == c for f in facts) for c in concepts)
+        for facts in each.case.history_facts.values()
+    ]
+    if all(held):
+        return
+    for weak, strong in _STRONGER:
+        if re.search(weak, each.text):
+            yield re.sub(weak, strong, each.text, count=1), each.case
+            return
+
+
+_STRONGER = (
+    (r"\b([Yy])ou often\b", r"\1ou always"),
+    (r"\b([Yy])ou keep\b", r"\1ou always keep"),
+    (r"\blike (?:two|several)\b(?: of)?", "like all"),
+    (r"\b([Ss])everal of your\b", "All of your"),
+    (r"\bSome\b", "All"),
+    (r"\byou (?=bought|liked|chose|watched|read|rated|looked)", "you always "),
+    (r"\bagain and again\b", "every time"),
+)
+
+
+def other_event(rng: Rng, each: True_, shop: Shop) -> Iterator[tuple[str, Case]]:
+    """The person did something else with these items."""
+    del rng, shop
+    happened = {step.event for step in each.case.user.history}
+    happened |= {"finished" for step in each.case.user.history if (step.share or 0) >= 0.9}
+    for told in (
+        "bought",
+        "buy",
+        "buying",
+        "chose",
+        "choose",
+        "choosing",
+        "looked at",
+        "rated highly",
+        "watched",
+        "read",
+    ):
+        if re.search(rf"\byou\b.*\b{told}\b", each.text, re.IGNORECASE):
+            for event, did in (
+                ("purchase", "bought"),
+                ("read", "read"),
+                ("review", "reviewed"),
+                ("finished", "finished"),
+            ):
+                if event not in happened:
+                    yield re.sub(rf"\b{told}\b", did, each.text, count=1), each.case
+                    return
+
+
+def inverted(rng: Rng, each: True_, shop: Shop) -> Iterator[tuple[str, Case]]:
+    """The item is said not to be so."""
+    del rng, shop
+    for plain, inverse in _INVERSE:
+        if re.search(plain, each.text):
+            yield re.sub(plain, inverse, each.text, count=1), each.case
+            return
+
+
+_INVERSE = (
+    (r"\b(is|are) (?=made|about|from|by|[a-z]+)", r"\1 not "),
+    (r"\bcomes in\b", "does not come in"),
+    (r"\bcome in\b", "do not come in"),
+    (r"\b(has|have)\b", r"\1 no"),
+    (r"\b[Ww]ith\b", "without"),
+    (r"\b[Ii]n (?=\w+\b)", "not in "),
+    (r"\b[Mm]ade of\b", "not made of"),
+)
+
+
+def added(rng: Rng, each: True_, shop: Shop) -> Iterator[tuple[str, Case]]:
+    """A clause of which nothing is known."""
+    del shop
+    text = each.text.rstrip(".!")
+    yield f"{text} {_ADDED[int(rng.integers(len(_ADDED)))]}.", each.case
+
+
+_ADDED = (
+    "and is waterproof",
+    "and cures colds",
+    "and lasts a lifetime",
+    ", and it is the best of its kind",
+    "with free delivery",
+    "and was made by hand",
+    ", which doctors recommend",
+    "and suits your children",
+    "and is on sale today",
+    ", as seen on television",
+    "and keeps its value",
+    ", and you will never want another",
+)
+
+
+def doubled(rng: Rng, each: True_, shop: Shop) -> Iterator[tuple[str, Case]]:
+    """The whole said twice."""
+    del rng, shop
+    text = each.text.rstrip(".!")
+    yield f"{text}, and {text[0].lower()}{text[1:]}.", each.case
+
+
+def unlinked(rng: Rng, each: True_, shop: Shop) -> Iterator[tuple[str, Case]]:
+    """A taste that the person has, and an item that has nothing of it."""
+    del shop
+    mine = {fact.concept for fact in each.case.facts}
+    strange = [taste for taste in each.case.tastes if taste.liked and taste.concept not in mine]
+    if not strange or each.plan.level == "personal" or not each.text.startswith("This"):
+        return
+    concept = each.case.concepts[strange[int(rng.integers(len(strange)))].concept]
+    if not _says(each.case.item, each.case.facts, concept.value):
+        yield (
+            f"You keep choosing {concept.value.lower()}, and {each.text[0].lower()}{each.text[1:]}",
+            each.case,
+        )
+
+
+CORRUPTIONS: Mapping[str, Corrupt] = {
+    "another item's fact": other_fact,
+    "another user's taste": other_taste,
+    "stronger quantity": stronger,
+    "another event": other_event,
+    "inverted polarity": inverted,
+    "added clause": added,
+    "doubled clause": doubled,
+    "broken link": unlinked,
+}
+
+
+def _find(text: str, value: str) -> re.Match[str] | None:
+    stem = re.escape(value[:-1] if value.endswith("s") else value)
+    return re.search(rf"(?i)\b{stem}(?:s|es)?\b", text)
+
+
+def _says(item: Item, facts: Sequence[Fact], value: str) -> bool:
+    """Whether an item says a value anywhere, in whatever form."""
+    told = " ".join([item.title, item.text, *(fact.value for fact in facts)]).lower()
+    return any(word[:4] in told for word in re.findall(r"\w+", value.lower()))
+
+
+def pace(reasons: Sequence[True_], verifier: Verifier) -> float:
+    """Reasons a second of processor time, of items and users that are known."""
+    best = 0.0
+    for _ in range(3):
+        start = time.process_time()
+        for each in reasons:
+            verifier.check(each.text, each.case)
+        best = max(best, len(reasons) / (time.process_time() - start))
+    return best
+
+
+if __name__ == "__main__":
+    auto_cli(main)
