@@ -295,8 +295,8 @@ def other_taste(rng: Rng, each: True_, shop: Shop) -> Iterator[tuple[str, Case]]
     for place in rng.permutation(len(shop.users))[:20]:
         case = shop.store.case(shop.users[place], each.case.item, shop.items)
         held = [fact for facts in case.history_facts.values() for fact in facts]
-        said = [fact.concept for fact in each.case.facts if _find(each.text, fact.value)]
-        titles = any(item.title in each.text for item in case.history_items.values())
+        said = {fact.concept for fact in each.plan.facts}
+        titles = any(template.name_of(item) in each.text for item in case.history_items.values())
         if said and not titles and not any(fact.concept in said for fact in held):
             yield each.text, case
             return
@@ -305,12 +305,8 @@ def other_taste(rng: Rng, each: True_, shop: Shop) -> Iterator[tuple[str, Case]]
 def stronger(rng: Rng, each: True_, shop: Shop) -> Iterator[tuple[str, Case]]:
     """More is said of the person than the history shows: "often" becomes "always"."""
     del rng, shop
-    concepts = [fact.concept for fact in each.case.facts if _find(each.text, fact.value)]
-    held = [
-        all(any(f.concept == c for f in facts) for c in concepts)
-        for facts in each.case.history_facts.values()
-    ]
-    if all(held):
+    taste = each.plan.tie and each.plan.tie.taste
+    if not taste or len(taste.item_ids) == len(each.case.history_facts):
         return
     for weak, strong in _STRONGER:
         if re.search(weak, each.text):
@@ -381,8 +377,9 @@ _INVERSE = (
 def added(rng: Rng, each: True_, shop: Shop) -> Iterator[tuple[str, Case]]:
     """A clause of which nothing is known."""
     del shop
-    text = each.text.rstrip(".!")
-    yield f"{text} {_ADDED[int(rng.integers(len(_ADDED)))]}.", each.case
+    clause = _ADDED[int(rng.integers(len(_ADDED)))]
+    if clause.split()[-1] not in each.case.item.text:
+        yield f"{each.text.rstrip('.!')} {clause}.", each.case
 
 
 _ADDED = (

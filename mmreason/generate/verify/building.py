@@ -141,6 +141,7 @@ class _Builder:
         for options in fill.values():
             for option in options:
                 made.license(option)
+                made.license_noun(option)
         before = self.read["before"]
         for first, second in product(before, [*before, "category", "name"]):
             made.license([f"<{first}>", f"<{second}>"])

@@ -147,6 +147,8 @@ def twice(text: Checked) -> Fault | None:
         mine = token.of_user if token.subject == "user" else token.of_item
         concepts = {entry.concept for entry in mine}
         content = {stem for stem in token.stems if len(stem) > 3 and stem not in text.lexicon.licensed}
+        if token.subject == "user" and any(entry.kind == "name" for entry in mine):
+            content = set()  # two items may have a word of their titles in common
         if told[token.subject] & concepts or words[token.subject] & content:
             return Fault("twice", token.span, f"{text.words(token)!r} is said already")
         told[token.subject] |= concepts

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mmreason.generate.verify.reading import Reading, Token
 from mmreason.generate.verify.tables import ItemTable, UserTable
 
-_LEAST = {"": 1, "two": 2, "three": 3, "often": 3, "most": 2, "all": 2}
+_LEAST = {"": 1, "two": 2, "three": 3, "often": 3, "most": 2, "all": 3}
 _RANK = {name: rank for rank, name in enumerate(_LEAST)}
 _EVENTS = {
     "watch": ("watch", "view"),

@@ -119,12 +119,15 @@ class Lexicon:
         )
 
     def license(self, sentence: Sequence[str]) -> None:
-        """Take up every two and three tags that follow one another, and what stands before "a red *picture*"."""
+        """Take up every two and three tags that follow one another."""
         self.sequences.update(pairwise(sentence))
         self.sequences.update(zip(sentence, sentence[1:], sentence[2:], strict=False))
-        for four in zip(sentence, sentence[1:], sentence[2:], sentence[3:], strict=False):
-            if four[1] in _ARTICLES and four[2][0] == "<" and not says(four[3]):
-                self.nouns.update((four, four[2:]))
+
+    def license_noun(self, said: Sequence[str]) -> None:
+        """Take up what may stand before "a red *picture*", of a text that ends so."""
+        end = tuple(said[-4:])
+        if len(end) == 4 and end[1] in _ARTICLES and end[2][0] == "<" and not says(end[3]):
+            self.nouns.update((end, end[2:]))
 
 
 def expanded(words: Iterable[Word], contractions: Mapping[str, Sequence[str]]) -> Iterator[Word]:

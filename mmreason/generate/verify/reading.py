@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from mmreason.generate.verify.lexicon import COMMA, NAME, Expression, Lexicon, expanded
 from mmreason.generate.verify.tables import Entry, ItemTable, UserTable, longest
-from mmreason.generate.verify.words import Word, breaks, words_of
+from mmreason.generate.verify.words import breaks, words_of
 
 Subject = Literal["item", "user"]
 _DETERMINERS = frozenset(["this", "these", "the"])
@@ -66,16 +66,7 @@ class Reading:
 
 def read(text: str, item: ItemTable, user: UserTable, lexicon: Lexicon) -> Reading:
     """Read a text beside what is known of an item and a history."""
-    words = list(expanded(words_of(text), lexicon.contractions))
-    stems = [word.stem for word in words]
-    reading = Reading(text)
-    place, of_user = 0, False
-    while place < len(words):
-        token = _token(words, stems, place, item, user, lexicon, copies=not of_user)
-        reading.tokens.append(token)
-        place += len(token.words)
-        if token.expression and not token.is_claim and token.expression.cue in ("item", "user"):
-            of_user = token.expression.cue == "user"
+    reading = Reading(text, _Reader(text, item, user, lexicon).read())
     _attribute_names(reading.tokens, lexicon)
     _subjects(reading.tokens)
     _namings(reading.tokens)
@@ -84,98 +75,95 @@ def read(text: str, item: ItemTable, user: UserTable, lexicon: Lexicon) -> Readi
     return reading
 
 
-def _token(
-    words: Sequence[Word],
-    stems: list[str],
-    place: int,
-    item: ItemTable,
-    user: UserTable,
-    lexicon: Lexicon,
-    copies: bool,
-) -> Token:
-    """The longest thing that is known to begin at a word; ``copies`` of the item's text only if it is spoken of."""
-    word = words[place]
-    if word.is_mark:
-        kind = "stop" if breaks(word) else "comma" if word.lower in ",，、" else "other"
-        return Token(word.start, word.end, (word.lower,), (word.stem,), mark=kind)
-    expression = lexicon.longest(words, place)
-    of_item, size_item = longest(item.entries, stems, place)
-    of_user, size_user = longest(user.entries, stems, place)
-    said, size_said = _copied(words, stems, place, item, lexicon) if copies else (None, 0)
-    size = max(size_item, size_user)
-    size_glue = len(expression.words) if expression and expression.licensed else 0
-    if size_said > max(size, size_glue):
-        inside = [longest(item.entries, stems, at)[0] for at in range(place, place + size_said)]
-        entries = [e for those in inside for e in those if e.whole]
-        return _make(words, place, size_said, said=said, of_item=entries, is_claim=True)
-    if size and (
-        size > size_glue or (size == size_glue and not _is_glue(words, place, size, [*of_item, *of_user]))
-    ):
-        return _make(
-            words,
-            place,
-            size,
-            of_item=of_item if size_item == size else (),
-            of_user=of_user if size_user == size else (),
-            expression=expression if expression and len(expression.words) == size else None,
-            is_claim=True,
-        )
-    if expression:
-        return _make(words, place, len(expression.words), expression=expression)
-    return _make(words, place, 1)
+class _Reader:
+    """Takes the longest thing that is known to begin at each word in turn."""
 
+    def __init__(self, text: str, item: ItemTable, user: UserTable, lexicon: Lexicon) -> None:
+        self.item, self.user, self.lexicon = item, user, lexicon
+        self.words = list(expanded(words_of(text), lexicon.contractions))
+        self.stems = [word.stem for word in self.words]
+        self.tokens: list[Token] = []
+        self.of_user = False  # the last cue was of the person: no copy of the item's text speaks of them
 
-def _make(words: Sequence[Word], place: int, size: int, **known: object) -> Token:
-    those = words[place : place + size]
-    return Token(
-        those[0].start,
-        those[-1].end,
-        tuple(w.lower for w in those),
-        tuple(w.stem for w in those),
-        **known,  # type: ignore[arg-type]
-    )
+    def read(self) -> list[Token]:
+        place = 0
+        while place < len(self.words):
+            token = self._token(place)
+            self.tokens.append(token)
+            place += len(token.words)
+            if token.expression and not token.is_claim and token.expression.cue in ("item", "user"):
+                self.of_user = token.expression.cue == "user"
+        return self.tokens
 
+    def _token(self, place: int) -> Token:
+        word = self.words[place]
+        if word.is_mark:
+            kind = "stop" if breaks(word) else "comma" if word.lower in ",，、" else "other"
+            return Token(word.start, word.end, (word.lower,), (word.stem,), mark=kind)
+        expression = self.lexicon.longest(self.words, place)
+        of_item, size_item = longest(self.item.entries, self.stems, place)
+        of_user, size_user = longest(self.user.entries, self.stems, place)
+        said, size_said = (None, 0) if self.of_user else self._copied(place)
+        size = max(size_item, size_user)
+        size_glue = len(expression.words) if expression and expression.licensed else 0
+        if size_said > max(size, size_glue):
+            inside = [longest(self.item.entries, self.stems, at)[0] for at in range(place, place + size_said)]
+            entries = [entry for those in inside for entry in those if entry.whole]
+            return self._make(place, size_said, said=said, of_item=entries, is_claim=True)
+        if size > size_glue or (
+            size and size == size_glue and self._is_value(place, size, [*of_item, *of_user])
+        ):
+            return self._make(
+                place,
+                size,
+                of_item=of_item if size_item == size else (),
+                of_user=of_user if size_user == size else (),
+                is_claim=True,
+            )
+        return self._make(place, len(expression.words) if expression else 1, expression=expression)
 
-def _is_glue(words: Sequence[Word], place: int, size: int, entries: Sequence[Entry]) -> bool:
-    """Whether words that are both a value and ordinary words are the latter: a size called One."""
-    if place and words[place - 1].lower in _BEFORE_NOUNS:
-        return False
-    around = {words[i].stem for i in (place - 1, place + size) if 0 <= i < len(words)}
-    return not any(entry.names & around for entry in entries)
+    def _make(self, place: int, size: int, **known: Any) -> Token:
+        those = self.words[place : place + size]
+        lower, stems = tuple(w.lower for w in those), tuple(w.stem for w in those)
+        return Token(those[0].start, those[-1].end, lower, stems, **known)
 
-
-def _copied(
-    words: Sequence[Word], stems: list[str], place: int, item: ItemTable, lexicon: Lexicon
-) -> tuple[tuple[int, int] | None, int]:
-    """The longest run of words that the item's own title or text has too, from one word of content to another."""
-    best, size = None, 0
-    if stems[place] not in item.places or words[place].lower in lexicon.licensed:
-        return best, size
-    for start in item.places.get(stems[place], ()):
-        n, told, content, end = place, start, 0, (place, start)
-        while n < len(words) and told < len(item.words):
-            if words[n].lower == ",":
-                n += 1
-                continue
-            if item.words[told] != stems[n] or words[n].lower in _SPEAKER:
-                break
-            n, told = n + 1, told + 1
-            if words[n - 1].lower not in lexicon.licensed:
-                content += 1
-                end = (n, told)
-        if content >= 2 and end[0] - place > size and not _is_denied(item, start, lexicon):
-            best, size = (start, end[1]), end[0] - place
-    return best, size
-
-
-def _is_denied(item: ItemTable, start: int, lexicon: Lexicon) -> bool:
-    """Whether the item's text says that it is not so."""
-    for word in reversed(item.words[max(0, start - 3) : start]):
-        if word is None:
-            return False
-        if any(e.negates and len(e.words) == 1 for e in lexicon.by_first.get(word, ())):
+    def _is_value(self, place: int, size: int, entries: Sequence[Entry]) -> bool:
+        """Whether a value that is an ordinary word too ("One", "basket") is meant: beside its name, or as a noun."""
+        if self.tokens and (self.tokens[-1].is_claim or self.tokens[-1].words[-1] in _BEFORE_NOUNS):
             return True
-    return False
+        around = {self.stems[i] for i in (place - 1, place + size) if 0 <= i < len(self.stems)}
+        return any(entry.names & around for entry in entries)
+
+    def _copied(self, place: int) -> tuple[tuple[int, int] | None, int]:
+        """The longest run of words that the item's own title or text has too, from one word of content to another."""
+        best, size = None, 0
+        words, item, licensed = self.words, self.item, self.lexicon.licensed
+        if self.stems[place] not in item.places or words[place].lower in licensed:
+            return best, size
+        for start in item.places[self.stems[place]]:
+            n, told, content, end = place, start, 0, (place, start)
+            while n < len(words) and told < len(item.words):
+                if words[n].lower == ",":
+                    n += 1
+                    continue
+                if item.words[told] != self.stems[n] or words[n].lower in _SPEAKER:
+                    break
+                n, told = n + 1, told + 1
+                if words[n - 1].lower not in licensed:
+                    content += 1
+                    end = (n, told)
+            if content >= 2 and end[0] - place > size and not self._is_denied(start):
+                best, size = (start, end[1]), end[0] - place
+        return best, size
+
+    def _is_denied(self, start: int) -> bool:
+        """Whether the item's text says that it is not so."""
+        for word in reversed(self.item.words[max(0, start - 3) : start]):
+            if word is None:
+                return False
+            if any(e.negates and len(e.words) == 1 for e in self.lexicon.by_first.get(word, ())):
+                return True
+        return False
 
 
 def _attribute_names(tokens: Sequence[Token], lexicon: Lexicon) -> None:
@@ -223,14 +211,22 @@ def _ahead(tokens: Sequence[Token], place: int, past: str = "") -> Subject | Non
 
 
 def _namings(tokens: Sequence[Token]) -> None:
-    """What the item is called, behind "this" and what says how it is: this wool *hat*."""
+    """What the item is called, behind "this" and what says how it is: this wool *hat*.
+
+    At the beginning of a sentence "a" will do where the word is of the title and tells nothing else.
+    """
     for place, token in enumerate(tokens):
-        if token.words[0] not in _DETERMINERS or token.subject != "item" or token.is_claim:
+        begins = not place or tokens[place - 1].mark == "stop"
+        named = token.words[0] in _DETERMINERS and token.subject == "item" and not token.is_claim
+        if not named and not (begins and (token.words[0] in ("a", "an") or token.is_claim)):
             continue
-        last = place
+        last = place - token.is_claim
         while last + 1 < len(tokens) and _describes(tokens[last + 1]):
             last += 1
-        if last > place and any(e.kind in ("category", "name") for e in tokens[last].of_item):
+        entries = tokens[last].of_item if last >= place else ()
+        if any(e.kind in ("category", "name") for e in entries) and (
+            named or not any(e.whole for e in entries)
+        ):
             tokens[last].naming = True
 
 
