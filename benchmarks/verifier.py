@@ -24,7 +24,6 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,8 @@ from mmreason.evidence.store import EvidenceStore
 from mmreason.generate.verify import Verifier
 from mmreason.schema import Interaction, Item, Reason, User
 from mmreason.targets.simulate import simulate
-from mmreason.wording import template
+from mmreason.wording import extract, template
+from mmreason.wording.titles import name_of
 
 Rng = np.random.Generator
 Corrupt = Callable[[Rng, "True_", "Shop"], Iterator[tuple[str, Case]]]
@@ -223,7 +223,7 @@ def true_reasons(shop: Shop, number: int, rng: Rng) -> Iterator[True_]:
         if any(step.item_id == item.id for step in user.history):
             continue
         case = shop.store.case(user, item, shop.items)
-        ranked = plans(case, can_say=partial(template.can_say, case))
+        ranked = plans(case, template.tells)
         personal = [plan for plan in ranked if plan.level == "personal"][:2]
         points = [plan for plan in ranked if plan.level != "personal"][: 1 if turn % 3 == 0 else 0]
         for plan in [*personal, *points]:
@@ -234,7 +234,7 @@ def true_reasons(shop: Shop, number: int, rng: Rng) -> Iterator[True_]:
 
 def written(plan: Plan, case: Case, seed: int) -> list[Candidate]:
     """One text of each writer."""
-    return template.write(plan, case, seed)[:1]
+    return [*template.write(plan, case, seed)[:1], *extract.write(plan, case, seed)[:1]]
 
 
 def stopped_of(true: Mapping[str, Sequence[True_]], verifier: Verifier, show: int) -> float:
@@ -296,7 +296,7 @@ def other_taste(rng: Rng, each: True_, shop: Shop) -> Iterator[tuple[str, Case]]
         case = shop.store.case(shop.users[place], each.case.item, shop.items)
         held = [fact for facts in case.history_facts.values() for fact in facts]
         said = {fact.concept for fact in each.plan.facts}
-        titles = any(template.name_of(item) in each.text for item in case.history_items.values())
+        titles = any(name_of(item) in each.text for item in case.history_items.values())
         if said and not titles and not any(fact.concept in said for fact in held):
             yield each.text, case
             return

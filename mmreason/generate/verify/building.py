@@ -44,7 +44,7 @@ class _Builder:
         )
         self.known: dict[tuple[str, ...], Expression] = {}
         self.shapes = [*read["shapes"], *wording.shapes]
-        self.kinds: dict[str, Mapping[str, Sequence[str]]] = {**read["kinds"], **wording.kinds}
+        self.kinds: Mapping[str, Mapping[str, Sequence[str]]] = read["kinds"]
 
     def built(self) -> Lexicon:
         made = self.made
@@ -57,7 +57,7 @@ class _Builder:
             made.by_first.setdefault(found.words[0], []).append(found)
         for expressions in made.by_first.values():
             expressions.sort(key=lambda e: -len(e.words))
-        for kind, told in self.read["kinds"].items():
+        for kind, told in self.kinds.items():
             made.names[kind] = frozenset(stem(name) for name in told.get("names", ()))
             made.kinds |= {" ".join(stems_of(name)): kind for name in told.get("names", ())}
         self._license_shapes()
@@ -143,7 +143,7 @@ class _Builder:
                 made.license(option)
                 made.license_noun(option)
         before = self.read["before"]
-        for first, second in product(before, [*before, "category", "name"]):
+        for first, second in product(before, [*before, "category", "name", "=one"]):
             made.license([f"<{first}>", f"<{second}>"])
         pieces = {tuple(piece): None for text in self.shapes for piece in _pieces(self._tags(text))}
         for piece in pieces:

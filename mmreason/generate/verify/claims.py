@@ -10,11 +10,7 @@ from mmreason.generate.verify.tables import ItemTable, UserTable
 
 _LEAST = {"": 1, "two": 2, "three": 3, "often": 3, "most": 2, "all": 3}
 _RANK = {name: rank for rank, name in enumerate(_LEAST)}
-_EVENTS = {
-    "watch": ("watch", "view"),
-    "rating": ("rating", "review"),
-    "view": ("view", "watch", "click", "read"),
-}
+_EVENTS = {"watch": ("watch", "view"), "rating": ("rating", "review")}
 _EXACT = frozenset(["finished", "rated high"])  # more than the event beside it: "watched to the end"
 _SHARE = 0.03  # of a history; less is not a habit
 _PARTED = frozenset(["and", "or", "than", "you", "your", "with"])
@@ -114,6 +110,9 @@ def _claim(
     linked = any(holder in item.linked for holder in holders)
     named = any(entry.kind == "name" for token in group for entry in token.of_user)
     made = _strength(clause, holders, concepts, user, singular=named or _is_singular(group, clause))
+    if named:  # of the "others" beside it nothing more is said
+        done, events, quantity, _, often = made
+        made = done, events, quantity if quantity in ("most", "all") else "", 1, often
     return Claim(
         text[slice(*span)],
         span,

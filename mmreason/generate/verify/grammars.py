@@ -9,24 +9,20 @@ from importlib.resources import files
 
 import yaml
 
-from mmreason.wording.attributes import Attribute, Forms
 from mmreason.wording.grammar import Grammar, grammar_of
 
 _SLOT = re.compile(r"\{(\w+)\}")
-_NUMBER = re.compile(r"\[([^|\]]*)\|([^\]]*)\]")
-_ITS = {"v": "{V}", "v_one": "{V}", "v_many": "{V}", "verb": "{V}", "name": "{A}", "a": "a", "measure": ""}
 _SLOTS = {
-    **{"this": "{N}", "this_one": "{N}", "does": "{D}", "does_two": "{D}", "after": "{W}", "praised": "{V}"},
-    **{
-        "one": "{P}",
-        "a_one": "{P}",
-        "one_bare": "{P}",
-        "one_and": "{P} {W}",
-        "things": "{X}",
-        "likes": "{X}",
-    },
-    **{"group": "{ts}", "kinds": "{ts}", "title": "{O}", "title_two": "{O}", "thing": "{t}"},
+    **{slot: ["{N}"] for slot in ("this", "this_one", "this_with")},
+    **{slot: ["{D}"] for slot in ("does", "does_two", "tells", "tells_more")},
+    **{slot: ["{P}"] for slot in ("one", "a_one", "one_bare")},
+    **{slot: ["{X}"] for slot in ("things", "likes")},
+    **{slot: ["{ts}"] for slot in ("group", "kinds")},
+    **{slot: ["{O}"] for slot in ("title", "title_two")},
+    **{slot: ["{V}"] for slot in ("praised", "clause")},
+    **{"after": ["{W}"], "thing": ["{t}"], "a_thing": ["a {t}"], "one_and": ["{P} {W}", "{P}"]},
 }
+_SECOND = ("{D}", "{W}", "{V}")
 _HABITS = {"habit_things": "{X}", "habit_likes": "{X}", "habit_bare": "", "habit_them": "{them}"}
 _MOST = 400  # ways of filling one shape's words for what people did
 
@@ -37,13 +33,11 @@ class Wording:
 
     Attributes:
         shapes: Sentences with the lexicon's slots.
-        kinds: ``=`` and the attribute's name in the grammar → its texts, as ``kinds`` of ``en.yaml`` has them.
         things: Domain → the words for its items.
         domains: Other names of domains.
     """
 
     shapes: Sequence[str] = ()
-    kinds: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     things: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     domains: Mapping[str, str] = field(default_factory=dict)
 
@@ -56,7 +50,6 @@ def wording_of(language: str) -> Wording:
         if file.name.partition(".")[0].partition("-")[0] == language
     )
     shapes: dict[str, None] = {}
-    kinds: dict[str, dict[str, dict[str, None]]] = {}
     things: dict[str, Mapping[str, Sequence[str]]] = {}
     domains: Mapping[str, str] = {}
     for name in names:
@@ -65,65 +58,18 @@ def wording_of(language: str) -> Wording:
         if grammar is None:
             continue
         things[domain] = _things(grammar)
-        for attribute in grammar.attributes.values():
-            parts = kinds.setdefault(f"={attribute.name}", {})
-            for part, text in _said(attribute):
-                parts.setdefault(part, {})[text] = None
         for texts in grammar.shapes.values():
             for text in texts or ():
                 shapes.update(dict.fromkeys(_filled(text, grammar)))
     if language in names:
         read = files("mmreason.wording").joinpath("grammars", f"{language}.yaml").read_text(encoding="utf-8")
         domains = yaml.safe_load(read).get("domains", {})
-    told = {kind: {part: tuple(texts) for part, texts in parts.items()} for kind, parts in kinds.items()}
-    return Wording(tuple(shapes), told, things, domains)
+    return Wording(tuple(shapes), things, domains)
 
 
 def _things(grammar: Grammar) -> Mapping[str, Sequence[str]]:
     every = [grammar.words["thing"], *grammar.words.get("things", {}).values()]
     return {number: [of.get(number) or of["one"] for of in every] for number in ("one", "many")}
-
-
-def _said(attribute: Attribute) -> Iterator[tuple[str, str]]:
-    """(part of the lexicon's kinds, text) of all the ways in which an attribute's values are said."""
-    every = [attribute.forms, attribute.among, attribute.adjective]
-    for forms in every:
-        if forms is not None:
-            yield from _of_forms(forms)
-    for word in filter(None, [attribute.called]):
-        yield "x", f"a {word}"
-
-
-def _of_forms(forms: Forms) -> Iterator[tuple[str, str]]:
-    if forms.before:
-        before = _own(forms.before)
-        yield from (
-            ("x", f"{before} {{ts}}"),
-            ("p", f"a {before} {{t}}"),
-            ("p", f"{before} {{t}}"),
-            ("p", before),
-        )
-    if forms.after:
-        after = _own(forms.after)
-        yield from (
-            ("w", after),
-            ("x", f"{{ts}} {after}"),
-            ("p", f"a {{t}} {after}"),
-            ("p", f"{{t}} {after}"),
-        )
-    for text in (forms.likes, forms.many, forms.praised):
-        if text:
-            yield "x", _own(text)
-    if forms.one:
-        yield from (("p", _own(forms.one)), ("p", f"a {_own(forms.one)}"))
-    if forms.does:
-        for number in (r"\1", r"\2"):
-            yield "d", _own(_NUMBER.sub(number, forms.does))
-
-
-def _own(text: str) -> str:
-    """A form's text in the lexicon's notation; its article may be missing, of a plural."""
-    return _SLOT.sub(lambda slot: _ITS.get(slot.group(1), "{V}"), text)
 
 
 def _filled(shape: str, grammar: Grammar) -> Iterator[str]:
@@ -148,8 +94,10 @@ def _opened(text: str, grammar: Grammar) -> Sequence[str]:
 
 
 def _options(name: str, grammar: Grammar) -> Sequence[str]:
+    if name == "does_and":  # a verb that both share is said once
+        return [grammar.words["and"].replace("{does}", "{D}").replace("{does_two}", two) for two in _SECOND]
     if name in _SLOTS:
-        return [_SLOTS[name]]
+        return _SLOTS[name]
     if name == "did":
         return list(dict.fromkeys(event["did"] for event in grammar.events.values()))
     if name in _HABITS:

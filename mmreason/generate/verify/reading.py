@@ -13,7 +13,7 @@ from mmreason.generate.verify.words import breaks, words_of
 Subject = Literal["item", "user"]
 _DETERMINERS = frozenset(["this", "these", "the"])
 _BEFORE_NOUNS = _DETERMINERS | {"a", "an", "another", "of"}
-_SPEAKER = frozenset(["you", "your", "i", "my", "we", "our", "us", "me"])
+_NO_COPY = frozenset(["is", "are", "was", "has", "have", "you", "your", "i", "my", "we", "our", "us", "me"])
 
 
 @dataclass(slots=True)
@@ -107,12 +107,14 @@ class _Reader:
         size = max(size_item, size_user)
         size_glue = len(expression.words) if expression and expression.licensed else 0
         if size_said > max(size, size_glue):
-            inside = [longest(self.item.entries, self.stems, at)[0] for at in range(place, place + size_said)]
-            entries = [entry for those in inside for entry in those if entry.whole]
-            return self._make(place, size_said, said=said, of_item=entries, is_claim=True)
+            return self._make(
+                place, size_said, said=said, of_item=self._inside(place, size_said), is_claim=True
+            )
         if size > size_glue or (
             size and size == size_glue and self._is_value(place, size, [*of_item, *of_user])
         ):
+            if size_item == size and of_item[0].clause:
+                of_item = [*of_item, *self._inside(place, size)]
             return self._make(
                 place,
                 size,
@@ -121,6 +123,14 @@ class _Reader:
                 is_claim=True,
             )
         return self._make(place, len(expression.words) if expression else 1, expression=expression)
+
+    def _inside(self, place: int, size: int) -> list[Entry]:
+        """The facts that a clause says."""
+        found = [longest(self.item.entries, self.stems, at)[0] for at in range(place + 1, place + size)]
+        first = [
+            e for e in self.item.entries.get(self.stems[place], ()) if not e.clause and len(e.stems) < size
+        ]
+        return [e for those in (first[:1], *found) for e in those if e.whole and not e.clause]
 
     def _make(self, place: int, size: int, **known: Any) -> Token:
         those = self.words[place : place + size]
@@ -146,7 +156,7 @@ class _Reader:
                 if words[n].lower == ",":
                     n += 1
                     continue
-                if item.words[told] != self.stems[n] or words[n].lower in _SPEAKER:
+                if item.words[told] != self.stems[n] or words[n].lower in _NO_COPY:
                     break
                 n, told = n + 1, told + 1
                 if words[n - 1].lower not in licensed:
@@ -192,15 +202,25 @@ def _subjects(tokens: Sequence[Token]) -> None:
             subject = cue
         elif cue == "open" or (token.expression and token.expression.links and not token.is_claim):
             subject = _ahead(tokens, place + 1, past="which") or ("user" if cue != "open" else subject)
+        elif token.words == ("and",) and _goes_on(tokens, place):
+            subject = "item"
         if subject is None:
             subject = _ahead(tokens, place + 1)
         token.subject = subject or "item"
 
 
+def _goes_on(tokens: Sequence[Token], place: int) -> bool:
+    """Whether ", and" goes back to the item: "…, like the mug you bought, *and* keeps drinks hot"."""
+    if not 0 < place < len(tokens) - 1 or tokens[place - 1].mark != "comma":
+        return False
+    entries = tokens[place + 1].of_item
+    return bool(entries) and entries[0].kind in ("=does", "does")
+
+
 def _ahead(tokens: Sequence[Token], place: int, past: str = "") -> Subject | None:
     """Of whom the next cue of the sentence speaks; another open one ends the search, but for one that it may pass."""
     for token in tokens[place:]:
-        if token.mark == "stop":
+        if token.mark == "stop" or (token.mark == "comma" and not past):
             return None
         if token.expression and not token.is_claim:
             if token.expression.cue == "item" or token.expression.cue == "user":
@@ -243,8 +263,7 @@ def _tags(token: Token) -> tuple[str, ...]:
     if token.said:
         return ("<said>",)
     if token.is_claim:
-        entries = (*token.of_item, *token.of_user)
-        kinds = dict.fromkeys(f"<{kind}>" for entry in entries for kind in (entry.kind, entry.said) if kind)
+        kinds = dict.fromkeys(f"<{entry.kind}>" for entry in (*token.of_item, *token.of_user))
         if "<category>" in kinds or "<name>" in kinds or token.naming:
             kinds |= dict.fromkeys(["THING", "THINGS"])
         return tuple(kinds)

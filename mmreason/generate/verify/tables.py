@@ -6,18 +6,18 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from mmreason.evidence.claims import phrase
 from mmreason.evidence.schema import Case, Fact
 from mmreason.evidence.tastes import engagement
 from mmreason.generate.verify.lexicon import FORMS, Lexicon
 from mmreason.generate.verify.words import breaks, stems_of, words_of
 from mmreason.schema import Item
-from mmreason.wording.attributes import Forms
+from mmreason.wording.clauses import Clause
+from mmreason.wording.extract import clauses_of
 from mmreason.wording.grammar import grammar_of
-from mmreason.wording.template import name_of
+from mmreason.wording.titles import name_of
 
 _TITLE_END = re.compile(r"\s+[-–—|:]\s+|\s*[(\[,|]")
-_NUMBER = re.compile(r"\[([^|\]]*)\|([^\]]*)\]")
+_CLAUSES = {"does": "=does", "about": "about"}
 _LONGEST_PHRASE = 24  # words
 
 
@@ -27,8 +27,9 @@ class Entry:
 
     Attributes:
         stems: Its words.
-        kind: How it is said: see :meth:`Lexicon.kind`; ``name`` of a title.
-        said: How the writers' grammar says it: ``=`` and the attribute's name there; empty if it does not.
+        kind: How it is said: see :meth:`Lexicon.kind`; ``=does`` and the like as the grammar says it, ``name`` of a
+            title.
+        clause: Whether it is a clause of the item's text, which may say several facts.
         concept: What it means.
         names: The words of its attribute's name.
         fact: What it rests on; None of a title.
@@ -41,7 +42,7 @@ class Entry:
     names: frozenset[str] = frozenset()
     fact: Fact | None = None
     whole: bool = True
-    said: str = ""
+    clause: bool = False
 
 
 Index = dict[str, list[Entry]]
@@ -89,6 +90,8 @@ def item_table(case: Case, lexicon: Lexicon) -> ItemTable:
     """The table of a case's item."""
     entries = [entry for fact in case.facts for entry in _of_fact(fact, case, lexicon)]
     entries += _of_title(case.item, f"item:{case.item.id}", in_parts=True)
+    entries += _of_thing(case.item, case)
+    entries += [_of_clause(clause) for clause in clauses_of(case.item)]
     table = ItemTable(
         _indexed(entries),
         frozenset(fact.concept for fact in case.facts),
@@ -129,7 +132,7 @@ def user_table(case: Case, lexicon: Lexicon) -> UserTable:
                 entries.setdefault((entry.stems, entry.concept), entry)
         item = case.history_items.get(item_id)
         if item is not None:
-            for entry in _of_title(item, f"item:{item_id}"):
+            for entry in (*_of_title(item, f"item:{item_id}"), *_of_thing(item, case)):
                 holders.setdefault(entry.concept, {})[item_id] = None
                 entries.setdefault((entry.stems, entry.concept), entry)
     return UserTable(
@@ -142,27 +145,43 @@ def user_table(case: Case, lexicon: Lexicon) -> UserTable:
 
 
 def _of_fact(fact: Fact, case: Case, lexicon: Lexicon) -> Iterable[Entry]:
-    """A fact's own spelling, and those of its concept."""
+    """A fact's own spelling, those of its concept, and the words that the writers' grammar has for it."""
     if fact.source == "relation":
         return
     kind = lexicon.kind(fact.name, is_phrase=fact.source in ("title", "text", "review"))
     names = frozenset(stems_of(fact.name)) if kind not in FORMS else frozenset()
-    grammar = grammar_of(case.language, case.item.domain)
-    attribute = grammar.attribute(fact.name, fact.value) if grammar else None
-    said = f"={attribute.name}" if attribute else ""
-    special = attribute.values.get(phrase(fact.value)) if attribute else None
     concept = case.concepts.get(fact.concept)
     spellings = [s.partition("=")[2] for s in concept.spellings] if concept else []
-    for value in dict.fromkeys([fact.value, *spellings, *([special] if isinstance(special, str) else [])]):
-        stems = stems_of(value)
+    said = [(kind, value) for value in (fact.value, *spellings)]
+    grammar = grammar_of(case.language, case.item.domain)
+    for among in (False, True):
+        words = grammar.say(fact, among) if grammar else None
+        if words:
+            said += [("=before", words.before), ("=after", words.after), ("=one", words.one)]
+            said += [("=does", words.does), ("=does", words.does_many), ("=likes", words.likes)]
+            said += [("=likes", words.many), ("praise", words.praised)]
+            said += [("=rest", does.partition(" ")[2]) for does in (words.does, words.does_many)]
+    for how, text in dict.fromkeys(said):
+        stems = stems_of(text)
         if 0 < len(stems) <= _LONGEST_PHRASE:
-            yield Entry(stems, kind, fact.concept, names, fact, said=said)
-    if isinstance(special, Forms):
-        for text, how in ((special.after, "said"), (special.likes, "said"), (special.does, "does")):
-            for number in (r"\1", r"\2"):
-                stems = stems_of(_NUMBER.sub(number, text))
-                if stems:
-                    yield Entry(stems, how, fact.concept, names, fact)
+            yield Entry(stems, how, fact.concept, names, fact)
+
+
+def _of_thing(item: Item, case: Case) -> Iterable[Entry]:
+    """What the writers call an item, if its attributes tell it."""
+    grammar = grammar_of(case.language, case.item.domain)
+    thing = grammar.thing(item) if grammar else None
+    if thing and thing.known:
+        for stems in {stems_of(thing.one): 0, stems_of(thing.many): 0}:
+            if stems:
+                yield Entry(stems, "category", f"thing:{' '.join(stems_of(thing.one))}")
+
+
+def _of_clause(clause: Clause) -> Entry:
+    """A clause of the item's text that may stand alone, shortened."""
+    return Entry(
+        stems_of(clause.text), _CLAUSES.get(clause.form, "said"), f"text:{clause.span[0]}", clause=True
+    )
 
 
 def _of_title(item: Item, concept: str, in_parts: bool = False) -> Iterable[Entry]:

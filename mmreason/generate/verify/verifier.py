@@ -81,7 +81,7 @@ class Verifier:
         )
         user = self._kept(
             self._users,
-            (case.user.id, case.language),
+            (case.user.id, case.language, case.item.domain),
             (case.user.history, case.history_facts, case.tastes),
             lambda: user_table(case, known),
         )

@@ -119,7 +119,7 @@ def test_evidence_says_what_each_claim_rests_on(case: Case) -> None:
     assert (of_user.attribute, of_user.value, of_user.item_ids) == ("color", "blue", ["gloves", "socks"])
     assert naming.attribute == "category"
     assert of_item.source == "picture" and of_item.span is not None
-    assert text[slice(*of_item.span)] == "blue"
+    assert text[slice(*of_item.span)] == "comes in blue"
 
 
 def test_what_the_text_denies_is_no_evidence(case: Case) -> None:
