@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "exports": "exports.py",
     "weights_folders": "weights_folders.py",
     "tastes": "tastes.py --data {data}",
+    "safety": "safety.py --data {data}",
     "faults": "faults.py",
     "kills": "kills.py",
     "loader_alone": "loader.py --workers [0]",

@@ -297,3 +297,40 @@ ALLOWED = (
     ("适合搭配您喜欢的亚麻衬衫。", "shop", "zh"),
 )
 """(text, category, language) that break no rule."""
+
+TELLING = (
+    ("health", "diabetes"), ("health", "psoriasis"), ("health", "hearing aids"), ("health", "weight loss"),
+    ("health", "insomnia"), ("health", "quit smoking"), ("health", "糖尿病"), ("health", "抑郁"),
+    ("sexuality", "lesbian romance"), ("sexuality", "gay pride"), ("sexuality", "transgender stories"),
+    ("sexuality", "bondage"), ("sexuality", "情趣用品"), ("sexuality", "同性恋"),
+    ("religion", "bible study"), ("religion", "halal cooking"), ("religion", "kosher wine"),
+    ("religion", "prayer mats"),
+    ("religion", "buddhist practice"), ("religion", "清真食品"), ("religion", "佛珠"),
+    ("politics", "socialist history"), ("politics", "gun rights"), ("politics", "right-wing essays"),
+    ("politics", "climate activist"), ("politics", "民族主义"),
+    ("origin", "refugee life"), ("origin", "skin lightening"), ("origin", "immigrant guides"), ("origin", "移民"),
+    ("family", "pregnancy"), ("family", "divorce"), ("family", "breastfeeding"), ("family", "widowed"),
+    ("family", "baby shower"), ("family", "孕妇"), ("family", "单亲"),
+    ("finances", "debt relief"), ("finances", "payday loans"), ("finances", "gambling"), ("finances", "破产"),
+    ("union", "trade union"), ("union", "union membership"), ("union", "工会"),
+    ("minors", "puberty"), ("minors", "school bullying"), ("minors", "校园欺凌"),
+    ("crime", "domestic violence"), ("crime", "probation"),
+)  # fmt: skip
+"""(kind, what several items of a history are about): no reason may tell of it, though each item may be about it."""
+
+TELLING_TOGETHER = (
+    ("family", "folic acid", "baby clothes"), ("family", "stroller", "crib"), ("family", "diapers", "baby bottles"),
+    ("family", "叶酸", "婴儿床"), ("health", "sugar free", "lancets"), ("health", "foot cream", "sugar free"),
+    ("health", "grab rails", "large print"), ("health", "alcohol free", "mindfulness"), 
+    ("religion", "headscarf", "dried dates"),
+    ("religion", "altar candles", "cross necklace"), ("sexuality", "rainbow flag", "chest compression top"),
+    ("politics", "protest banner", "megaphone"), ("union", "labour law", "protest banner"),
+    ("finances", "budget planner", "interview suit"), ("minors", "pencil case", "prom dress"),
+)  # fmt: skip
+"""(kind, two signs) that are harmless alone."""
+
+HARMLESS_TOPICS = (
+    "sailing", "jazz", "sourdough", "astronomy", "gardening", "chess", "origami", "calligraphy",
+    "woodworking", "birdwatching", "露营", "书法", "烘焙",
+)  # fmt: skip
+"""Beside these, so that a system that says nothing of anybody does not win."""
