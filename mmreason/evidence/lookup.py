@@ -38,6 +38,21 @@ def write_rows(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch])
     return written + held.num_rows
 
 
+class NoRows:
+    """A table that holds nothing."""
+
+    def __len__(self) -> int:
+        return 0
+
+    def rows(self, key: str) -> list[dict[str, Any]]:
+        """None, whatever the key."""
+        return []
+
+    def keys(self) -> Iterator[str]:
+        """None."""
+        return iter(())
+
+
 class SortedTable:
     """A Parquet file of :func:`write_rows`; row groups are read when one of their keys is asked for.
 

@@ -17,16 +17,18 @@ from mmreason.readers.source import batches
 from mmreason.schema import Item, from_record
 
 READ = pa.schema(
-    [("item_id", pa.string()), ("hash", pa.string()), ("place", pa.int32()), ("spelling", pa.string())]
+    [("item_id", pa.string()), ("content", pa.string()), ("place", pa.int32()), ("spelling", pa.string())]
 )
-READ = pa.schema([*READ, *(field for field in FACTS if field.name not in ("item_id", "concept_id"))])
+READ = pa.schema(
+    [*READ, *(field for field in FACTS if field.name not in ("item_id", "concept_id", "content"))]
+)
 """A fact as it was read: of an item of which content, and where among the item's facts."""
 
 BATCH = 2048
 _BEHIND = 1_000_000  # more facts than an item tells
 
 _CONTENT = f"md5(concat_ws(chr(31), '{VERSION}', title, text, attributes))"
-_KNOWN = "(SELECT 1 FROM before WHERE before.item_id = now.id AND before.hash = now.hash)"
+_KNOWN = "(SELECT 1 FROM before WHERE before.item_id = now.id AND before.content = now.content)"
 
 
 def read_facts(database: Database, path: Path, scratch: Path) -> tuple[int, int]:
@@ -41,17 +43,17 @@ def read_facts(database: Database, path: Path, scratch: Path) -> tuple[int, int]
         How many items there are, and how many of them were read.
     """
     fresh = scratch / "fresh.parquet"
-    database.execute(f"CREATE TABLE now AS SELECT id, {_CONTENT} AS hash FROM items")
+    database.execute(f"CREATE TABLE now AS SELECT id, {_CONTENT} AS content FROM items")
     if not path.is_file():
         write_rows(path, READ, [])
     database.view("before", path)
     changed = f"FROM now JOIN items USING (id) WHERE NOT EXISTS {_KNOWN}"
     count = database.value(f"SELECT count(*) {changed}")
     with Progress(count, "facts", "item") as progress:
-        rows = database.stream(f"SELECT items.*, hash {changed}", BATCH)
+        rows = database.stream(f"SELECT items.*, content {changed}", BATCH)
         write_rows(fresh, READ, (_rows_of(batch, progress) for batch in rows))
     database.view("fresh", fresh)
-    kept = "SELECT before.* FROM before JOIN now ON before.item_id = now.id AND before.hash = now.hash"
+    kept = "SELECT before.* FROM before JOIN now ON before.item_id = now.id AND before.content = now.content"
     both = f"{kept} UNION ALL FROM fresh ORDER BY item_id, place"
     write_rows(path, READ, database.stream(both, BATCH))
     database.view("facts", path)
@@ -68,7 +70,7 @@ def _rows_of(batch: pa.RecordBatch, progress: Progress) -> pa.RecordBatch:
     found = []
     for row in batch.to_pylist():
         item: Item = from_record(Item, row)
-        found += [(fact, row["hash"], place) for place, fact in enumerate(facts_of(item))]
+        found += [(fact, row["content"], place) for place, fact in enumerate(facts_of(item))]
         progress.add()
     return _record_batch(found)
 
@@ -77,7 +79,7 @@ def _record_batch(facts: list[tuple[Fact, str, int]]) -> pa.RecordBatch:
     rows = [
         {
             "item_id": fact.item_id,
-            "hash": content,
+            "content": content,
             "place": place,
             "spelling": fact.spelling,
             "name": fact.name,

@@ -6,16 +6,21 @@ nobody can have a taste for it, and all there is to know of it stands in the fac
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
-from functools import lru_cache
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
-from mmreason.evidence.facts import facts_of
-from mmreason.evidence.lookup import SortedTable
-from mmreason.evidence.schema import Case, Concept, Fact
+from mmreason.evidence.facts import VERSION, facts_of
+from mmreason.evidence.lookup import NoRows, SortedTable
+from mmreason.evidence.schema import Case, Concept, Fact, Taste
 from mmreason.evidence.sensitive import sensitive_kind, sensitive_together
 from mmreason.evidence.tastes import find_tastes
 from mmreason.evidence.untrusted import safe_item
@@ -28,10 +33,10 @@ FACTS = pa.schema(
         **dict.fromkeys(("start", "end"), pa.int32()),
         "probability": pa.float64(),
         **dict.fromkeys(("supporters", "asked"), pa.int32()),
-        "concept_id": pa.string(),
+        **dict.fromkeys(("concept_id", "content"), pa.string()),
     }
 )
-"""Columns of ``facts.parquet``: a :class:`Fact`, its span as two of them."""
+"""Columns of ``facts.parquet``: a :class:`Fact`, its span as two of them, and the digest of what it was read from."""
 
 CONCEPTS = pa.schema(
     {
@@ -47,6 +52,8 @@ CONCEPTS = pa.schema(
 TASTED = frozenset(["attribute", "title", "text", "picture"])
 """Sources of facts that a person can have a taste for; what others say of an item or take with it is none."""
 
+_PEOPLE = 64  # whose tastes are in memory
+_STEP = attrgetter("item_id", "event", "count", "rating", "share", "timestamp")
 _HELD = 16_384  # items whose facts, and concepts, are in memory
 
 
@@ -65,81 +72,140 @@ class EvidenceStore:
         'waxed cotton'
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None) -> None:
         self.folder = folder
-        self._facts = SortedTable(folder / "facts.parquet")
-        self.concepts: Mapping[str, Concept] = _Concepts(SortedTable(folder / "concepts.parquet"))
+        self._facts = SortedTable(folder / "facts.parquet") if folder else NoRows()
+        self.concepts: Mapping[str, Concept] = _Concepts(
+            SortedTable(folder / "concepts.parquet") if folder else NoRows()
+        )
         self._of_item = lru_cache(maxsize=_HELD)(self._look_up)
+        self._of_person: OrderedDict[Any, _History] = OrderedDict()
 
     @classmethod
-    def open(cls, folder: str | Path) -> EvidenceStore:
-        """The evidence that the stage ``evidence`` wrote into a folder."""
-        return cls(Path(folder))
+    def open(cls, folder: str | Path | None) -> EvidenceStore:
+        """The evidence that the stage ``evidence`` wrote into a folder; of None nothing is known beforehand."""
+        return cls(None if folder is None else Path(folder))
 
     def facts(self, item_id: str) -> list[Fact]:
         """The facts of an item; none if it is not known."""
-        return list(self._of_item(item_id))
+        return list(self._of_item(item_id)[1])
+
+    def facts_of(self, item: Item) -> list[Fact]:
+        """The facts of an item, which is read on the spot unless it is as the catalogue had it."""
+        content, facts = self._of_item(item.id)
+        if facts and content in ("", content_of(item)):
+            return list(facts)
+        ids = self._meaning
+        return [replace(fact, concept_id=ids.get(fact.spelling, "")) for fact in facts_of(item)]
 
     def item_ids(self) -> Iterator[str]:
         """Every item that has a fact, in order."""
         return self._facts.keys()
 
     def case(self, user: User, item: Item, items: Mapping[str, Item], language: str = "") -> Case:
-        """All that is known of one user and one item.
+        """All that is known of one user and one item; of the latest users their tastes are remembered.
 
         Args:
             user: With their history, oldest first.
-            item: The item to be recommended; one that the catalogue does not hold is read on the spot.
+            item: The item to be recommended; one that the catalogue does not hold like this is read on the spot.
             items: Item id → item, of the catalogue.
             language: Of the reason; by default that of the item's text.
         """
+        history, facts = self._history(user, items), self.facts_of(item)
+        return Case(
+            user=user,
+            item=safe_item(item),
+            facts=facts,
+            tastes=history.tastes,
+            history_items=history.items,
+            history_facts=history.facts,
+            concepts=history.concepts | self._concepts_of(facts),
+            language=language or language_of(item),
+        )
+
+    def _history(self, user: User, items: Mapping[str, Item]) -> _History:
+        """What a history shows; of the latest people it is remembered, unless they brought items of their own."""
+        if any(step.item is not None for step in user.history):
+            return self._read_history(user, items)
+        key = (id(items), user.id, tuple(map(_STEP, user.history)))
+        found = self._of_person.pop(key, None)
+        if found is None or found.catalogue is not items:
+            found = self._read_history(user, items)
+        self._of_person[key] = found
+        if len(self._of_person) > _PEOPLE:
+            self._of_person.popitem(last=False)
+        return found
+
+    def _read_history(self, user: User, items: Mapping[str, Item]) -> _History:
         known = {
             step.item_id: found for step in user.history if (found := step.item or items.get(step.item_id))
         }
-        history_facts = {item_id: self._facts_of(each) for item_id, each in known.items()}
-        private, untold = _private(known, history_facts)
-        known = {item_id: safe_item(each) for item_id, each in known.items() if item_id not in private}
-        history_facts = {item_id: history_facts[item_id] for item_id in known}
-        facts = self._facts_of(item)
-        concepts = self._concepts_of([*facts, *(fact for some in history_facts.values() for fact in some)])
+        facts = {item_id: self.facts_of(each) for item_id, each in known.items()}
+        private, untold = _private(known, facts)
+        safe = {item_id: safe_item(each) for item_id, each in known.items() if item_id not in private}
+        facts = {item_id: facts[item_id] for item_id in safe}
+        concepts = self._concepts_of([fact for some in facts.values() for fact in some])
         shown = {
             item_id: list(
                 dict.fromkeys(
                     f.concept for f in some if f.value not in untold and _can_be_liked(f, concepts[f.concept])
                 )
             )
-            for item_id, some in history_facts.items()
+            for item_id, some in facts.items()
         }
         popularity = {concept.id: concept.popularity for concept in concepts.values()}
-        return Case(
-            user=user,
-            item=safe_item(item),
-            facts=facts,
-            tastes=find_tastes(user.history, shown, popularity),
-            history_items=known,
-            history_facts=history_facts,
-            concepts=concepts,
-            language=language or language_of(item),
-        )
+        return _History(items, safe, facts, concepts, find_tastes(user.history, shown, popularity))
 
-    def _facts_of(self, item: Item) -> tuple[Fact, ...]:
-        return self._of_item(item.id) or tuple(facts_of(item))
-
-    def _concepts_of(self, facts: list[Fact]) -> dict[str, Concept]:
+    def _concepts_of(self, facts: Iterable[Fact]) -> dict[str, Concept]:
         return {fact.concept: self.concepts.get(fact.concept) or alone(fact) for fact in facts}
 
-    def _look_up(self, item_id: str) -> tuple[Fact, ...]:
-        return tuple(
-            Fact(span=None if start is None else (start, end), **row)
-            for row in self._facts.rows(item_id)
-            for start, end in [(row.pop("start"), row.pop("end"))]
-        )
+    @cached_property
+    def _meaning(self) -> dict[str, str]:
+        """Spelling → its concept, where that has another spelling for its id."""
+        return {
+            spelling: concept.id
+            for concept in self.concepts.values()
+            for spelling in concept.spellings
+            if spelling != concept.id
+        }
+
+    def _look_up(self, item_id: str) -> tuple[str, tuple[Fact, ...]]:
+        """What the item's content was, and its facts."""
+        content, facts = "", []
+        for row in self._facts.rows(item_id):
+            start, end, read = row.pop("start"), row.pop("end"), row.pop("content")
+            content = content or read
+            facts.append(Fact(span=None if start is None else (start, end), **row))
+        return content, tuple(facts)
+
+
+@dataclass(frozen=True, slots=True)
+class _History:
+    """What a history shows, over which catalogue."""
+
+    catalogue: Mapping[str, Item]
+    items: Mapping[str, Item]
+    facts: Mapping[str, Sequence[Fact]]
+    concepts: dict[str, Concept]
+    tastes: Sequence[Taste]
+
+
+def content_of(item: Item) -> str:
+    """A digest of what an item's facts are read from.
+
+    Example:
+        >>> content_of(Item("a", title="Hat")) == content_of(Item("b", title="Hat", images=["hat.jpg"]))
+        True
+    """
+    attributes = json.dumps(item.attributes, ensure_ascii=False)
+    content = "\x1f".join((str(VERSION), item.title, item.text, attributes))
+    return hashlib.md5(content.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()
 
 
 class _Concepts(Mapping[str, Concept]):
     """The concepts of several items, by id."""
 
-    def __init__(self, table: SortedTable) -> None:
+    def __init__(self, table: SortedTable | NoRows) -> None:
         self._table = table
         self._one = lru_cache(maxsize=4 * _HELD)(self._look_up)
 

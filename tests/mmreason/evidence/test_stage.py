@@ -11,7 +11,7 @@ from mmreason.catalogue.catalogue import Catalogue, write_catalogue
 from mmreason.config import Config
 from mmreason.evidence.stage import find_evidence
 from mmreason.evidence.store import EvidenceStore
-from mmreason.schema import Interaction, Item
+from mmreason.schema import Interaction, Item, User
 
 
 def _run(folder: Path, items: list[Item], steps: list[tuple[str, str]] = ()) -> Config:  # type: ignore[assignment]
@@ -83,3 +83,43 @@ def test_nothing_but_the_results_is_left_behind(tmp_path: Path) -> None:
     find_evidence(_run(tmp_path, _shop(3)))
     names = {path.name for path in (tmp_path / "evidence").iterdir()}
     assert names == {"facts.parquet", "concepts.parquet", "read.parquet"}
+
+
+def test_an_item_is_taken_as_it_is_given(tmp_path: Path) -> None:
+    """One that is not as the catalogue had it is read on the spot, with the concepts that the catalogue has."""
+    items = [Item(f"m{i}", attributes={"category": ["Mugs"], "type": ["mug"], "é": ["ü"]}) for i in range(4)]
+    find_evidence(_run(tmp_path, items))
+    store = EvidenceStore.open(tmp_path / "evidence")
+    assert store.facts_of(items[0]) == store.facts("m0")
+    edited = store.facts_of(replace(items[0], attributes={"type": ["mug"]}))
+    assert [(fact.value, fact.concept) for fact in edited] == [("mug", "category=mugs")]
+    assert store.facts_of(Item("new", attributes={"type": ["Mug"]}))[0].concept == "category=mugs"
+
+
+def test_a_case_without_a_run_is_read_on_the_spot() -> None:
+    store = EvidenceStore.open(None)
+    case = store.case(
+        User("u", [Interaction("u", "a", "purchase")]), Item("x", attributes={"fit": ["slim"]}), {}
+    )
+    assert [fact.value for fact in case.facts] == ["slim"] and not case.tastes and not list(store.item_ids())
+
+
+def test_tastes_are_remembered_and_follow_the_history(tmp_path: Path) -> None:
+    items = _shop(8)
+    steps = [
+        ("ann", "sku 0"),
+        ("ann", "sku 4"),
+        ("bob", "sku 1"),
+        ("bob", "sku 2"),
+        ("cy", "sku 3"),
+        ("cy", "sku 5"),
+    ]
+    find_evidence(_run(tmp_path, items, steps))
+    store, held = EvidenceStore.open(tmp_path / "evidence"), {item.id: item for item in items}
+    ann = User("ann", [Interaction("ann", "sku 0", "purchase"), Interaction("ann", "sku 4", "purchase")])
+    first = store.case(ann, items[1], held)
+    assert store.case(ann, items[2], held).tastes is first.tastes
+    assert [taste.concept for taste in first.tastes] == ["material=merino wool"]
+    ann.history.pop()
+    assert len(store.case(ann, items[2], held).history_facts) == 1
+    assert not store.case(ann, items[2], {}).history_facts

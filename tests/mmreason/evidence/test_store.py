@@ -68,7 +68,7 @@ def store(tmp_path: Path) -> EvidenceStore:
     ]
     facts = [
         {"item_id": i, "name": n, "value": v, "source": "attribute", "probability": 1.0, "supporters": 0, "asked": 0,
-         "concept_id": f"{n}={v.lower()}"}
+         "concept_id": f"{n}={v.lower()}", "content": ""}
         for i, n, v in sorted(shown)
     ]  # fmt: skip
     concepts = [
