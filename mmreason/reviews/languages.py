@@ -22,7 +22,7 @@ _SCRIPTS = {"HANGUL": "Korean", "HIRAGANA": "Japanese", "KATAKANA": "Japanese", 
 # Frequent words of each language that are no words of English, and letters that it alone, or nearly, writes with.
 _ENGLISH = frozenset([
     "the", "and", "is", "it", "this", "that", "i", "was", "for", "my", "very", "with", "are", "to", "of", "in", "you",
-    "so", "but", "not", "have", "on", "as", "they", "these", "be", "at", "we", "had", "has", "me", "our", "an", "a",
+    "so", "but", "not", "have", "on", "as", "they", "these", "be", "at", "we", "had", "has", "our", "an", "a",
     "its",
     "great", "love", "soft", "good", "nice", "well", "too", "just", "from", "will", "would", "all", "she", "he", "her",
     "his",
@@ -31,36 +31,50 @@ _SMALL_WORDS: dict[str, tuple[str, str]] = {
     "German": (
         "und der das ist nicht sehr ich mit ein eine auch auf für von zu dem den es sind aber wie "
         "leider nur noch bei einen schön gut habe haben sich dass kann wird nach aus oder zum zur "
-        "keine mein wir immer",
+        "keine mein wir immer bin würde etwas ganz mehr weich weiche weicher weiches wolle stoff "
+        "tolle toller tolles gute guter gutes schöne schöner schönes farbe qualität ware passt "
+        "perfekt gerne wieder alles bestens klasse hält sitzt fällt zufrieden lieferung schnelle "
+        "schnell preis leistung jacke hose kleid schuhe größe groß klein empfehlenswert bequem "
+        "angenehm hochwertig günstig danke bestellt gekauft geschenk produkt",
         "äöüß",
     ),
     "French": (
         "de et le les est très je une des pour pas avec dans ce cette mais qui que sur bien elle il "
-        "ne plus sont mon ma nous vous tout bon bonne c'est produit trop aussi parfait qualité",
+        "ne plus sont mon ma nous vous tout bon bonne c'est produit trop aussi parfait parfaite "
+        "qualité belle beau belles joli jolie couleur doux douce taille conforme satisfait satisfaite "
+        "livraison rapide laine chaud chaude confortable recommande content contente merci agréable "
+        "cadeau",
         "êœç",
     ),
     "Spanish": (
         "de y el los las es muy que con para una por mi como pero más este esta del se lo muy está "
-        "son buen buena bueno calidad producto todo nada gracias bonito también tan",
+        "son buen buena bueno calidad producto todo nada gracias bonito bonita también tan suave "
+        "encanta excelente precio rápido perfecto cómodo cómoda recomiendo tela lana talla hermoso "
+        "contento contenta envío",
         "ñ¿¡",
     ),
     "Italian": (
         "il che è molto non per una con sono gli della questo questa ma come ho mi anche bello bella "
-        "ottimo prodotto qualità più perfetto tutto nel alla di",
+        "ottimo prodotto qualità più perfetto tutto nel alla di morbido morbida bellissimo bellissima "
+        "ottima buono buona consigliato consiglio spedizione veloce prezzo taglia colore soddisfatto "
+        "soddisfatta comodo tessuto lana",
         "ìò",
     ),
     "Portuguese": (
         "de e o os muito que não com para uma um por meu minha mas como bom boa ótimo produto "
-        "qualidade é mais também está gostei recomendo são",
+        "qualidade é mais também está gostei recomendo são ótima excelente macio macia tecido tamanho "
+        "chegou perfeito linda lindo entrega",
         "ãõ",
     ),
     "Dutch": (
         "de het een en niet zeer erg ik met voor dat deze mooi goed maar ook zijn heel mijn wel van "
-        "naar bij heb nog geen prima kwaliteit",
+        "naar bij heb nog geen prima kwaliteit mooie zachte zacht stof kleur tevreden snelle levering "
+        "maat fijne fijn warme leuk leuke aanrader",
         "",
     ),
     "Swedish": (
-        "och är det som jag inte mycket med för att på den bra ett mina väldigt fin men har var",
+        "och är det som jag inte mycket med för att på den bra ett mina väldigt fin men har var "
+        "kvalitet mjuk mjukt skön nöjd snabb leverans färg storlek",
         "",
     ),
     "Danish": (
@@ -76,7 +90,8 @@ _SMALL_WORDS: dict[str, tuple[str, str]] = {
         "",
     ),
     "Polish": (
-        "i jest nie się bardzo to w z na do że ale dla jak są polecam dobra ładny produkt mi tylko",
+        "i jest nie się bardzo to w z na do że ale dla jak są polecam dobra ładny ładna produkt mi "
+        "tylko jakość świetny świetna miękki miękka szybka dostawa",
         "łąęśżźćń",
     ),
     "Czech": (
@@ -132,7 +147,10 @@ def unmined_language(text: str, around: str = "") -> str:
     if not votes:
         return "" if english else around
     name, most = votes.most_common(1)[0]
-    alone = not english and most * 5 >= len(words) and any(len(w) > 2 for w in words if name in _names_of(w))
+    own = any(len(w) > 2 for w in words if name in _names_of(w)) or any(
+        _LETTERS.get(letter) == name for letter in text.lower()
+    )
+    alone = not english and most * 5 >= len(words) and own
     if most > english and (most > 1 or alone):
         return name
     return "" if english else around
