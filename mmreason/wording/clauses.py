@@ -46,7 +46,20 @@ _WRONG_ARTICLE = re.compile(r"(?i)\ba (?=[aeio](?!ne\b|u))|\ban (?=[bcdfgjklpqrt
 _PERSON = re.compile(r"(?i)\b(?:he|she|they|him|them|his|hers?|their)\b")
 _NAMES_ONE = re.compile(r"(?<!^)\b(?:[A-Z]\w+|an?|one|two|three|the)\b|^(?:an?|one|two|three|the)\b")
 _GENERIC = frozenset(
-    ["movie", "film", "story", "book", "novel", "series", "show", "game", "documentary", "album", "article"]
+    [
+        "movie",
+        "film",
+        "clip",
+        "story",
+        "book",
+        "novel",
+        "series",
+        "show",
+        "game",
+        "documentary",
+        "album",
+        "article",
+    ]
 )
 _LEADS = frozenset(
     ["without", "if", "unless", "when", "once", "until", "although", "though", "while", "before"]
@@ -102,6 +115,8 @@ def clauses(text: str, title: str, names: frozenset[str]) -> tuple[Clause, ...]:
         )
         if subject and "?" not in match.group():
             found += _said(words, *subject)
+        elif not subject and _is_noun_sentence(words, names):
+            found += [*_clause(words, "is"), *_of_noun(words, 0)]
     return tuple(found)
 
 
@@ -131,6 +146,15 @@ def _subject(
     return None
 
 
+def _is_noun_sentence(words: Sequence[Word], names: frozenset[str]) -> bool:
+    """Whether a sentence says only what the item is: "A light jacket for cool evenings"."""
+    if words[0].lower not in ("a", "an"):
+        return False
+    end = next((place for place, word in enumerate(words[1:], 1) if not set(word.tags) & set("NAe#")), 0)
+    behind = words[end].lower if end else ""
+    return behind in ("for", "with", "about", "of", "in", "that") and _is_named(words[end - 1 : end], names)
+
+
 def _behind_title(words: Sequence[Word], title: tuple[str, ...]) -> tuple[int, int, bool] | None:
     """The subject and verb of a sentence that begins with the item's title, whatever words that is made of."""
     end = len(title)
@@ -141,7 +165,7 @@ def _behind_title(words: Sequence[Word], title: tuple[str, ...]) -> tuple[int, i
 
 def _is_named(subject: Sequence[Word], names: frozenset[str]) -> bool:
     """Whether a noun phrase names the item: by its head, or by nothing but words of its name ("Tales of the Sea")."""
-    of = next((place for place, word in enumerate(subject) if word.lower == "of"), len(subject))
+    of = next((place for place, word in enumerate(subject) if word.lower in ("of", "by")), len(subject))
     head = set(_forms(subject[of - 1].lower)) if of else set()
     whole = all(not names.isdisjoint(_forms(w.lower)) for w in subject if w.tags not in ("D", "P", "C", "."))
     return bool(head & (names | _GENERIC)) or whole
@@ -166,6 +190,9 @@ def _verb(words: Sequence[Word], start: int) -> int:
         word = words[place]
         if noun and _is_verb(words, place):
             return place
+        if word.lower == "by" and noun and place + 1 < len(words) and words[place + 1].text[0].isupper():
+            place += 1  # the maker's name
+            continue
         if word.lower in ("and", "&", "of") and noun:
             place += 1 + (place + 1 < len(words) and words[place + 1].tags == "D")
             noun = False
@@ -187,6 +214,8 @@ def _is_verb(words: Sequence[Word], place: int) -> bool:
         return False
     if word.lower in _FINITE:
         return True
+    if word.lower in ("was", "were"):
+        return "e" in words[place + 1].tags or is_past(words[place + 1].lower)
     if word.text[0].isupper():  # a part of the name
         return False
     behind = words[place + 1]
@@ -212,7 +241,9 @@ def _said(words: Sequence[Word], start: int, verb: int, of_item: bool) -> Iterat
     if not of_item:
         yield from _clause(words[start:], "part", least=verb - start + 2)
         return
-    plural = words[verb].lower in ("are", "have") or ("V" in words[verb].tags and "s" not in words[verb].tags)
+    plural = words[verb].lower in ("are", "have", "were") or (
+        "V" in words[verb].tags and "s" not in words[verb].tags
+    )
     if words[verb].lower in _BE and behind < len(words):
         if words[behind].lower in ("a", "an", "one"):
             yield from _clause(words[behind:], "is", plural)
@@ -265,6 +296,8 @@ def _clause(
     """A clause of these words, or of their beginning if all are too long; none if no beginning is a whole."""
     for piece in beginnings(words, least):
         text = verb + joined(piece)
+        if form == "is":
+            text = text[:1].lower() + text[1:]  # the article of a sentence without a verb
         if len(text) <= LONGEST and not _unfit(text) and not _points_back(piece):
             yield Clause(text, form, (piece[0].start, piece[-1].end), plural)
             return

@@ -139,6 +139,8 @@ def _is_whole(words: Sequence[Word]) -> bool:
     if not words:
         return False
     last = words[-1]
+    if last.lower in ("throughout", "inside", "outside"):
+        return True
     return last.lower not in _OPEN and bool(set(last.tags) & set("NARe#")) and last.tags != "R"
 
 
