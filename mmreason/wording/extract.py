@@ -20,7 +20,7 @@ from mmreason.wording import english
 from mmreason.wording.chinese import chinese_clauses
 from mmreason.wording.clauses import Clause, clauses
 from mmreason.wording.grammar import Grammar, Said, Thing, fill, grammar_of, slots_of
-from mmreason.wording.slots import said_facts, sentence, shape_keys, thing_slots, tie_slots, turned
+from mmreason.wording.slots import done_with, said_facts, sentence, shape_keys, thing_slots, tie_slots, turned
 from mmreason.wording.template import GOOD_LENGTH, MOST_CANDIDATES
 from mmreason.wording.titles import name_of
 
@@ -113,7 +113,8 @@ def _ties(
     if not said:
         return
     thing = grammar.thing(case.item)
-    slots = thing_slots(grammar, thing, said) | tie_slots(grammar, plan.tie, case, thing, said)
+    done = done_with(grammar, plan.tie, case)
+    slots = thing_slots(grammar, thing, said) | tie_slots(grammar, plan.tie, case, thing, said, done)
     for clause in turned(found, seed):
         says = _says(clause, plan.facts[0])
         if clause.form == "part" or (clause.form == "is" and (said[0].one or not says)):
@@ -121,7 +122,7 @@ def _ties(
         slots["tells"] = _tells(grammar, clause, thing)
         slots["tells_more"] = "" if says else slots["tells"]
         slots["this_with"] = _this_with(grammar, clause, thing, said[0], slots["this"], says)
-        for key in shape_keys(plan.tie, said):
+        for key in shape_keys(plan.tie, said, done):
             for text in _filled(grammar, f"extract_{key}", slots, seed):
                 yield text, _with(plan, plan.facts[:1], clause, case)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mmreason.evidence.schema import Case, Fact, Plan, Tie
 from mmreason.language import phrase, stem_of_plural
@@ -82,24 +83,58 @@ def _is_among(grammar: Grammar, fact: Fact, case: Case) -> bool:
     )
 
 
-def shape_keys(tie: Tie | None, said: Sequence[Said]) -> list[str]:
-    """The lists of shapes that may say a tie, the first one that has a fitting shape to be taken.
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a person did with the items of a tie, as it may be told.
+
+    Attributes:
+        strength: 3 if "often" is true of it, else of how many items it is told: two or one.
+        words: How the grammar tells the event.
+        item_ids: The items with which it happened, the latest ones.
+    """
+
+    strength: int
+    words: Mapping[str, Any]
+    item_ids: tuple[str, ...]
+
+
+def done_with(grammar: Grammar, tie: Tie | None, case: Case) -> Done | None:
+    """The most that may be said of what a person did; None if there is nothing or no tie to them.
+
+    The first event of the grammar that is true of enough items is told: for "often" three, hardly by chance.
+    """
+    if tie is None or not tie.item_ids:
+        return None
+    latest = tie.item_ids[-_LATEST:]
+    happened = _events_of(case.user.history, frozenset(latest))
+    often = tie.taste is not None and tie.taste.often
+    for strength in (3, 2, 1) if often else (2, 1):
+        for event, words in grammar.events.items():
+            counted = frozenset(words.get("of", (event,)))
+            items = tuple(i for i in latest if i in happened and not counted.isdisjoint(happened[i]))
+            if len(items) >= strength:
+                return Done(strength, words, items)
+    return None
+
+
+def shape_keys(tie: Tie | None, said: Sequence[Said], done: Done | None) -> list[str]:
+    """The lists of shapes that may say a tie; the first one that has a fitting shape is to be taken.
 
     Args:
         tie: Of the plan.
         said: Its facts in words.
+        done: What the person did with the tie's items.
     """
     if tie is None:
         return ["point_two", "point"] if len(said) > 1 else ["point"]
     if tie.kind == "popular":
         return ["popular"]
+    if done is None:
+        return []
     if tie.kind == "complement":
         return ["bought_with" if tie.fact and tie.fact.name == "bought with" else "complement"]
-    prefix = said[0].attribute.shapes if said else ""
-    number = len(tie.item_ids)
-    often = tie.taste is not None and tie.taste.often and number >= 3
-    strengths = [*(["often"] if often else []), *(["two", "two_unnamed"] if number > 1 else ["one"])]
-    return [f"{prefix}{strength}" for strength in strengths]
+    keys = {3: ["often", "two", "two_unnamed"], 2: ["two", "two_unnamed"], 1: ["one"]}
+    return [f"{said[0].attribute.shapes}{key}" for key in keys[done.strength]]
 
 
 def turned(several: Sequence[T], seed: int) -> Sequence[T]:
@@ -184,16 +219,14 @@ def _noun_phrase(grammar: Grammar, thing: Thing, said: Sequence[Said]) -> str:
 
 
 def tie_slots(
-    grammar: Grammar, tie: Tie | None, case: Case, thing: Thing, said: Sequence[Said]
+    grammar: Grammar, tie: Tie | None, case: Case, thing: Thing, said: Sequence[Said], done: Done | None
 ) -> dict[str, str]:
     """What is said of the person: what they did, with which items."""
-    if tie is None or tie.kind == "popular":
+    if tie is None or done is None:
         return {}
-    strength = 3 if tie.taste and tie.taste.often and len(tie.item_ids) >= 3 else min(len(tie.item_ids), 2)
-    event, item_ids = _event(grammar, tie, case, strength)
-    words = grammar.events[event]
+    words = done.words
     slots = {"did": words["did"]}
-    slots |= _named(grammar, item_ids, case, words["did"])
+    slots |= _named(grammar, done.item_ids, case, words["did"])
     if not said:
         return slots
     first = said[0]
@@ -213,18 +246,6 @@ def tie_slots(
     if first.one:
         slots["one_bare"] = first.one
     return slots
-
-
-def _event(grammar: Grammar, tie: Tie, case: Case, strength: int) -> tuple[str, tuple[str, ...]]:
-    """The first event of the grammar that is true of enough of the tie's items (of many the latest), and those."""
-    latest = tie.item_ids[-_LATEST:]
-    happened = _events_of(case.user.history, frozenset(latest))
-    for event, words in grammar.events.items():
-        counted = frozenset(words.get("of", (event,)))
-        items = tuple(i for i in latest if i in happened and not counted.isdisjoint(happened[i]))
-        if len(items) >= max(strength, 1):
-            return event, items
-    return "any", latest
 
 
 def _events_of(history: Sequence[Interaction], item_ids: frozenset[str]) -> Mapping[str, set[str]]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from mmreason.evidence.plan import in_title
 from mmreason.evidence.schema import Candidate, Case, Fact, Plan
 from mmreason.wording.grammar import fill, grammar_of, slots_of
-from mmreason.wording.slots import said_facts, sentence, shape_keys, thing_slots, tie_slots, turned
+from mmreason.wording.slots import done_with, said_facts, sentence, shape_keys, thing_slots, tie_slots, turned
 
 MOST_CANDIDATES = 4
 GOOD_LENGTH, LONGEST = 110, 150
@@ -42,10 +42,11 @@ def write(plan: Plan, case: Case, seed: int = 0) -> list[Candidate]:
         return []
     thing = grammar.thing(case.item)
     slots = thing_slots(grammar, thing, [words for _, words in said])
-    slots |= tie_slots(grammar, plan.tie, case, thing, [words for _, words in said])
+    done = done_with(grammar, plan.tie, case)
+    slots |= tie_slots(grammar, plan.tie, case, thing, [words for _, words in said], done)
     told = replace(plan, facts=tuple(fact for fact, _ in said))
     found: list[Candidate] = []
-    for key in shape_keys(plan.tie, [words for _, words in said]):
+    for key in shape_keys(plan.tie, [words for _, words in said], done):
         for shape in turned([each for each in grammar.shapes.get(key, ()) if _fits(each, slots)], seed):
             text = sentence(fill(shape, slots))
             facts = told.facts if _says_second(shape) else told.facts[:1]
