@@ -35,6 +35,7 @@ LAYERS = (
     ("wording",),
     ("targets",),
     ("reason",),
+    ("verify",),
     ("generate",),
     ("evaluate",),
 )
@@ -82,6 +83,8 @@ def room_of(module: str) -> str:
     package, *rest = module.split(".")
     if package == "encoders":
         return "media" if rest[:1] == ["media"] else "encoders"
+    if rest[:2] == ["generate", "verify"]:
+        return "verify"
     return rest[0] if rest and (ROOT / package / rest[0]).is_dir() else ""
 
 
@@ -160,7 +163,8 @@ def room_lines() -> dict[str, int]:
 
 def purpose(room: str) -> str:
     """The first sentence of what the room says of itself."""
-    module = {"encoders": "encoders", "media": "encoders.media"}.get(room, f"mmreason.{room}")
+    within = {"encoders": "encoders", "media": "encoders.media", "verify": "mmreason.generate.verify"}
+    module = within.get(room, f"mmreason.{room}")
     said = ast.get_docstring(ast.parse(modules()[module].read_text(encoding="utf-8"))) or ""
     return said.split("\n\n")[0].replace("\n", " ").rstrip(".")
 

@@ -28,6 +28,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "mmreason.evidence.corrections:concepts",
         "which facts mean the same; concepts.csv, to correct by hand",
     ),
+    "explain": (
+        "mmreason.generate.explain:explain",
+        "one reason, or a page of them: plan, evidence, and what was stopped and why",
+    ),
     "search": ("mmreason.embed.search:search", "items nearest to a text, a picture or a video"),
     "export-embeddings": (
         "mmreason.store.export:export_embeddings",
@@ -57,6 +61,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Verbs that are no stage of a run: name → (``module:function``, help). The function's signature is the verb's
 arguments (one ``config`` takes a run's, as a stage does), its docstring the help; it returns the text to print.
 Imported only when its verb is asked for."""
+
+
+UNTRAINED = ["--align.steps", "0", "--generate.writers", "[template, extract]"]
+"""Settings of a new run of ``reasons``."""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -105,6 +113,7 @@ def parser(verb_asked: str = "run") -> ArgumentParser:
     )
     verbs = top.add_subcommands(dest="verb", required=True)
     help_texts = {"run": "all stages in order; only what is missing or stale is done"}
+    help_texts["reasons"] = "from a catalogue's folder to reasons.parquet and report.html; nothing is trained"
     help_texts |= {stage.name: f"the {stage.name} stage alone" for stage in STAGES}
     help_texts |= {name: text for name, (_, text) in COMMANDS.items()}
     for name, text in help_texts.items():
@@ -126,7 +135,7 @@ def _add_flags(verb: ArgumentParser, name: str) -> None:
         )
         verb.add_argument("--root", type=str, help="catalogue.root")
         verb.add_argument("--allow-download", action="store_true", help="catalogue.allow_download")
-    if name == "run":
+    if name in ("run", "reasons"):
         verb.add_argument("--force", type=bool, default=False, help="do finished stages again")
     if name not in COMMANDS:
         verb.add_argument(
@@ -138,13 +147,11 @@ def _dispatch(arguments: list[str]) -> None:
     arguments = _spelled_out(arguments)
     verb = arguments[0] if arguments else ""
     top = parser(verb)
-    values = _parse(top, arguments)[verb]
     if verb in COMMANDS and not _takes_config(verb):
+        values = _parse(top, arguments)[verb]
         print(_function(verb)(**vars(top.instantiate(Namespace({verb: values}))[verb])))
         return
-    saved = Path(values.run_dir, SAVED)
-    if saved.is_file():  # what this call is not told is as it was in this run
-        values = _parse(top, [verb, "--config", str(saved), *arguments[1:]])[verb]
+    values = _values(top, arguments)
     config = to_config(values)
     if verb == "status":
         print(_function(verb)(config))
@@ -157,10 +164,17 @@ def _dispatch(arguments: list[str]) -> None:
         config.catalogue.source = values.reader or config.catalogue.source
         config.catalogue.root = values.root or config.catalogue.root
         config.catalogue.allow_download |= values.allow_download
-    if verb == "run":
+    if verb in ("run", "reasons"):
         run(config, values.force, values.change_source)
+        if verb == "reasons":
+            collect = import_module("mmreason.generate.job").collect
+            print(collect(config))
     else:
         run_verb(verb, config, values.change_source)
+
+
+_FIRST = {"search": "--query", "columns": "--folder", "explain": "--run_dir", "audit": "--reasons"}
+"""Verbs whose first argument needs no name."""
 
 
 def _spelled_out(arguments: list[str]) -> list[str]:
@@ -169,10 +183,9 @@ def _spelled_out(arguments: list[str]) -> list[str]:
     verb, first = [*arguments, "", ""][:2]
     if first.endswith((".yaml", ".yml")) and (verb not in COMMANDS or _takes_config(verb)):
         return [verb, "--config", *arguments[1:]]
-    named = {"search": "--query", "columns": "--folder", "audit": "--reasons"}
-    if verb in named and first and not first.startswith("-"):
-        return [verb, named[verb], *arguments[1:]]
-    if verb in ("ingest", "run") and first and not first.startswith("-") and Path(first).exists():
+    if verb in _FIRST and first and not first.startswith("-"):
+        return [verb, _FIRST[verb], *arguments[1:]]
+    if verb in ("ingest", "run", "reasons") and first and not first.startswith("-") and Path(first).exists():
         return _of_folder(verb, Path(first), arguments[2:])
     return arguments
 
@@ -191,9 +204,38 @@ def _of_folder(verb: str, root: Path, others: list[str]) -> list[str]:
         print(f"{root} holds no table itself; read is {inner}", file=sys.stderr)
         root = inner
     told = ["--run_dir", named.run_dir, "--catalogue.root", str(root)]
-    if named.reader or not Path(named.run_dir, SAVED).is_file():
+    is_new = not Path(named.run_dir, SAVED).is_file()
+    if named.reader or is_new:
         told += ["--catalogue.source", named.reader or recognise(root)]
+    if verb == "reasons" and is_new:
+        told += UNTRAINED
     return [verb, *told, *others]
+
+
+def config_of_folder(folder: str | Path, run_dir: str | Path = "") -> Config:
+    """The configuration of ``mmreason reasons <folder>``, which trains nothing.
+
+    Args:
+        folder: Tables, an export of a shop system, or a public set.
+        run_dir: The run's folder; default ``runs/<folder's name>``.
+
+    Raises:
+        DataError: If there is no such folder.
+    """
+    if not Path(folder).exists():
+        raise DataError(f"{folder}: no such file or folder; name the folder of a catalogue")
+    place = ["--run_dir", str(run_dir)] if run_dir else []
+    return to_config(_values(parser("reasons"), _of_folder("reasons", Path(folder), place)))
+
+
+def _values(top: ArgumentParser, arguments: list[str]) -> Namespace:
+    """The arguments of a run; what this call is not told is as it was in the run's folder."""
+    verb = arguments[0]
+    values = _parse(top, arguments)[verb]
+    saved = Path(values.run_dir, SAVED)
+    if saved.is_file():
+        values = _parse(top, [verb, "--config", str(saved), *arguments[1:]])[verb]
+    return values
 
 
 def _parse(top: ArgumentParser, arguments: list[str]) -> Namespace:

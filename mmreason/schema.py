@@ -31,7 +31,7 @@ from mmreason.values import facts, identifier, is_nothing, text
 EVENTS = ("impression", "click", "view", "watch", "read", "cart", "purchase", "rating", "review")
 """The events a history may hold; an interaction with another one is quarantined."""
 
-NESTED = frozenset({"images", "attributes", "hidden", "evidence", "plan"})
+NESTED = frozenset({"images", "attributes", "hidden", "evidence", "plan", "stopped"})
 """Fields that are JSON in a table's cell."""
 
 Split = Literal["train", "valid", "test"]
@@ -230,6 +230,7 @@ class Reason:
         writer: Who wrote it: ``template``, ``extract``, ``lm``.
         cause: Why it stands no higher on the ladder.
         plan: What it says, as a JSON object of facts and tie.
+        stopped: What was written before it and did not pass, ``writer: kind of rejection`` each.
     """
 
     user_id: str
@@ -244,6 +245,7 @@ class Reason:
     writer: str = ""
     cause: str = ""
     plan: dict[str, Any] = field(default_factory=dict)
+    stopped: list[str] = field(default_factory=list)
 
 
 def _split(value: Any) -> str:

@@ -15,6 +15,7 @@ from mmreason.evaluate.floors import constant_sentence, shuffled
 from mmreason.evaluate.metrics import Proportion
 from mmreason.evaluate.reasons import EvaluatedReason, draw_over_users, read_reasons
 from mmreason.evaluate.retrieval import COLD, retrieval_by_pair
+from mmreason.evaluate.rungs import ladder_record
 from mmreason.evaluate.scores import probe_scores, system_scores
 from mmreason.evaluate.showcase import training_logs, write_showcase
 from mmreason.evaluate.swaps import ask_again, swap_scores
@@ -53,6 +54,7 @@ def evaluate(config: Config) -> str:
         "rows": len(rows),
         "requests": reasons.requests,
         "failed": dict(reasons.failures.most_common()),
+        "ladder": ladder_record(row.reason for row in rows).to_record(),
         "gone": reasons.gone,
         "left_out": left_out,
         "systems": {name: system_scores(texts, rows, vocabulary, hidden) for name, texts in systems.items()},
@@ -73,8 +75,6 @@ def _swap(rows: Sequence[EvaluatedReason], config: Config, catalogue: Catalogue)
     """Ask again for rows drawn over the users; returns why not, where that cannot be done."""
     if not rows:
         return ["there are no reasons to measure: run generate, or look at its errors"]
-    if not config.path("reason", "config.json").exists():
-        return ["there is no trained model, so no reason is asked for again with another user or picture"]
     try:
         ask_again(draw_over_users(rows, config.evaluate.rows, config.seed), rows, config, catalogue)
     except (DataError, MediaError) as error:
@@ -132,7 +132,9 @@ def _training(config: Config) -> dict[str, list[float]]:
 def summary(result: dict[str, Any]) -> str:
     """The figures that matter, in one line."""
     scores, swaps = result["systems"].get("MMReason", {}), result["swaps"]
-    parts = [
+    rungs = {rung: count for rung, count in result["ladder"]["rungs"].items() if count}
+    parts = [f"{', '.join(f'{count:,} {rung}' for rung, count in rungs.items())}"] if rungs else []
+    parts += [
         f"{name} right {scores[f'{name} right']} (floor {floor['share'].value:.0%})"
         for name, floor in result["most_frequent"].items()
         if scores and scores[f"{name} right"].total

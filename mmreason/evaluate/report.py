@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -18,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mmreason.evaluate.metrics import Proportion
 from mmreason.evaluate.plots import Curve, draw_curve
+from mmreason.evaluate.rungs import LadderRecord
 from mmreason.evaluate.thumbnails import Thumbnails, make_thumbnails
 from mmreason.files import atomic_write
 from mmreason.schema import Attributes, Evidence, Interaction, Item, Reason
@@ -25,9 +27,17 @@ from mmreason.schema import Attributes, Evidence, Interaction, Item, Reason
 SOURCES = {
     "attribute": "the catalogue says so",
     "picture": "only the picture shows it",
+    "people": "other people say or do so",
     "none": "no evidence",
 }
-"""What each ``Evidence.source`` means to a reader; an unknown source is shown as ``none``."""
+"""What the marks of claims mean to a reader."""
+
+MARKS = {
+    **dict.fromkeys(("attribute", "title", "text"), "attribute"),
+    **dict.fromkeys(("review", "relation"), "people"),
+    "picture": "picture",
+}
+"""``Evidence.source`` → its mark; an unknown source is shown as ``none``."""
 
 EXPLANATIONS = {
     "usr-12": "Unique sentence ratio over the first 12 words: how many openings are not repeats.",
@@ -47,6 +57,7 @@ EXPLANATIONS = {
 
 PICTURE, PICTURE_IN_HISTORY = 220, 128  # longest side of thumbnails in pixels
 HISTORY = 9  # history items shown a row
+SHOWN_CAUSES = 8
 
 
 @dataclass(frozen=True)
@@ -105,6 +116,7 @@ def write_report(
     metrics: MetricTable,
     curves: Sequence[Curve],
     facts: Sequence[tuple[str, str]],
+    ladder: LadderRecord | None = None,
 ) -> list[str]:
     """Write the report as one self-contained HTML file.
 
@@ -117,6 +129,7 @@ def write_report(
         curves: Training curves.
         facts: Header tiles as (label, value): ``("colour right", "91 % (floor 14 %)")``; what is in brackets
             at the end of a value is shown smaller.
+        ladder: Rungs, causes and writers.
 
     Returns:
         One line for each picture or video that could not be read; the report shows a placeholder for it.
@@ -142,6 +155,7 @@ def write_report(
         notes=metrics.notes,
         plots=[(curve.name, draw_curve(curve)) for curve in curves],
         unreadable=len(unreadable),
+        ladder=_ladder_view(ladder),
     )
     with atomic_write(Path(path)) as file:
         file.write(html.encode("utf-8", "replace"))
@@ -207,6 +221,22 @@ def _duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def _ladder_view(record: LadderRecord | None) -> dict | None:
+    """Rungs as (name, count, share in percent), and lines for causes and writers."""
+    if record is None or not record.rungs:
+        return None
+    total = sum(record.rungs.values())
+    return {
+        "rungs": [(rung, count, 100 * count / total) for rung, count in record.rungs.items()],
+        "causes": record.causes.most_common(SHOWN_CAUSES),
+        "writers": [(w.name, w.chosen, w.stopped.total(), _counts(w.stopped)) for w in record.writers],
+    }
+
+
+def _counts(kinds: Counter[str]) -> str:
+    return ", ".join(f"{kind} {count:,}" for kind, count in kinds.most_common()) or "–"
+
+
 def _row_view(row: ReportRow, pictures: Thumbnails, small: Thumbnails) -> dict:
     """What the template shows of one row: texts, ``data:`` addresses and class names only."""
     reason = row.reason
@@ -218,6 +248,11 @@ def _row_view(row: ReportRow, pictures: Thumbnails, small: Thumbnails) -> dict:
         "told": _fact_lines(row.item.attributes),
         "hidden": _fact_lines(row.item.hidden),
         "pieces": mark_evidence(reason.text, reason.evidence),
+        "text": reason.text,
+        "level": reason.level,
+        "writer": reason.writer,
+        "cause": reason.cause,
+        "plan": _plan_lines(reason),
         "unplaced": [(_source(e), _explain(e)) for e in reason.evidence if e.span is None],
         "verified": reason.verified,
         "score": None if reason.score is None else f"{reason.score:.2f}",
@@ -264,8 +299,24 @@ def _fact_lines(attributes: Attributes) -> list[tuple[str, str]]:
     return lines
 
 
+def _plan_lines(reason: Reason) -> list[tuple[str, str]]:
+    """The facts that a reason used, and what it is tied to, as (name, words)."""
+    lines = [(f["name"], _fact_words(f)) for f in reason.plan.get("facts", ())]
+    tie = reason.plan.get("tie")
+    if tie:
+        lift = f", {tie['lift']:.1f} times as much as everybody" if "lift" in tie else ""
+        lines.append(("tie", f"{tie['kind']}, {len(tie['items'])} of the history{lift}"))
+    return lines
+
+
+def _fact_words(fact: dict) -> str:
+    sure = f", {fact['probability']:.0%} sure" if "probability" in fact else ""
+    people = f", {fact['supporters']} of {fact['asked']} people" if "supporters" in fact else ""
+    return f"{fact['value']} ({fact['source']}{sure}{people})"
+
+
 def _source(claim: Evidence) -> str:
-    return claim.source if claim.source in SOURCES else "none"
+    return MARKS.get(claim.source, "none")
 
 
 def _explain(claim: Evidence) -> str:

@@ -14,6 +14,7 @@ from mmreason.evaluate.plots import Curve
 from mmreason.evaluate.reasons import EvaluatedReason
 from mmreason.evaluate.report import Badge, MetricTable, ReportRow, write_report
 from mmreason.evaluate.retrieval import KS
+from mmreason.evaluate.rungs import ladder_record
 from mmreason.evidence.claims import Vocabulary
 from mmreason.language import phrase
 from mmreason.schema import Item
@@ -48,6 +49,7 @@ def write_showcase(
         metrics=metric_table(result),
         curves=curves(config),
         facts=facts(result),
+        ladder=ladder_record(row.reason for row in rows),
     )
 
 
@@ -186,6 +188,13 @@ def facts(result: dict[str, Any]) -> list[tuple[str, str]]:
         if scores and scores[f"{name} right"].total:
             right = scores[f"{name} right"].value
             tiles.append((f"{name} right", f"{right:.0%} (most frequent: {floor['share'].value:.0%})"))
+    rungs = result["ladder"]["rungs"]
+    if rungs:
+        total, top = sum(rungs.values()), rungs["personal"]
+        tiles.append(("personal", f"{top / total:.0%} ({top:,}/{total:,})"))
+        tiles.append(
+            ("shown at all", f"{1 - rungs['nothing'] / total:.0%} ({rungs['nothing']:,} left silent)")
+        )
     if scores:
         tiles.append(("claims true", _percent(scores["claims true of the item"])))
         tiles.append(("another user changes it", _percent(result["swaps"]["user: text changed"])))

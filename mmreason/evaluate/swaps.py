@@ -9,12 +9,14 @@ from typing import TypeVar
 
 from mmreason.catalogue.catalogue import Catalogue
 from mmreason.config import Config
+from mmreason.device import pick_device, pick_dtype
 from mmreason.evaluate import metrics
 from mmreason.evaluate.metrics import Proportion
 from mmreason.evaluate.reasons import EvaluatedReason
 from mmreason.evidence.claims import Vocabulary
 from mmreason.generate.job import load_reasoner
 from mmreason.generate.reasoner import Reasoner
+from mmreason.generate.writers.lm import LanguageModelWriter
 from mmreason.progress import track
 from mmreason.schema import Item, User
 
@@ -28,7 +30,7 @@ def ask_again(
     config: Config,
     catalogue: Catalogue,
 ) -> None:
-    """Ask the model again for another user and with another picture, and the text-only LM where there is one.
+    """Ask again for another user and with another picture, and the text-only LM where there is one.
 
     The answers are kept in the rows.
 
@@ -44,14 +46,17 @@ def ask_again(
     """
     rng = random.Random(config.seed)
     size = config.generate.batch_size
-    reasoner = load_reasoner(config, catalogue, config.path("reason"))
+    reasoner = load_reasoner(config, catalogue)
     _ask_for_other_users(chosen, rows, reasoner, rng, size)
     _ask_with_other_pictures(chosen, rows, reasoner, rng, size)
-    if config.path("baseline", "config.json").exists():
-        baseline = load_reasoner(config, catalogue, config.path("baseline"))
-        requests = [(row.user, row.item) for row in chosen]
-        for row, text in zip(chosen, _texts(baseline, requests, "text-only LM", size), strict=True):
-            row.text_only = text
+    if reasoner.embeddings is not None and config.path("baseline", "config.json").exists():
+        place = pick_device(config.device)
+        baseline = LanguageModelWriter.from_pretrained(
+            config.path("baseline"), place, pick_dtype(config.dtype, place), config.generate.max_new_tokens
+        )
+        cases = reasoner.cases([(row.user, row.item) for row in chosen])
+        for row, written in zip(chosen, baseline.write_all(cases, reasoner.embeddings, size), strict=True):
+            row.text_only = written[0].text
 
 
 def _texts(reasoner: Reasoner, requests: Sequence[Request], name: str, batch_size: int) -> list[str]:
@@ -104,7 +109,7 @@ def _ask_with_other_pictures(
         if row.item.hidden and others:
             row.other_item = rng.choice(others)
             impostor = replace(row.item, id=f"{row.item.id}|{row.other_item.id}")
-            reasoner.embeddings.add_chimera(impostor.id, row.item.id, row.other_item.id)
+            reasoner.show_picture_of(impostor.id, row.item.id, row.other_item.id)
             asked.append(row)
             requests.append((row.user, impostor))
     for row, text in zip(asked, _texts(reasoner, requests, "other pictures", batch_size), strict=True):

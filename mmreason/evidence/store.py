@@ -79,6 +79,7 @@ class EvidenceStore:
             SortedTable(folder / "concepts.parquet") if folder else NoRows()
         )
         self._of_item = lru_cache(maxsize=_HELD)(self._look_up)
+        self._given: dict[str, list[Fact]] = {}
         self._of_person: OrderedDict[Any, _History] = OrderedDict()
 
     @classmethod
@@ -92,11 +93,17 @@ class EvidenceStore:
 
     def facts_of(self, item: Item) -> list[Fact]:
         """The facts of an item, which is read on the spot unless it is as the catalogue had it."""
+        if item.id in self._given:
+            return self._given[item.id]
         content, facts = self._of_item(item.id)
         if facts and content in ("", content_of(item)):
             return list(facts)
         ids = self._meaning
         return [replace(fact, concept_id=ids.get(fact.spelling, "")) for fact in facts_of(item)]
+
+    def put(self, item_id: str, facts: Iterable[Fact]) -> None:
+        """Let an item have these facts, whatever else is known of it."""
+        self._given[item_id] = list(facts)
 
     def item_ids(self) -> Iterator[str]:
         """Every item that has a fact, in order."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +18,12 @@ from encoders.errors import MediaError
 from mmreason.catalogue.catalogue import Catalogue, read_catalogue
 from mmreason.checkpoint import read_json, write_json
 from mmreason.config import Config
+from mmreason.evidence.store import EvidenceStore
 from mmreason.files import atomic_write, remove, remove_leftovers
+from mmreason.generate.ladder import RUNGS
 from mmreason.generate.reasoner import Reasoner
 from mmreason.generate.requests import BadRequest, Pair, Request, read_requests, request_keys, strangers
+from mmreason.generate.writers import LM
 from mmreason.processes import on_main_process, share_of, wait_for_others
 from mmreason.products import combined, fingerprint
 from mmreason.progress import Progress
@@ -35,58 +42,90 @@ SCHEMA = pa.schema(
         ("evidence", pa.string()),
         ("score", pa.float64()),
         ("verified", pa.bool_()),
+        ("level", pa.string()),
+        ("writer", pa.string()),
+        ("cause", pa.string()),
+        ("plan", pa.string()),
+        ("stopped", pa.string()),
         ("error", pa.string()),
         ("key", pa.string()),
     ]
 )
 """``request`` is the number of the request, ``key`` a digest of all that the row depends on."""
 
-NO_MODEL = "no reason model, as train had nothing to learn from; no reasons written"
-
 
 def generate(config: Config) -> str:
     """The ``generate`` stage: reasons for the requests, in ``generate/<job>/part-*.parquet``.
 
-    Only requests that are new, or whose user, items, model or settings changed, are written again. Under several
-    processes each writes its share of the parts.
+    Only requests that are new, or whose user, items, evidence, model or settings changed, are written again. Under
+    several processes each writes its share of the parts.
     """
-    checkpoint = config.path("reason")
-    if not (checkpoint / "config.json").is_file():
-        return NO_MODEL
     catalogue = read_catalogue(config.path("catalogue"))
+    evidence = EvidenceStore.open(config.path("evidence"))
     requests = list(read_requests(config, catalogue))
-    model = combined(fingerprint("reason model", config) | fingerprint("language model", config))
-    made_by = f"{model} {config.generate.max_new_tokens} {config.dtype}"
-    store = EmbeddingStore.open(config.path("embed"))
-    keys = request_keys(requests, catalogue.items, store, made_by)
+    by_model = LM in config.generate.writers and config.path("reason", "config.json").is_file()
+    store = EmbeddingStore.open(config.path("embed")) if by_model else None
+    keys = request_keys(requests, catalogue.items, evidence, store, _made_by(config, by_model))
     reasoner: list[Reasoner] = []
 
     def write(part: list[Pair]) -> list[Reason]:
         if not reasoner:
-            reasoner.append(load_reasoner(config, catalogue, checkpoint))
+            reasoner.append(load_reasoner(config, catalogue))
         return list(reasoner[0].explain_many(part, config.generate.batch_size))
 
     folder = config.path("generate", config.generate.job)
     done_before = run_job(requests, keys, write, folder, config.generate.part_size)
     table = read_parts(folder)
-    verified = sum(bool(v) for v in table["verified"].to_pylist())
+    levels = Counter(level for level in table["level"].to_pylist() if level)
+    rungs = ", ".join(f"{levels[rung]:,} {rung}" for rung in RUNGS if levels[rung])
     failed = len(table) - table["error"].null_count
-    said = f", {unknown}" if (unknown := strangers(requests, catalogue)) else ""
-    return (
-        f"{len(table):,} reasons for {len(requests):,} requests ({done_before:,} were there already), "
-        f"{verified:,} verified, {failed:,} failed{said}"
-    )
+    told = [
+        f"{len(table):,} requests ({done_before:,} were answered already): {rungs or 'no reasons'}",
+        f"{failed:,} failed" if failed else "",
+        ""
+        if by_model or LM not in config.generate.writers
+        else "no language model took part, as none was trained",
+        strangers(requests, catalogue),
+    ]
+    return "; ".join(filter(None, told))
 
 
-def load_reasoner(config: Config, catalogue: Catalogue, checkpoint: Path) -> Reasoner:
-    """The reasoner over a run's catalogue and store."""
+def _made_by(config: Config, by_model: bool) -> str:
+    """Digest of the models, settings and wording files that decide what is written."""
+    settings = config.generate
+    made: list[Any] = [settings.writers, settings.language, config.seed, wording_files(settings.packs)]
+    if by_model:
+        models = combined(fingerprint("reason model", config) | fingerprint("language model", config))
+        made += [models, settings.max_new_tokens, config.dtype]
+    return json.dumps(made)
+
+
+def wording_files(packs: Sequence[str]) -> str:
+    """Digest of the grammars, of the verifier's words and of the compliance packs."""
+    names = [
+        ("mmreason.wording", "grammars"),
+        ("mmreason.generate", "packs"),
+        ("mmreason.generate", "verify"),
+    ]
+    folders = [files(package) / folder for package, folder in names]
+    found = [file for folder in folders for file in folder.iterdir() if file.name.endswith(".yaml")]
+    texts = [file.read_bytes() for file in sorted(found, key=lambda file: file.name)]
+    return hashlib.sha256(b"\0".join([*texts, *(Path(pack).read_bytes() for pack in packs)])).hexdigest()
+
+
+def load_reasoner(config: Config, catalogue: Catalogue) -> Reasoner:
+    """The reasoner over a run's catalogue, evidence and store."""
+    settings = config.generate
     return Reasoner.from_pretrained(
-        checkpoint,
+        config.path(),
         items=catalogue.items,
-        store=EmbeddingStore.open(config.path("embed")),
         device=config.device,
         dtype=config.dtype,
-        max_new_tokens=config.generate.max_new_tokens,
+        max_new_tokens=settings.max_new_tokens,
+        writers=settings.writers,
+        packs=settings.packs,
+        seed=config.seed,
+        language=settings.language,
     )
 
 
@@ -154,6 +193,15 @@ def read_parts(folder: Path) -> pa.Table:
             f"{folder}: not exactly one row per request ({len(table)} of {expected}); run generate again"
         )
     return table
+
+
+def collect(config: Config) -> str:
+    """Write all rows of the job into ``reasons.parquet`` in the run's folder; returns a line that says so."""
+    folder, path = config.path("generate", config.generate.job), config.path("reasons.parquet")
+    with atomic_write(path) as file, pq.ParquetWriter(file, SCHEMA) as writer:
+        for part in sorted(folder.glob("part-*.parquet")):
+            writer.write_table(pq.read_table(part, schema=SCHEMA))
+    return f"reasons: {path.resolve()}"
 
 
 def _part(folder: Path, index: int) -> Path:

@@ -1,56 +1,63 @@
-"""The public face of the model: a user and an item in, a reason with evidence out."""
+"""The public face: a user and an item in, a reason with its evidence out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-import torch
-
+from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.device import pick_device, pick_dtype
 from mmreason.embed.embedder import Embedder
-from mmreason.evidence.claims import Vocabulary
-from mmreason.evidence.probe import PictureProbe, picture_features
-from mmreason.generate.decode import greedy
+from mmreason.evidence.plan import choose_page, plans
+from mmreason.evidence.schema import Case, Plan
+from mmreason.evidence.store import EvidenceStore
 from mmreason.generate.embeddings import Embeddings
-from mmreason.generate.verify import verify
-from mmreason.reason.batch import Collator, request
-from mmreason.reason.lm import load_tokenizer
-from mmreason.reason.model import ReasonModel
+from mmreason.generate.ladder import Climbed, Ladder, make_ladder, opener, seed_of
+from mmreason.generate.writers import LM
+from mmreason.generate.writers.lm import LanguageModelWriter
 from mmreason.schema import DataError, Item, Reason, User
+from mmreason.settings import NAME as SAVED
 from mmreason.store.store import EmbeddingStore
+from mmreason.wording.template import tells
 
 WINDOW = 8  # batches looked at together, so that rows of like length share one
+DEFAULT_WRITERS = (LM, "template", "extract")
 
 
 class Reasoner:
     """Writes reasons and checks them.
 
+    Args:
+        ladder: Chooses among the writers' candidates.
+        evidence: Facts and concepts of the items.
+        items: Catalogue by id, so that a history may name items by id only.
+        lm: The language model, if it takes part.
+        embeddings: Of the items, for the language model.
+        seed: Of every choice.
+        language: Of the reasons; by default that of the item's text.
+
     Example:
-        >>> reasoner = Reasoner.from_pretrained("runs/quickstart/reason")        # doctest: +SKIP
+        >>> reasoner = Reasoner.from_pretrained("runs/quickstart")               # doctest: +SKIP
         >>> reasoner.explain(user, item).text                                    # doctest: +SKIP
         'You keep coming back to red, and this dress is red too.'
     """
 
     def __init__(
         self,
-        model: ReasonModel,
-        tokenizer: Any,
-        embeddings: Embeddings,
-        vocabulary: Vocabulary,
-        probe: PictureProbe,
+        ladder: Ladder,
+        evidence: EvidenceStore,
         items: Mapping[str, Item] | None = None,
-        max_new_tokens: int = 48,
+        lm: LanguageModelWriter | None = None,
+        embeddings: Embeddings | None = None,
+        seed: int = 0,
+        language: str = "",
     ) -> None:
-        self.model = model
-        self.tokenizer = tokenizer
-        self.embeddings = embeddings
-        self.vocabulary = vocabulary
-        self.probe = probe
-        self.items = dict(items or {})
-        self.max_new_tokens = max_new_tokens
+        self.ladder, self.evidence = ladder, evidence
+        self.items = items if items is not None else {}
+        self.lm, self.embeddings = lm, embeddings
+        self.seed, self.language = seed, language
 
     @classmethod
     def from_pretrained(
@@ -59,19 +66,30 @@ class Reasoner:
         *,
         items: Mapping[str, Item] | None = None,
         store: EmbeddingStore | None = None,
+        evidence: EvidenceStore | None = None,
         device: str = "auto",
         dtype: str = "auto",
         max_new_tokens: int = 48,
+        writers: Sequence[str] = DEFAULT_WRITERS,
+        packs: Sequence[str] = (),
+        seed: int = 0,
+        language: str = "",
     ) -> Reasoner:
-        """Read a checkpoint.
+        """Read a run, or the checkpoint of a reason model.
 
         Args:
-            folder: A local checkpoint, or ``hf://org/name``.
+            folder: A run's folder, whose catalogue, embeddings and evidence are used; or a local checkpoint, or
+                ``hf://org/name``.
             items: Catalogue by id, so that a history may name items by id only.
             store: Embeddings of these items; what it lacks is embedded when needed.
+            evidence: Facts of these items; those of others are read when needed.
             device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
             dtype: ``auto``, ``fp32`` or ``bf16``.
-            max_new_tokens: Longest reason in tokens.
+            max_new_tokens: Longest text of the language model, in tokens.
+            writers: Which writers take part; ``lm`` only where there is a trained model.
+            packs: Compliance packs beside those of language and domain.
+            seed: Of every choice.
+            language: Of the reasons; by default that of the item's text.
 
         Raises:
             DataError: If a file is missing or of another shape.
@@ -79,20 +97,46 @@ class Reasoner:
         from encoders.weights import resolve_weights
 
         folder = resolve_weights(str(folder)) if str(folder).startswith("hf://") else Path(folder)
-        place = pick_device(device)
-        model = ReasonModel.from_pretrained(folder, pick_dtype(dtype, place)).to(place)
-        embeddings = Embeddings(
-            store, lambda: Embedder.from_pretrained(folder / "align", device, dtype), stored=items
-        )
-        return cls(
-            model,
-            load_tokenizer(model.config.lm),
-            embeddings,
-            Vocabulary.from_json(_read(folder / "vocabulary.json")),
-            PictureProbe.from_pretrained(folder / "probe"),
-            items,
-            max_new_tokens,
-        )
+        if (folder / SAVED).is_file() and (folder / "catalogue").is_dir():
+            items = items if items is not None else read_catalogue(folder / "catalogue").items
+            store = store or _open_store(folder / "embed")
+            evidence = evidence or EvidenceStore.open(folder / "evidence")
+            folder = folder / "reason"
+        elif not (folder / "config.json").is_file():
+            raise DataError(f"{folder}: neither a run nor a checkpoint; give the folder of one")
+        lm, embeddings = None, None
+        if LM in writers and (folder / "config.json").is_file():
+            place = pick_device(device)
+            lm = LanguageModelWriter.from_pretrained(folder, place, pick_dtype(dtype, place), max_new_tokens)
+            embeddings = Embeddings(
+                store, lambda: Embedder.from_pretrained(folder / "align", device, dtype), stored=items
+            )
+        evidence = evidence or EvidenceStore.open(None)
+        return cls(make_ladder(writers, packs), evidence, items, lm, embeddings, seed, language)
+
+    @classmethod
+    def from_catalogue(cls, folder: str | Path, run_dir: str | Path = "", **settings: object) -> Reasoner:
+        """Read a catalogue's folder as it is; nothing is trained, reasons come from its evidence.
+
+        Args:
+            folder: Tables, an export of a shop system, or a public set.
+            run_dir: Where what is found is kept, so that a second call is quick; default ``runs/<folder's name>``.
+            **settings: As of :meth:`from_pretrained`.
+
+        Raises:
+            DataError: If the catalogue cannot be read.
+
+        Example:
+            >>> reasoner = Reasoner.from_catalogue("my_shop/")                   # doctest: +SKIP
+            >>> reasoner.explain(User("ann"), reasoner.items["coat-7"]).text     # doctest: +SKIP
+            'Made of waxed cotton, with a hood that folds away.'
+        """
+        from mmreason.cli import config_of_folder
+        from mmreason.pipeline import run
+
+        config = config_of_folder(folder, run_dir)
+        run(config, until="evidence")
+        return cls.from_pretrained(config.path(), **settings)  # type: ignore[arg-type]
 
     def explain(self, user: User, item: Item) -> Reason:
         """The reason why a user would want an item; see :meth:`explain_many`."""
@@ -110,81 +154,85 @@ class Reasoner:
             DataError: If a history names an item that is not known.
             MediaError: If a picture or video cannot be read.
         """
+        for climbed in self.climb_many(requests, batch_size):
+            yield climbed.reason
+
+    def climb_many(self, requests: Iterable[tuple[User, Item]], batch_size: int = 32) -> Iterator[Climbed]:
+        """As :meth:`explain_many`, each reason with its plan and with what was stopped before it."""
         stream = iter(requests)
         while window := list(islice(stream, WINDOW * batch_size)):
-            yield from self._explain_window(window, batch_size)
+            cases = self.cases(window)
+            for case, written in zip(cases, self._written(cases, batch_size), strict=True):
+                seed = seed_of(case, self.seed)
+                yield self.ladder.climb(case, self._plans(case), written, seed)
 
-    def _explain_window(self, window: list[tuple[User, Item]], batch_size: int) -> list[Reason]:
-        known = self._known(window)
-        collator = Collator(
-            known,
-            self.embeddings,  # type: ignore[arg-type]
-            self.tokenizer,
-            self.model.config,
-            self.model.candidates.tolist(),
-            self.probe,
-        )
-        samples = [request(user, item.id) for user, item in window]
-        lengths = [
-            sum(len(i.title) for i in self._history(user, known)) + len(item.title) for user, item in window
-        ]
-        reasons: dict[int, Reason] = {}
-        order = sorted(range(len(window)), key=lambda row: lengths[row])
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            for row, (text, score) in zip(
-                rows, self._decode(collator([samples[r] for r in rows])), strict=True
-            ):
-                user, item = window[row]
-                history = self._history(user, known)
-                evidence, verified = verify(
-                    text, item, history, self.vocabulary, self._shown([item, *history])
-                )
-                reasons[row] = Reason(user.id, item.id, text, evidence, score, verified)
-        return [reasons[row] for row in range(len(window))]
+    def explain_page(self, user: User, items: Sequence[Item]) -> list[Reason]:
+        """Reasons for the items of one page: no opener, no fact and no tie dominates it.
 
-    def _known(self, window: list[tuple[User, Item]]) -> dict[str, Item]:
-        """Every item of the window by id, embedded."""
-        found = {i.item_id: i.item for user, _ in window for i in user.history if i.item is not None}
-        found |= {item.id: item for _, item in window}
-        for user, _ in window:
-            for step in user.history:
-                if step.item_id not in found:
-                    if step.item_id not in self.items:
-                        raise DataError(
-                            f"user {user.id!r}: history item {step.item_id!r} is unknown; give "
-                            "Interaction(item=…), or the catalogue to Reasoner.from_pretrained(items=…)"
-                        )
-                    found[step.item_id] = self.items[step.item_id]
-        self.embeddings.add(list(found.values()))
+        Args:
+            user: Whose page it is.
+            items: From the top to the bottom.
+
+        Raises:
+            DataError: If the history names an item that is not known.
+        """
+        return [climbed.reason for climbed in self.climb_page(user, items)]
+
+    def climb_page(self, user: User, items: Sequence[Item]) -> list[Climbed]:
+        """As :meth:`explain_page`, each reason with its plan and with what was stopped before it."""
+        cases = self.cases([(user, item) for item in items])
+        ranked: list[list[Plan]] = choose_page([self._plans(case) for case in cases])
+        found: list[Climbed] = []
+        openers: list[str] = []
+        for case, best, written in zip(cases, ranked, self._written(cases), strict=True):
+            climbed = self.ladder.climb(case, best, written, seed_of(case, self.seed), openers)
+            openers.append(opener(climbed.reason.text))
+            found.append(climbed)
         return found
 
-    def _history(self, user: User, known: Mapping[str, Item]) -> list[Item]:
-        return [known[i.item_id] for i in user.history]
+    def cases(self, requests: Sequence[tuple[User, Item]]) -> list[Case]:
+        """What is known of each request.
 
-    @torch.inference_mode()
-    def _decode(self, batch: Any) -> list[tuple[str, float]]:
-        batch = batch.to(next(self.model.parameters()).device)
-        embeds, mask, _ = self.model.inputs(batch)
-        out = greedy(self.model.lm, embeds, mask, self.max_new_tokens, self.tokenizer.eos_token_id)
-        texts = [self.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in out.ids]
-        return list(zip(texts, out.scores, strict=True))
+        Raises:
+            DataError: If a history names an item that is not known.
+        """
+        for user, _ in requests:
+            for step in user.history:
+                if step.item is None and step.item_id not in self.items:
+                    raise DataError(
+                        f"user {user.id!r}: history item {step.item_id!r} is unknown; give "
+                        "Interaction(item=…), or the catalogue to Reasoner.from_pretrained(items=…)"
+                    )
+        return [self.evidence.case(user, item, self.items, self.language) for user, item in requests]
 
-    def _shown(self, items: list[Item]) -> dict[str, dict[str, str]]:
-        """What each item's picture shows, as the probe reads it."""
-        seen = [i for i in items if any(self.embeddings.mask(m, [i.id])[0] for m in ("image", "video"))]
-        if not seen or not self.probe.values:
-            return {}
-        probabilities = self.probe.predict(picture_features(self.embeddings, [i.id for i in seen]))  # type: ignore[arg-type]
-        best = {name: p.argmax(-1).tolist() for name, p in probabilities.items()}
-        return {
-            item.id: {name: self.probe.values[name][best[name][row]] for name in best}
-            for row, item in enumerate(seen)
-        }
+    @staticmethod
+    def _plans(case: Case) -> list[Plan]:
+        return plans(case, tells)
+
+    def show_picture_of(self, item_id: str, texts_of: str, pictures_of: str) -> None:
+        """Make an item with one item's texts and another's pictures, to see which of the two a reason follows.
+
+        Args:
+            item_id: Of the new item.
+            texts_of: The item with the texts.
+            pictures_of: The item with the pictures.
+        """
+        told = [fact for fact in self.evidence.facts(texts_of) if fact.source != "picture"]
+        seen = [fact for fact in self.evidence.facts(pictures_of) if fact.source == "picture"]
+        self.evidence.put(item_id, [replace(fact, item_id=item_id) for fact in [*told, *seen]])
+        if self.embeddings is not None:
+            self.embeddings.add_chimera(item_id, texts_of, pictures_of)
+
+    def _written(self, cases: Sequence[Case], batch_size: int = 32):  # type: ignore[no-untyped-def]
+        """The language model's candidates; none without one."""
+        if self.lm is None or self.embeddings is None:
+            return [[] for _ in cases]
+        known = {case.item.id: case.item for case in cases}
+        for case in cases:
+            known = {**case.history_items, **known}
+        self.embeddings.add(list(known.values()))
+        return self.lm.write_all(cases, self.embeddings, batch_size)
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; give the folder of a whole checkpoint") from None
+def _open_store(folder: Path) -> EmbeddingStore | None:
+    return EmbeddingStore.open(folder) if (folder / "index.json").is_file() else None

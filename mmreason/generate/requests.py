@@ -7,7 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from typing import Any
 from mmreason.catalogue.catalogue import Catalogue
 from mmreason.cleaning import private_user
 from mmreason.config import Config
+from mmreason.evidence.store import EvidenceStore
+from mmreason.generate.recommend import MOST_REQUESTS, recommend
 from mmreason.readers.columns import has_gaps
 from mmreason.readers.mapping import FIELDS
 from mmreason.readers.rows import read_rows, sample
@@ -47,7 +49,7 @@ _TOLD = ("id", "title", "text", "attributes", "domain")
 
 
 def read_requests(config: Config, catalogue: Catalogue) -> Iterator[Request]:
-    """(user, item) pairs: of the requests file if one is configured, else of the test split.
+    """(user, item) pairs: of the requests file if one is configured, else of the test split, else made up.
 
     A user's history ends before the item, just as in training: the item itself is left out and all that came after
     it, and what is left is added up. A user that the catalogue does not know, or none, has no history.
@@ -59,6 +61,9 @@ def read_requests(config: Config, catalogue: Catalogue) -> Iterator[Request]:
     if not config.generate.requests:
         samples = list(reason_samples(config.path("shards"), "test"))[:limit]
         yield from ((s.user, catalogue.items[s.reason.item_id]) for s in samples)
+        if not samples:
+            evidence = EvidenceStore.open(config.path("evidence"))
+            yield from islice(recommend(catalogue, evidence, config.generate.top_k), limit or MOST_REQUESTS)
         return
     rows = list(islice(_rows(Path(config.generate.requests)), limit))
     if not rows:
@@ -124,24 +129,30 @@ def strangers(requests: Iterable[Request], catalogue: Catalogue) -> str:
 
 
 def request_keys(
-    requests: Iterable[Request], items: Mapping[str, Item], store: EmbeddingStore, model: str
+    requests: Iterable[Request],
+    items: Mapping[str, Item],
+    evidence: EvidenceStore,
+    store: EmbeddingStore | None,
+    made_by: str,
 ) -> list[str]:
     """A digest of all that each request's reason depends on: a row with the same key is the same reason.
 
     Args:
         requests: Users with their histories, and items; a bad one's key is its own error.
         items: Catalogue by id, for the items of histories.
-        store: Embeddings; an item is known by the content that it was embedded from.
-        model: Digest of the model and of the settings that change what it writes.
+        evidence: What is known of each item.
+        store: Embeddings, where a model reads them; an item is known by the content that it was embedded from.
+        made_by: Digest of the models and of the settings that change what is written.
     """
     known: dict[str, str] = {}
-    made_by = json.dumps([model, store.meta], sort_keys=True)
+    if store is not None:
+        made_by = json.dumps([made_by, store.meta], sort_keys=True)
 
     def item_digest(item_id: str, item: Item | None) -> str:
         if item_id not in known:
             told = {name: getattr(item, name) for name in _TOLD} if item else {}
-            content = store.content(item_id) if item_id in store else ""
-            known[item_id] = _digest([told, content])
+            content = store.content(item_id) if store is not None and item_id in store else ""
+            known[item_id] = _digest([told, content, [astuple(f) for f in evidence.facts(item_id)]])
         return known[item_id]
 
     def digest(request: Request) -> str:

@@ -35,8 +35,10 @@ from mmreason.training.loop import TrainingLoop
 def train(config: Config) -> str:
     """The ``train`` stage: the reason model in ``reason/``, and the text-only LM beside it in ``baseline/``.
 
-    Without training reasons nothing is trained, and the summary says so.
+    Without training reasons, or without ``lm`` among the writers, nothing is trained, and the summary says so.
     """
+    if not config.generate.trains_lm:
+        return "no language model among generate.writers, so nothing was trained"
     if not has_reasons(config.path("shards")):
         return _nothing_to_learn(config)
     summary = train_reasoner(config, config.reason, config.path("reason"))

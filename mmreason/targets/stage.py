@@ -16,7 +16,6 @@ from mmreason.files import TEMPORARY, remove
 from mmreason.schema import DataError, Interaction, Item, Reason, from_record
 from mmreason.targets.simulate import reasons_for_users, simulate
 
-DEFAULT_USERS = 200
 OWN_USERS = 2000
 """Of a catalogue with users and no reasons, so many get some to learn from."""
 
@@ -31,9 +30,8 @@ _OWN_USERS = """
 def simulate_shoppers(config: Config) -> str:
     """The stage: shoppers in ``<run_dir>/shoppers``, read in the place of the catalogue's own behaviours.
 
-    With ``simulate.users`` left empty only a catalogue without behaviours gets shoppers; one with users of its own and
-    no reasons gets reasons worded for up to :data:`OWN_USERS` of them. Real users are replaced only if shoppers are
-    asked for.
+    Shoppers are made only if they are asked for. With ``simulate.users`` left empty a catalogue with users of its own
+    and no reasons gets reasons worded for up to :data:`OWN_USERS` of them, if a language model is to learn from them.
 
     Raises:
         DataError: If shoppers are asked for and the items allow none.
@@ -44,23 +42,18 @@ def simulate_shoppers(config: Config) -> str:
         use_tables(folder, {})
         index = read_index(folder)
     own = index.counts["interactions"] + index.counts["reasons"]
-    users = config.simulate.users
-    if users is None:
-        users = 0 if own else DEFAULT_USERS
+    users = config.simulate.users or 0
     if users <= 0:
         remove(shoppers)
         has = f"{index.counts['interactions']:,} interactions and {index.counts['reasons']:,} reasons of its own"
-        if config.simulate.users is None and not index.counts["reasons"]:
+        to_learn = (
+            config.simulate.users is None and config.generate.trains_lm and index.counts["interactions"]
+        )
+        if to_learn and not index.counts["reasons"]:
             return f"no shoppers: the catalogue has {has}; {_word_reasons(config, index.paths)}"
         return f"no shoppers: the catalogue has {has}"
     items = {item.id: item for item in read_table(index.paths["items"], Item)}
-    try:
-        interactions, reasons = simulate(items, replace(config.simulate, users=users), config.seed)
-    except DataError as error:
-        if config.simulate.users is not None:
-            raise
-        remove(shoppers)
-        return f"no shoppers: {error}"  # nobody asked for them, and the items are good without
+    interactions, reasons = simulate(items, replace(config.simulate, users=users), config.seed)
     interactions.sort(key=lambda interaction: (interaction.user_id, interaction.timestamp))
     tables = {name: shoppers / f"{name}.parquet" for name in ("interactions", "reasons")}
     shoppers.mkdir(exist_ok=True)

@@ -75,4 +75,4 @@ def test_an_unknown_encoder_is_named(tmp_path: Path) -> None:
 
 def test_there_is_a_tool_for_every_verb() -> None:
     verbs = {p.read_text().split('main(["')[1].split('"')[0] for p in (ROOT / "tools").glob("*.py")}
-    assert verbs == {"run", *(stage.name for stage in STAGES), *COMMANDS}
+    assert verbs == {"run", "reasons", *(stage.name for stage in STAGES), *COMMANDS}

@@ -117,7 +117,8 @@ def test_a_removed_folder_is_made_again_and_nothing_else(
 def test_force_does_everything_from_the_start(copied: Config, capsys: pytest.CaptureFixture[str]) -> None:
     run(copied, force=True)
     said = capsys.readouterr().out
-    assert "(done before)" not in said and said.count("(0 were there already)") == 2
+    assert "(done before)" not in said
+    assert "(0 were there already)" in said and "(0 were answered already)" in said
     assert not list(copied.path().rglob("*.before"))
 
 
@@ -210,7 +211,7 @@ def test_sigkill_in_the_middle_then_again_ends_the_same(stage: str, tiny_run: Co
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not record_path(find_stage(stage), config).exists(), "killed too late to test anything"
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(command, check=True)
     assert EmbeddingStore.open(config.path("embed")).ids == EmbeddingStore.open(tiny_run.path("embed")).ids
     again, once = read_job(config), read_job(tiny_run)
     assert again.equals(once)

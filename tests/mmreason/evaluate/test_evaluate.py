@@ -68,9 +68,9 @@ def test_without_a_model_embeddings_and_references_each_is_said(copied: Config) 
     for name in ("reason", "embed", "shards"):
         shutil.rmtree(copied.path(name))
     said, figures, page = measured(copied)
-    assert figures["rows"] > 0 and figures["swaps"]["user: text changed"]["total"] == 0
+    assert figures["rows"] > 0 and figures["swaps"]["user: text changed"]["total"] > 0  # out of the evidence
     assert list(figures["systems"]["MMReason"]) and "BLEU-4" not in figures["systems"]["MMReason"]
-    for what in ("no trained model", "no reason has a reference", "nothing is retrieved"):
+    for what in ("no reason has a reference", "nothing is retrieved"):
         assert what in said and what in page
 
 

@@ -18,8 +18,9 @@ from mmreason import DataError, Interaction, Item, Reason, Reasoner, User
 from mmreason.catalogue.catalogue import Catalogue, read_catalogue
 from mmreason.config import Config
 from mmreason.evidence.claims import Vocabulary
+from mmreason.evidence.store import EvidenceStore
 from mmreason.generate.decode import greedy
-from mmreason.generate.job import NO_MODEL, generate, read_job, read_parts, run_job
+from mmreason.generate.job import generate, read_job, read_parts, run_job
 from mmreason.generate.requests import read_requests, request_keys
 from mmreason.generate.verify import verify
 from mmreason.shards.loader import reason_samples
@@ -43,7 +44,7 @@ def requests(tiny_run: Config, reasoner: Reasoner) -> list[tuple[User, Item]]:
 
 def test_greedy_is_hugging_faces_generate(reasoner: Reasoner) -> None:
     """Row by row, against the library, from the same left-padded embeddings."""
-    lm = reasoner.model.lm
+    lm = reasoner.lm.model.lm
     torch.manual_seed(1)
     embeds = torch.randn(3, 9, 32) * 0.3
     mask = torch.ones(3, 9, dtype=torch.long)
@@ -64,7 +65,7 @@ def test_greedy_is_hugging_faces_generate(reasoner: Reasoner) -> None:
 
 
 def test_rows_that_end_early_leave_the_others_alone(reasoner: Reasoner) -> None:
-    lm = reasoner.model.lm
+    lm = reasoner.lm.model.lm
     torch.manual_seed(2)
     embeds, mask = torch.randn(6, 5, 32), torch.ones(6, 5, dtype=torch.long)
     free = greedy(lm, embeds, mask, 8, eos_token_id=-1)
@@ -349,16 +350,14 @@ def test_every_row_of_a_requests_file_is_a_row_of_the_job(tiny_run: Config, tmp_
     config = _reading(replace(tiny_run, run_dir=str(tmp_path / "run")), path)
     shutil.copytree(tiny_run.run_dir, config.run_dir)
     summary = generate(config)
-    assert (
-        "for 9 requests" in summary and "5 failed, 1 of users without a history, 1 without a user" in summary
-    )
+    assert "9 requests" in summary and "5 failed; 1 of users without a history, 1 without a user" in summary
     table = read_job(config).to_pylist()
     assert [row["error"] for row in table] == [
         *(None, "item 'nope' is not in the catalogue", None, None, "no item id"),
         *("a list where one value is wanted", None, "not a JSON object", "not a JSON object"),
     ]
     assert table[0]["text"] == table[6]["text"] and table[2]["user_id"] == ""
-    assert "(9 were there already)" in generate(config)
+    assert "(9 were answered already)" in generate(config)
 
 
 def test_a_requests_file_gives_the_histories_that_training_sees(tiny_run: Config, tmp_path: Path) -> None:
@@ -383,9 +382,11 @@ def test_a_key_holds_what_a_reason_depends_on(tiny_run: Config) -> None:
     store = EmbeddingStore.open(tiny_run.path("embed"))
     first, second, third = list(items.values())[:3]
 
+    evidence = EvidenceStore.open(tiny_run.path("evidence"))
+
     def key(item: Item = first, count: int = 1, others: dict[str, Item] = items, model: str = "m") -> str:
         user = User("u", [Interaction(item_id=second.id, count=count)])
-        return request_keys([(user, item)], others, store, model)[0]
+        return request_keys([(user, item)], others, evidence, store, model)[0]
 
     changed = replace(second, attributes={"material": ["felt"]})
     keys = [
@@ -416,10 +417,17 @@ def test_jobs_have_folders_of_their_own(tiny_run: Config, tmp_path: Path) -> Non
         generate(replace(config, generate=replace(config.generate, name="../elsewhere")))
 
 
-def test_without_a_model_generate_says_so(make_config: Callable[..., Config], tmp_path: Path) -> None:
-    assert generate(make_config(tmp_path)) == NO_MODEL
+def test_without_a_language_model_reasons_come_from_the_evidence(tiny_run: Config, tmp_path: Path) -> None:
+    config = replace(tiny_run, run_dir=str(tmp_path / "run"))
+    shutil.copytree(tiny_run.run_dir, config.run_dir)
+    shutil.rmtree(config.path("reason"))
+    assert "no language model took part, as none was trained" in generate(config)
+    rows = read_job(config).to_pylist()
+    assert {row["writer"] for row in rows} <= {"template", "extract", ""}
+    assert any(row["level"] == "personal" and row["verified"] for row in rows)
+    assert all(bool(row["text"]) == (row["level"] != "nothing") for row in rows)
 
 
 def test_generate_reports_what_was_there(tiny_run: Config) -> None:
     total = len(read_job(tiny_run))
-    assert f"{total} reasons for {total} requests ({total} were there already)" in generate(tiny_run)
+    assert f"{total} requests ({total} were answered already)" in generate(tiny_run)

@@ -1,0 +1,288 @@
+"""The ladder: the best verified personal reason, else a selling point, else a general line, else nothing.
+
+Whoever wrote a text, it is checked the same way: the whole text is verified against the case, and the compliance packs
+hold on every rung. What is stopped is kept with its kind, so that the reason's ``cause`` can be told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from mmreason.evidence.schema import Candidate, Case, Fact, Plan, Tie
+from mmreason.generate.compliance import Compliance
+from mmreason.generate.verify import Verdict, Verifier
+from mmreason.generate.writers import Writer, find_writers
+from mmreason.schema import Evidence, Item, Reason
+from mmreason.wording.template import general_line
+
+PERSONAL, SELLING_POINT, TEMPLATE, NOTHING = RUNGS = ("personal", "selling point", "template", "nothing")
+"""From the top to the bottom."""
+
+_CATEGORIES = ("category", "categories", "type", "genre", "genres")
+
+MOST_TRIED = 12
+"""Candidates of one rung that are checked before the rung is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A candidate that was stopped.
+
+    Attributes:
+        candidate: What was written.
+        kind: Of the verifier's rejections, or of the compliance pack's.
+        why: In words.
+    """
+
+    candidate: Candidate
+    kind: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Climbed:
+    """What became of one case.
+
+    Attributes:
+        reason: With its level, writer, evidence and cause.
+        plan: What it says; None on the lowest two rungs.
+        rejected: What was stopped before it, in the order of the checks.
+    """
+
+    reason: Reason
+    plan: Plan | None = None
+    rejected: list[Rejected] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Chooses among candidates.
+
+    Args:
+        writers: Of single plans, in the order of preference for the first; they take turns by the seed.
+        verifier: Accounts for a whole text.
+        compliance: What no reason may hold.
+        general: Writes the line of the rung ``template``.
+    """
+
+    writers: Mapping[str, Writer]
+    verifier: Verifier
+    compliance: Compliance
+    general: Callable[[Case], str]
+
+    def climb(
+        self,
+        case: Case,
+        plans: Sequence[Plan],
+        written: Sequence[Candidate] = (),
+        seed: int = 0,
+        openers: Iterable[str] = (),
+    ) -> Climbed:
+        """The reason of a case.
+
+        Args:
+            case: One user and one item.
+            plans: Best first.
+            written: Candidates that there are already, a language model's for instance; checked first.
+            seed: Of the writers' choices.
+            openers: First words that the page has used: a text that begins so is taken only if no other passes.
+
+        Returns:
+            The reason, and what was stopped.
+        """
+        rejected: list[Rejected] = []
+        used = set(openers)
+        selling: tuple[Candidate, list[Evidence]] | None = None
+        for candidate in written:
+            verdict = self._check(candidate, case, rejected)
+            if verdict is None:
+                continue
+            candidate = _with_plan(candidate, case, verdict)
+            if verdict.level == PERSONAL:
+                return _climbed(case, candidate, verdict.evidence, rejected)
+            selling = selling or (candidate, verdict.evidence)
+        for level in (PERSONAL, SELLING_POINT):
+            if level == SELLING_POINT and selling is not None:
+                return _climbed(case, *selling, rejected, _cause(case, plans, rejected))
+            found = self._first([p for p in plans if p.level == level], case, seed, used, rejected)
+            if found is not None:
+                cause = "" if level == PERSONAL else _cause(case, plans, rejected)
+                return _climbed(case, *found, rejected, cause)
+        cause = _cause(case, plans, rejected)
+        line = Candidate(self.general(case), Plan(()), "template")
+        if line.text and not self._breaches(line, case, rejected):
+            return _climbed(case, line, [], rejected, cause, TEMPLATE)
+        nothing = Reason(
+            case.user.id,
+            case.item.id,
+            "",
+            verified=False,
+            level=NOTHING,
+            cause=cause,
+            stopped=_kinds(rejected),
+        )
+        return Climbed(nothing, None, rejected)
+
+    def _first(
+        self, plans: Sequence[Plan], case: Case, seed: int, used: set[str], rejected: list[Rejected]
+    ) -> tuple[Candidate, list[Evidence]] | None:
+        """The first candidate of a rung that passes; one with an opener that was not used, if there is any."""
+        tried, second = 0, None
+        for candidate in self._candidates(plans, case, seed):
+            if tried == MOST_TRIED:
+                break
+            tried += 1
+            verdict = self._check(candidate, case, rejected)
+            if verdict is None:
+                continue
+            if opener(candidate.text) not in used:
+                return candidate, verdict.evidence
+            second = second or (candidate, verdict.evidence)
+        return second
+
+    def _candidates(self, plans: Sequence[Plan], case: Case, seed: int) -> Iterator[Candidate]:
+        names = list(self.writers)
+        turn = seed % len(names) if names else 0
+        for plan in plans:
+            for name in names[turn:] + names[:turn]:
+                yield from self.writers[name](plan, case, seed)
+
+    def _check(self, candidate: Candidate, case: Case, rejected: list[Rejected]) -> Verdict | None:
+        verdict = self.verifier.check(candidate.text, case)
+        if not verdict.passed:
+            rejected.append(Rejected(candidate, verdict.kind, verdict.why))
+            return None
+        return None if self._breaches(candidate, case, rejected) else verdict
+
+    def _breaches(self, candidate: Candidate, case: Case, rejected: list[Rejected]) -> bool:
+        for breach in self.compliance.breaches(candidate.text, case.language, _category(case.item)):
+            rejected.append(Rejected(candidate, breach.kind, breach.why))
+            return True
+        return False
+
+
+def make_ladder(writers: Sequence[str], packs: Sequence[str] = ()) -> Ladder:
+    """The ladder of the writers and compliance packs that a configuration names.
+
+    Args:
+        writers: Names in the registry; ``lm`` brings its candidates by itself.
+        packs: Files of compliance packs, beside those of language and domain.
+
+    Raises:
+        DataError: If a writer is unknown, or a pack cannot be read.
+    """
+    return Ladder(find_writers(writers), Verifier(), Compliance(packs), general_line)
+
+
+def opener(text: str) -> str:
+    """How a text begins: its first two words, or the first four characters of an unspaced script.
+
+    Example:
+        >>> opener("You keep choosing wool."), opener("你常看科幻片。")
+        ('you keep', '你常看科')
+    """
+    words = text.lower().split(maxsplit=2)
+    return " ".join(words[:2]) if len(words) > 2 else text[:4].lower()
+
+
+def seed_of(case: Case, seed: int) -> int:
+    """The seed of one request: the same in every batch and on every machine."""
+    digest = hashlib.blake2b(f"{seed}\0{case.user.id}\0{case.item.id}".encode("utf-8", "replace"))
+    return int.from_bytes(digest.digest()[:4], "big")
+
+
+def plan_record(plan: Plan) -> dict[str, Any]:
+    """A plan as a reason keeps it: the facts, and what the tie rests on.
+
+    Example:
+        >>> plan_record(Plan((Fact("a", "material", "wool"),)))
+        {'facts': [{'name': 'material', 'value': 'wool', 'source': 'attribute'}]}
+    """
+    record: dict[str, Any] = {"facts": [_fact_record(fact) for fact in plan.facts]}
+    if plan.tie is not None:
+        record["tie"] = {"kind": plan.tie.kind, "items": list(plan.tie.item_ids)}
+        if plan.tie.taste is not None:
+            taste = asdict(plan.tie.taste)
+            record["tie"] |= {name: taste[name] for name in ("concept", "events", "share", "lift", "p_value")}
+        if plan.tie.fact is not None:
+            record["tie"]["fact"] = _fact_record(plan.tie.fact)
+    return record
+
+
+def _fact_record(fact: Fact) -> dict[str, Any]:
+    record: dict[str, Any] = {"name": fact.name, "value": fact.value, "source": fact.source}
+    if fact.probability < 1:
+        record["probability"] = round(fact.probability, 4)
+    if fact.supporters:
+        record |= {"supporters": fact.supporters, "asked": fact.asked}
+    return record
+
+
+def _climbed(
+    case: Case,
+    candidate: Candidate,
+    evidence: list[Evidence],
+    rejected: list[Rejected],
+    cause: str = "",
+    level: str = "",
+) -> Climbed:
+    plan = candidate.plan if candidate.plan.facts or candidate.plan.tie else None
+    reason = Reason(
+        case.user.id,
+        case.item.id,
+        candidate.text,
+        evidence,
+        candidate.score,
+        verified=bool(evidence),
+        level=level or candidate.plan.level,
+        writer=candidate.writer,
+        cause=cause,
+        plan=plan_record(plan) if plan else {},
+        stopped=_kinds(rejected),
+    )
+    return Climbed(reason, plan, rejected)
+
+
+def _category(item: Item) -> str:
+    """Domain and categories of an item, in words."""
+    named = [value for name, values in item.attributes.items() if name in _CATEGORIES for value in values]
+    return " ".join([item.domain, *named])
+
+
+def _kinds(rejected: Sequence[Rejected]) -> list[str]:
+    return [f"{each.candidate.writer}: {each.kind}" for each in rejected]
+
+
+def _with_plan(candidate: Candidate, case: Case, verdict: Verdict) -> Candidate:
+    """A text's plan, read off its evidence: the facts that it names, and the taste that it ties one of them to."""
+    if candidate.plan.facts:
+        return candidate
+    facts = {fact.spelling: fact for fact in case.facts}
+    spelled = [Fact(case.item.id, e.attribute, e.value).spelling for e in verdict.evidence]
+    said = [facts[s] for s in dict.fromkeys(spelled) if s in facts]
+    tie = None
+    if verdict.level == PERSONAL:
+        tastes = {taste.concept: taste for taste in case.tastes}
+        said.sort(key=lambda fact: fact.concept not in tastes)
+        taste = tastes.get(said[0].concept) if said else None
+        tie = Tie("taste", tuple(dict.fromkeys(i for e in verdict.evidence for i in e.item_ids)), taste)
+    return replace(candidate, plan=Plan(tuple(said), tie))
+
+
+def _cause(case: Case, plans: Sequence[Plan], rejected: Sequence[Rejected]) -> str:
+    """Why a reason is not personal, or why there is none."""
+    if stopped := Counter(each.kind for each in rejected):
+        kinds = ", ".join(f"{kind} ({count})" for kind, count in stopped.most_common())
+        return f"stopped: {kinds}"
+    if not case.user.history:
+        return "no history"
+    if not case.tastes:
+        return "no taste in the history"
+    if not case.facts:
+        return "no fact of the item"
+    personal = any(plan.level == PERSONAL for plan in plans)
+    return "no wording" if personal else "no taste that the item answers"
