@@ -27,10 +27,10 @@ from mmreason.evidence.plan import plans
 from mmreason.evidence.schema import Case
 from mmreason.evidence.stage import find_evidence
 from mmreason.evidence.store import EvidenceStore
-from mmreason.evidence.untrusted import refusals
 from mmreason.generate.compliance import Compliance
 from mmreason.generate.verify import Verifier
 from mmreason.language import is_chinese
+from mmreason.safety.untrusted import refusals
 from mmreason.schema import Interaction, Item, User
 from mmreason.wording import extract, template
 

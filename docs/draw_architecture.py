@@ -30,6 +30,7 @@ LAYERS = (
     ("training",),
     ("embed",),
     ("align", "users"),
+    ("safety",),
     ("reviews",),
     ("evidence",),
     ("wording",),

@@ -12,8 +12,8 @@ from mmreason.database import Database
 from mmreason.evidence.corrections import Corrections
 from mmreason.evidence.lookup import write_rows
 from mmreason.evidence.meaning import FORMS
-from mmreason.evidence.sensitive import sensitive_kind
 from mmreason.evidence.store import CONCEPTS
+from mmreason.safety.sensitive import sensitive_kind
 
 _SHOWN = """
     CREATE TABLE shown AS

@@ -9,8 +9,8 @@ from mmreason.evidence.chinese import chinese_phrases
 from mmreason.evidence.phrases import phrases
 from mmreason.evidence.schema import Fact
 from mmreason.evidence.stories import makers, tells_story
-from mmreason.evidence.untrusted import safe_item
 from mmreason.language import is_chinese, phrase
+from mmreason.safety.untrusted import safe_item
 from mmreason.schema import Item
 
 VERSION = 3

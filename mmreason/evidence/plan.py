@@ -24,8 +24,8 @@ from functools import lru_cache
 from typing import Protocol
 
 from mmreason.evidence.schema import Case, Fact, Plan, Tie
-from mmreason.evidence.sensitive import sensitive_kind
 from mmreason.language import UNSPACED, stem_of_plural
+from mmreason.safety.sensitive import sensitive_kind
 from mmreason.schema import Item
 
 RELATIONS = frozenset(["bought with", "related"])

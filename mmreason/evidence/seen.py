@@ -21,9 +21,9 @@ from mmreason.database import Database
 from mmreason.evidence.claims import Vocabulary
 from mmreason.evidence.pictures import MIN_VALUE, Known, Probe, Space
 from mmreason.evidence.schema import Fact
-from mmreason.evidence.untrusted import refusal
 from mmreason.files import TEMPORARY, atomic_write, remove
 from mmreason.language import phrase
+from mmreason.safety.untrusted import refusal
 from mmreason.schema import Item, from_record
 from mmreason.store.index import index_files
 from mmreason.store.store import EmbeddingStore

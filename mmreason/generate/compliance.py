@@ -1,8 +1,8 @@
 """What no reason may say, whoever wrote it: packs of rules by language and category, and what is always forbidden.
 
 The packs stand in ``packs/`` as YAML, and a caller's own files add to them. Beside them hold the rules for untrusted
-text (:mod:`mmreason.evidence.untrusted`) and that nothing protected is said of a person
-(:mod:`mmreason.evidence.sensitive`). The rules follow China's advertising law (article 9 on superlatives, 16 to 18 on
+text (:mod:`mmreason.safety.untrusted`) and that nothing protected is said of a person
+(:mod:`mmreason.safety.sensitive`). The rules follow China's advertising law (article 9 on superlatives, 16 to 18 on
 health, 25 on investments), the EU's regulation on health claims (1924/2006) and what shops require of such texts.
 """
 
@@ -18,10 +18,10 @@ from typing import Any
 
 import yaml
 
-from mmreason.evidence.patterns import Patterns
-from mmreason.evidence.sensitive import sensitive_kind
-from mmreason.evidence.terms import TermFinder
-from mmreason.evidence.untrusted import refusals
+from mmreason.safety.patterns import Patterns
+from mmreason.safety.sensitive import sensitive_kind
+from mmreason.safety.terms import TermFinder
+from mmreason.safety.untrusted import refusals
 from mmreason.schema import DataError
 
 _EMOJI = re.compile("[\u2600-\u27bf\u2b50\u2b55\U0001f000-\U0001faff]")

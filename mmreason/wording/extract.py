@@ -13,8 +13,8 @@ from dataclasses import replace
 from functools import lru_cache
 
 from mmreason.evidence.schema import Candidate, Case, Fact, Plan
-from mmreason.evidence.untrusted import safe_item
 from mmreason.language import UNSPACED, is_chinese, phrase, stem_of_plural
+from mmreason.safety.untrusted import safe_item
 from mmreason.schema import Item
 from mmreason.wording import english
 from mmreason.wording.chinese import chinese_clauses

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from mmreason.evidence.sensitive import sensitive_kind
+from mmreason.safety.sensitive import sensitive_kind
 from mmreason.schema import Item
 
 _YEAR = re.compile(r"\s*\((?:1[89]|20)\d\d(?:[-–]\d*)?\)\s*$")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mmreason.evidence.sensitive import sensitive_kind, sensitive_together
+from mmreason.safety.sensitive import sensitive_kind, sensitive_together
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_terms_can_be_added() -> None:
 
 
 def read(name: str) -> dict[str, Any]:
-    return yaml.safe_load(files("mmreason.evidence").joinpath(name).read_text(encoding="utf-8"))
+    return yaml.safe_load(files("mmreason.safety").joinpath(name).read_text(encoding="utf-8"))
 
 
 def test_every_term_of_the_list_is_found_and_no_safe_one_is() -> None:

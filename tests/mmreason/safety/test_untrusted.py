@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from safety_cases import ATTACKS, HARMLESS, Attack
 
 from mmreason.evidence.facts import facts_of
-from mmreason.evidence.untrusted import refusal, refusals, safe_item, visible, without_hidden
+from mmreason.safety.untrusted import refusal, refusals, safe_item, visible, without_hidden
 from mmreason.schema import Item
 
 KEPT = {"wool", "red"}

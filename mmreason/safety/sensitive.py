@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from mmreason.evidence.terms import TermFinder
+from mmreason.safety.terms import TermFinder
 
 Terms = Mapping[str, Iterable[str]]
 """Kind → terms, beside those of ``sensitive.yaml``."""
@@ -105,6 +105,6 @@ def _further(terms: tuple[tuple[str, tuple[str, ...]], ...]) -> TermFinder:
 
 
 def _read(name: str) -> dict[str, Any]:
-    text = files("mmreason.evidence").joinpath(name).read_text(encoding="utf-8")
+    text = files("mmreason.safety").joinpath(name).read_text(encoding="utf-8")
     read: dict[str, Any] = yaml.safe_load(text)
     return read

@@ -18,7 +18,7 @@ from importlib.resources import files
 import yaml
 
 from mmreason.cleaning import FLAG, HIDDEN, plain_text, without_hidden
-from mmreason.evidence.patterns import Patterns
+from mmreason.safety.patterns import Patterns
 from mmreason.schema import Item
 
 WHOLE = frozenset(["instruction", "role", "hidden"])
@@ -230,7 +230,7 @@ def _all_look_alike(word: str) -> bool:
 @cache
 def _looked_for() -> dict[str, Sequence[str]]:
     read: dict[str, Sequence[str]] = yaml.safe_load(
-        files("mmreason.evidence").joinpath("untrusted.yaml").read_text(encoding="utf-8")
+        files("mmreason.safety").joinpath("untrusted.yaml").read_text(encoding="utf-8")
     )
     return read
 
