@@ -21,10 +21,10 @@ import pyarrow as pa
 from mmreason.evidence.facts import VERSION, facts_of
 from mmreason.evidence.lookup import NoRows, SortedTable
 from mmreason.evidence.schema import Case, Concept, Fact, Taste
-from mmreason.safety.sensitive import sensitive_kind, sensitive_together
 from mmreason.evidence.tastes import find_tastes
-from mmreason.safety.untrusted import safe_item
 from mmreason.language import is_chinese
+from mmreason.safety.sensitive import sensitive_kind, sensitive_together
+from mmreason.safety.untrusted import safe_item
 from mmreason.schema import Item, User
 
 FACTS = pa.schema(
