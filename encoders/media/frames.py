@@ -13,8 +13,9 @@ from encoders.media.errors import MediaError, name_of
 from encoders.media.frame_readers import Reader, Wanted
 from encoders.media.pictures import MAX_PIXELS
 from encoders.media.sampling import SAMPLINGS, Sampling, choose_positions
-from encoders.media.video_index import VideoFile, VideoIndex, check_whole, opened, read_index
+from encoders.media.video_index import VideoFile, VideoIndex, opened, read_index
 from encoders.media.webp import is_webp, read_webp, read_webp_index
+from encoders.media.whole import check_whole
 
 
 def sample_frames(

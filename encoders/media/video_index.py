@@ -25,7 +25,6 @@ COUNTED = 5000
 _COVER = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
 # The decoders that FFmpeg takes by itself do not see what is transparent.
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
-_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
 @dataclass(frozen=True)
@@ -199,40 +198,12 @@ def _is_special(stream: Any) -> bool:
     )
 
 
-def check_whole(source: VideoFile) -> None:
-    """A Matroska or WebM file says how long it is; its readers do not mind if the rest is missing.
-
-    Raises:
-        MediaError: If it is cut short.
-    """
-    if isinstance(source, bytes):
-        head, length = source[:HEAD], len(source)
-    else:
-        head, length = head_of(source), Path(source).stat().st_size
-    if not head.startswith(_EBML):
-        return
-    size, place = _vint(head, len(_EBML))
-    place += size or 0
-    if head[place : place + 4] != _SEGMENT:
-        return
-    size, place = _vint(head, place + 4)
-    if size is not None and place + size > length:
-        raise MediaError(f"{name_of(source)}: video is cut short after {length:,} of {place + size:,} bytes")
-
-
 def head_of(source: VideoFile) -> bytes:
     """The first bytes of a file."""
     if isinstance(source, bytes):
         return source[:HEAD]
     with Path(source).open("rb") as file:
         return file.read(HEAD)
-
-
-def _vint(data: bytes, place: int) -> tuple[int | None, int]:
-    """A size as EBML writes it, None if it says that it is unknown; and the place after it. Source: RFC 8794."""
-    width = 9 - data[place].bit_length() if place < len(data) and data[place] else 9
-    value = int.from_bytes(data[place : place + width]) & ((1 << 7 * width) - 1)
-    return (None if width == 9 or value == (1 << 7 * width) - 1 else value), place + width
 
 
 def _refusal(source: VideoFile) -> str:

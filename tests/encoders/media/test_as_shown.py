@@ -328,3 +328,35 @@ def test_an_animated_webp_is_a_video(tmp_path: Path) -> None:
     (tmp_path / "cut.webp").write_bytes(path.read_bytes()[:-40])
     with pytest.raises(MediaError):
         sample_frames(tmp_path / "cut.webp", 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [("live.mkv", "mpeg4", {"live": "1"}), ("sized.mkv", "mpeg4", {}), ("clip.wmv", "wmv2", {})],
+)
+def test_a_cut_file_is_no_shorter_video(
+    name: str, codec: str, options: dict[str, str], tmp_path: Path, noise: Callable[..., np.ndarray]
+) -> None:
+    if codec not in av.codecs_available:
+        pytest.skip(f"FFmpeg has no {codec} here")
+    with av.open(str(tmp_path / name), "w", options=options) as container:
+        stream: Any = container.add_stream(codec, rate=10)
+        stream.height, stream.width, stream.pix_fmt = 64, 96, "yuv420p"
+        for _ in range(20):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(noise(64, 96), format="rgb24")))
+        container.mux(stream.encode(None))
+    data = (tmp_path / name).read_bytes()
+    assert len(sample_frames(data, 4)) == 4
+    for cut in (0.3, 0.6, 0.95):
+        with pytest.raises(MediaError, match="cut short"):
+            sample_frames(data[: int(len(data) * cut)], 4)
+
+
+def test_a_broadcast_that_ends_within_a_packet_is_warned_of(tmp_path: Path) -> None:
+    path = write(tmp_path / "clip.ts", greys(*range(0, 200, 10)), "mpeg2video")
+    data = path.read_bytes()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", MediaWarning)
+        assert len(sample_frames(data, 4)) == 4
+    with pytest.warns(MediaWarning, match="ends within a packet"):
+        sample_frames(data[: len(data) - 100], 4)
