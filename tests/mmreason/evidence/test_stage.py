@@ -106,14 +106,8 @@ def test_a_case_without_a_run_is_read_on_the_spot() -> None:
 
 def test_tastes_are_remembered_and_follow_the_history(tmp_path: Path) -> None:
     items = _shop(8)
-    steps = [
-        ("ann", "sku 0"),
-        ("ann", "sku 4"),
-        ("bob", "sku 1"),
-        ("bob", "sku 2"),
-        ("cy", "sku 3"),
-        ("cy", "sku 5"),
-    ]
+    others = [(user, f"sku {i}") for user in ("bob", "cy") for i in (1, 2, 3, 5, 6, 7)]
+    steps = [("ann", "sku 0"), ("ann", "sku 4"), *others]
     find_evidence(_run(tmp_path, items, steps))
     store, held = EvidenceStore.open(tmp_path / "evidence"), {item.id: item for item in items}
     ann = User("ann", [Interaction("ann", "sku 0", "purchase"), Interaction("ann", "sku 4", "purchase")])
