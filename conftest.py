@@ -19,8 +19,8 @@ def example_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import av
 
     from mmreason.catalogue.catalogue import Catalogue, write_catalogue
+    from mmreason.concepts.stage import find_evidence
     from mmreason.config import Config
-    from mmreason.evidence.stage import find_evidence
     from mmreason.schema import Item
     from mmreason.store.store import StoreWriter
 

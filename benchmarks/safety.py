@@ -22,10 +22,10 @@ from safety_cases import ATTACKS, FORBIDDEN, HARMLESS_TOPICS, TELLING, TELLING_T
 
 from mmreason.catalogue.catalogue import Catalogue, write_catalogue
 from mmreason.cleaning import plain_text
+from mmreason.concepts.stage import find_evidence
 from mmreason.config import Config
 from mmreason.evidence.plan import plans
 from mmreason.evidence.schema import Case
-from mmreason.evidence.stage import find_evidence
 from mmreason.evidence.store import EvidenceStore
 from mmreason.generate.compliance import Compliance
 from mmreason.generate.verify import Verifier

@@ -33,11 +33,11 @@ from jsonargparse import auto_cli
 
 from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.catalogue.ingest import ingest
+from mmreason.concepts.stage import find_evidence
 from mmreason.config import CatalogueConfig, Config, SimulateConfig
 from mmreason.evidence.facts import facts_of
 from mmreason.evidence.plan import plans
 from mmreason.evidence.schema import Candidate, Case, Fact, Plan
-from mmreason.evidence.stage import find_evidence
 from mmreason.evidence.store import EvidenceStore
 from mmreason.generate.verify import Verifier
 from mmreason.schema import Interaction, Item, Reason, User

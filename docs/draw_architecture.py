@@ -33,6 +33,7 @@ LAYERS = (
     ("safety",),
     ("reviews",),
     ("evidence",),
+    ("concepts",),
     ("wording",),
     ("targets",),
     ("reason",),

@@ -25,7 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "what a folder's files and columns are taken for, and the mapping to edit",
     ),
     "concepts": (
-        "mmreason.evidence.corrections:concepts",
+        "mmreason.concepts.corrections:concepts",
         "which facts mean the same; concepts.csv, to correct by hand",
     ),
     "explain": (

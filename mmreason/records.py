@@ -103,7 +103,7 @@ STAGES = (
     ),
     Stage(
         "evidence",
-        "mmreason.evidence.stage:find_evidence",
+        "mmreason.concepts.stage:find_evidence",
         reads=("items", "behaviours", "vectors", "corrected concepts"),
         writes=("evidence",),
         settings=("seed",),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from mmreason.catalogue.catalogue import Catalogue, write_catalogue
+from mmreason.concepts.stage import find_evidence
 from mmreason.config import Config
 from mmreason.evidence.schema import Fact
-from mmreason.evidence.stage import find_evidence
 from mmreason.evidence.store import EvidenceStore
 from mmreason.schema import Interaction, Item
 

@@ -8,19 +8,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mmreason.catalogue.index import read_index
+from mmreason.concepts.corrections import NAME as CORRECTIONS
+from mmreason.concepts.corrections import read_corrections
+from mmreason.concepts.meaning import find_meaning
+from mmreason.concepts.reading import BATCH, READ, read_facts, rows_of_facts
+from mmreason.concepts.relations import bought_together
+from mmreason.concepts.sizes import earlier_meaning, write_concepts
+from mmreason.concepts.worth import leave_out
 from mmreason.config import Config
 from mmreason.database import Database
-from mmreason.evidence.concepts import earlier_meaning, write_concepts
-from mmreason.evidence.corrections import NAME as CORRECTIONS
-from mmreason.evidence.corrections import read_corrections
 from mmreason.evidence.lookup import write_rows
-from mmreason.evidence.meaning import find_meaning
-from mmreason.evidence.reading import BATCH, READ, read_facts, rows_of_facts
-from mmreason.evidence.relations import bought_together
 from mmreason.evidence.schema import Fact
 from mmreason.evidence.seen import seen_facts
 from mmreason.evidence.store import FACTS
-from mmreason.evidence.worth import leave_out
 from mmreason.files import TEMPORARY, remove_leftovers
 
 MORE: tuple[Callable[[Config], Iterator[Fact]], ...] = (seen_facts, bought_together)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mmreason.catalogue.catalogue import Catalogue, write_catalogue
+from mmreason.concepts.stage import find_evidence
 from mmreason.config import Config
-from mmreason.evidence.stage import find_evidence
 from mmreason.evidence.store import EvidenceStore
 from mmreason.schema import Item
 

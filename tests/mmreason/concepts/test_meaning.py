@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from mmreason.catalogue.catalogue import Catalogue, write_catalogue
+from mmreason.concepts.corrections import concepts, read_corrections
+from mmreason.concepts.meaning import key_of
+from mmreason.concepts.stage import find_evidence
 from mmreason.config import Config
-from mmreason.evidence.corrections import concepts, read_corrections
-from mmreason.evidence.meaning import key_of
-from mmreason.evidence.stage import find_evidence
 from mmreason.evidence.store import EvidenceStore
 from mmreason.pipeline import status
 from mmreason.schema import DataError, Item

@@ -8,10 +8,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mmreason.concepts.corrections import Corrections
+from mmreason.concepts.meaning import FORMS
 from mmreason.database import Database
-from mmreason.evidence.corrections import Corrections
 from mmreason.evidence.lookup import write_rows
-from mmreason.evidence.meaning import FORMS
 from mmreason.evidence.store import CONCEPTS
 from mmreason.safety.sensitive import sensitive_kind
 
