@@ -146,7 +146,8 @@ def _relevance(tie: Tie | None) -> float:
     if tie is None or tie.kind == "popular":
         return 0.0
     if tie.taste is None:
-        return 1.2
+        together = tie.fact.supporters / tie.fact.asked if tie.fact and tie.fact.asked else 0.0
+        return 1.2 + together
     enough = len(tie.item_ids) / (len(tie.item_ids) + 1)
     return 1 + enough * math.log(max(tie.taste.lift, 1.0)) + 0.5 * tie.taste.often
 
@@ -245,11 +246,12 @@ def _own(case: Case) -> frozenset[str]:
 
 def _relation_ties(case: Case) -> list[tuple[tuple[Fact, ...], Tie]]:
     """Items of the history that this one goes with, and what reviewers praise."""
-    took = {step.item_id for step in case.user.history}
+    took = {"related": {step.item_id for step in case.user.history if step.event != "impression"}}
+    took["bought with"] = {step.item_id for step in case.user.history if step.event == "purchase"}
     ties = [
         Tie("complement", (fact.value,), fact=fact)
         for fact in case.facts
-        if fact.name in RELATIONS and fact.value in took and fact.value in case.history_items
+        if fact.value in took.get(fact.name, ()) and fact.value in case.history_items
     ]
     ties += [Tie("popular", fact=fact) for fact in case.facts if fact.source == "review"]
     return [((), tie) for tie in ties]

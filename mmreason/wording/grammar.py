@@ -297,7 +297,13 @@ def _small(grammar: Grammar, value: str) -> str:
     if grammar.language != "en":
         return value
     words = (w.capitalize() if w.isupper() and len(w) > 3 else w for w in value.split())
-    return " ".join(w.lower() if w.lower() in grammar.known_words else english.in_sentence(w) for w in words)
+    return " ".join(w.lower() if _is_known(grammar, w.lower()) else english.in_sentence(w) for w in words)
+
+
+def _is_known(grammar: Grammar, word: str) -> bool:
+    """Whether a word is a value that the grammar knows, or ends with one: *lambswool*."""
+    known = grammar.known_words
+    return word in known or any(word[start:] in known for start in range(2, len(word) - 3))
 
 
 def _filled(

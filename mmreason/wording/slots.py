@@ -173,7 +173,6 @@ def thing_slots(grammar: Grammar, thing: Thing, said: Sequence[Said]) -> dict[st
         "kind_and": _noun_phrase(grammar, thing, said)
         if len(said) > 1 and all(one.one for one in said)
         else "",
-        "praised": first.praised,
     }
     return slots
 
@@ -221,7 +220,10 @@ def _noun_phrase(grammar: Grammar, thing: Thing, said: Sequence[Said]) -> str:
 def tie_slots(
     grammar: Grammar, tie: Tie | None, case: Case, thing: Thing, said: Sequence[Said], done: Done | None
 ) -> dict[str, str]:
-    """What is said of the person: what they did, with which items."""
+    """What is said of the person: what they did, with which items; and of several people, what they praise."""
+    if tie is not None and tie.kind == "popular":
+        praise = grammar.say(tie.fact) if tie.fact else None
+        return {"praised": praise.praised} if praise else {}
     if tie is None or done is None:
         return {}
     words = done.words
@@ -270,7 +272,7 @@ def _named(grammar: Grammar, item_ids: Sequence[str], case: Case, did: str) -> d
     if not titles or "theirs" not in grammar.words:
         return {}
     slots = {"title": titles[0], "title_two": titles[1] if len(titles) > 1 else "", "did": did}
-    named = {"title": titles[0], "theirs": fill(grammar.words["theirs"], slots)}
+    named = {name: fill(grammar.words[name], slots) for name in ("named", "theirs") if name in grammar.words}
     if len(titles) > 1:
         named["theirs_two"] = fill(grammar.words["theirs_two"], slots)
     if len(titles) > 2:

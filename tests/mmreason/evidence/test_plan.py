@@ -76,6 +76,21 @@ def test_items_of_the_history_that_this_one_goes_with_are_ties() -> None:
     assert [plan.tie for plan in found] == [Tie("complement", ("b",), fact=goes_with)]
 
 
+def test_bought_with_ties_to_a_purchase_only() -> None:
+    together = Fact("a", "bought with", "b", "relation", supporters=3, asked=6)
+    case = case_of([together], taste(RED, "b"))
+    assert [plan.level for plan in plans(case)] == ["personal"]
+    case.user.history = [Interaction("u", "b", "click")]
+    assert plans(case) == []
+
+
+def test_what_reviewers_praise_is_a_selling_point() -> None:
+    found = plans(case_of([Fact("a", "praise", "straps", "review", supporters=4, asked=5)]))
+    assert [(plan.level, plan.tie.kind if plan.tie else "") for plan in found] == [
+        ("selling point", "popular")
+    ]
+
+
 def test_the_score_can_be_replaced() -> None:
     def reverse(case: Case, facts: Sequence[Fact], tie: Tie | None) -> dict[str, float]:
         return {"short": -sum(len(fact.value) for fact in facts)}

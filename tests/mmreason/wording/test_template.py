@@ -111,3 +111,20 @@ def test_the_general_line_claims_the_category_and_not_what_the_title_says() -> N
     assert general_line(case_of(MUG, [], [])) == "From our mugs."
     assert general_line(case_of(Item("a", "Alder Mug", attributes={"type": ["Mugs"]}), [], [])) == ""
     assert general_line(case_of(Item("a", "Alder", attributes={"type": ["Sale"]}), [], [])) == ""
+
+
+def test_what_several_bought_together_and_what_reviewers_praise_are_said() -> None:
+    together = Fact("a", "bought with", "h0", "relation", supporters=3, asked=6)
+    case = case_of(MUG, [together], ["Moss Vase"])
+    texts = all_texts(Plan((), Tie("complement", ("h0",), fact=together)), case)
+    assert "People who bought the Moss Vase, as you did, often bought this mug too." in texts
+    praise = Fact("a", "praise", "handle", "review", supporters=3, asked=3)
+    assert "Reviewers praise the handle." in all_texts(
+        Plan((), Tie("popular", fact=praise)), case_of(MUG, [praise], [])
+    )
+
+
+def test_a_history_without_a_fitting_event_is_not_told() -> None:
+    case = case_of(MUG, [NAVY], ["Moss Vase"])
+    case.user.history = [Interaction("u", "h0", "rating", rating=3.5)]
+    assert write(taste_plan(case, NAVY), case) == []
