@@ -171,6 +171,9 @@ def _times(
             packet.dts for packet in shown if packet.dts is not None
         ), []  # its times are of decoding
     times = sorted(packet.pts for packet in shown if packet.pts is not None)
+    places = [place for place, packet in enumerate(packets) if not packet.is_discard]
+    if len(times) == len(shown) and places[-1] - places[0] >= len(shown):
+        return times, []  # an edit list that jumps: what it hides on the way has times of what it shows
     keys = sorted(
         (packet.pts, packet.dts if packet.dts is not None else packet.pts)
         for packet in packets

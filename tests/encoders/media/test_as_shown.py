@@ -360,3 +360,42 @@ def test_a_broadcast_that_ends_within_a_packet_is_warned_of(tmp_path: Path) -> N
         assert len(sample_frames(data, 4)) == 4
     with pytest.warns(MediaWarning, match="ends within a packet"):
         sample_frames(data[: len(data) - 100], 4)
+
+
+def edited(data: bytes, edits: list[tuple[int, int]]) -> bytes:
+    """An MP4 with its index at the end, with other edits: (milliseconds shown, where in the media's own time)."""
+
+    def boxes(start: int, end: int) -> dict[bytes, tuple[int, int]]:
+        found = {}
+        while start < end:
+            size = int.from_bytes(data[start : start + 4])
+            found[data[start + 4 : start + 8]] = start, start + size
+            start += size
+        return found
+
+    movie = boxes(0, len(data))[b"moov"]
+    track = boxes(movie[0] + 8, movie[1])[b"trak"]
+    old = boxes(track[0] + 8, track[1])[b"edts"]
+    entries = b"".join(struct.pack(">IiHH", length, place, 1, 0) for length, place in edits)
+    new = struct.pack(">I4sII", 16 + len(entries), b"elst", 0, len(edits)) + entries
+    new = struct.pack(">I4s", 8 + len(new), b"edts") + new
+    made = bytearray(data[: old[0]] + new + data[old[1] :])
+    for start, end in (movie, track):
+        made[start : start + 4] = (end - start + len(new) - (old[1] - old[0])).to_bytes(4)
+    return bytes(made)
+
+
+@pytest.mark.parametrize("group", [5, 60])
+@pytest.mark.parametrize(
+    ("begins", "expected"),
+    [([10, 40], [11, 13, 16, 18, 41, 43, 46, 48]), ([40, 10], [41, 43, 46, 48, 11, 13, 16, 18])],
+)
+def test_several_edits_show_their_parts_in_order(
+    group: int, begins: list[int], expected: list[int], tmp_path: Path
+) -> None:
+    options = {"g": str(group), "bf": "0"}
+    clip = write(tmp_path / "clip.mp4", greys(*range(0, 240, 4)), options=options)
+    with av.open(str(clip)) as container:
+        unit = round(0.1 / float(container.streams.video[0].time_base or 1))
+    shown = sample_frames(edited(clip.read_bytes(), [(1000, begin * unit) for begin in begins]), 8)
+    np.testing.assert_allclose(shown.mean(axis=(1, 2, 3)) / 4, expected, atol=0.6)
