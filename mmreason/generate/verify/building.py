@@ -15,8 +15,8 @@ from mmreason.generate.verify.lexicon import COMMA, END, NAME, START, Expression
 from mmreason.generate.verify.words import Word, stem, stems_of, words_of
 
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
-_SLOTS = {slot.lower(): slot for slot in ("X", "D", "N", "W", "P", "V", "A", "K", "O", "ts", "t")}
-_PLAIN = {"{A}": NAME, "{K}": "THING", "{ts}": "THINGS", "{t}": "THING", "{O}": "<name>"}
+_SLOTS = {slot.lower(): slot for slot in ("X", "D", "N", "W", "P", "V", "A", "K", "O", "M", "ts", "t")}
+_PLAIN = {"{A}": NAME, "{K}": "THING", "{ts}": "THINGS", "{t}": "THING", "{O}": "<name>", "{M}": "MEASURE"}
 _SAID = {"{X}": "x", "{D}": "d", "{W}": "w", "{P}": "p"}
 
 Fill = dict[str, dict[tuple[str, ...], None]]
@@ -48,6 +48,7 @@ class _Builder:
 
     def built(self) -> Lexicon:
         made = self.made
+        made.commas_end = self.read.get("commas") == "end"
         self._claims()
         self._classes()
         self._things()

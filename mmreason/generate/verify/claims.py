@@ -10,7 +10,12 @@ from mmreason.generate.verify.tables import ItemTable, UserTable
 
 _LEAST = {"": 1, "two": 2, "three": 3, "often": 3, "most": 2, "all": 3}
 _RANK = {name: rank for rank, name in enumerate(_LEAST)}
-_EVENTS = {"watch": ("watch", "view"), "rating": ("rating", "review")}
+_RATED = ("rating", "review", "rated high")  # nobody rates a film that they have not watched
+_EVENTS = {
+    "watch": ("watch", "view", "finished", *_RATED),
+    "read": ("read", "finished", *_RATED),
+    "rating": _RATED,
+}
 _EXACT = frozenset(["finished", "rated high"])  # more than the event beside it: "watched to the end"
 _SHARE = 0.03  # of a history; less is not a habit
 _PARTED = frozenset(["and", "or", "than", "you", "your", "with"])

@@ -60,6 +60,7 @@ class Lexicon:
         names: Kind → the words for it.
         things: Domain → the words for its items.
         domains: Other names of domains.
+        commas_end: Whether what is behind a comma speaks of the item again, unless a cue tells.
         contractions: "you've" → "you have".
         sequences: Twos and threes of tags that may follow one another.
         nouns: A value and the noun behind it, and with the two words before: "has a red picture".
@@ -71,6 +72,7 @@ class Lexicon:
     names: dict[str, frozenset[str]] = field(default_factory=dict)
     things: dict[str, frozenset[str]] = field(default_factory=dict)
     domains: dict[str, str] = field(default_factory=dict)
+    commas_end: bool = False
     contractions: dict[str, list[str]] = field(default_factory=dict)
     sequences: set[Tags] = field(default_factory=set)
     nouns: set[Tags] = field(default_factory=set)

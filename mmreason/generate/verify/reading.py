@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mmreason.generate.verify.lexicon import COMMA, NAME, Expression, Lexicon, expanded
-from mmreason.generate.verify.tables import Entry, ItemTable, UserTable, longest
+from mmreason.generate.verify.tables import Entry, Index, ItemTable, UserTable, longest
 from mmreason.generate.verify.words import breaks, words_of
+from mmreason.language import UNSPACED
 
 Subject = Literal["item", "user"]
 _DETERMINERS = frozenset(["this", "these", "the"])
@@ -68,7 +69,7 @@ def read(text: str, item: ItemTable, user: UserTable, lexicon: Lexicon) -> Readi
     """Read a text beside what is known of an item and a history."""
     reading = Reading(text, _Reader(text, item, user, lexicon).read())
     _attribute_names(reading.tokens, lexicon)
-    _subjects(reading.tokens)
+    _subjects(reading.tokens, lexicon.commas_end)
     _namings(reading.tokens)
     for token in reading.tokens:
         token.tags = _tags(token)
@@ -82,6 +83,10 @@ class _Reader:
         self.item, self.user, self.lexicon = item, user, lexicon
         self.words = list(expanded(words_of(text), lexicon.contractions))
         self.stems = [word.stem for word in self.words]
+        # Without commas, so that a clause is found whatever marks it is written with; a mark that ends one stays.
+        self.plain = [i for i, word in enumerate(self.words) if not word.is_mark or breaks(word)]
+        self.plain_stems = [self.stems[i] for i in self.plain]
+        self.place_in_plain = {i: n for n, i in enumerate(self.plain)}
         self.tokens: list[Token] = []
         self.of_user = False  # the last cue was of the person: no copy of the item's text speaks of them
 
@@ -101,8 +106,8 @@ class _Reader:
             kind = "stop" if breaks(word) else "comma" if word.lower in ",，、" else "other"
             return Token(word.start, word.end, (word.lower,), (word.stem,), mark=kind)
         expression = self.lexicon.longest(self.words, place)
-        of_item, size_item = longest(self.item.entries, self.stems, place)
-        of_user, size_user = longest(self.user.entries, self.stems, place)
+        of_item, size_item = self._longest(self.item.entries, place)
+        of_user, size_user = self._longest(self.user.entries, place)
         said, size_said = (None, 0) if self.of_user else self._copied(place)
         size = max(size_item, size_user)
         size_glue = len(expression.words) if expression and expression.licensed else 0
@@ -124,13 +129,16 @@ class _Reader:
             )
         return self._make(place, len(expression.words) if expression else 1, expression=expression)
 
+    def _longest(self, entries: Index, place: int) -> tuple[list[Entry], int]:
+        """The entries of the longest phrase that begins at a word, and its number of words and commas."""
+        found, size = longest(entries, self.plain_stems, self.place_in_plain[place])
+        return found, self.plain[self.place_in_plain[place] + size - 1] - place + 1 if size else 0
+
     def _inside(self, place: int, size: int) -> list[Entry]:
         """The facts that a clause says."""
-        found = [longest(self.item.entries, self.stems, at)[0] for at in range(place + 1, place + size)]
-        first = [
-            e for e in self.item.entries.get(self.stems[place], ()) if not e.clause and len(e.stems) < size
-        ]
-        return [e for those in (first[:1], *found) for e in those if e.whole and not e.clause]
+        stems = self.stems[place : place + size]
+        found = [longest(self.item.entries, stems, at, size - 1)[0] for at in range(size)]
+        return [entry for those in found for entry in those if entry.whole and not entry.clause]
 
     def _make(self, place: int, size: int, **known: Any) -> Token:
         those = self.words[place : place + size]
@@ -150,6 +158,7 @@ class _Reader:
         words, item, licensed = self.words, self.item, self.lexicon.licensed
         if self.stems[place] not in item.places or words[place].lower in licensed:
             return best, size
+        least = 4 if UNSPACED.match(words[place].lower) else 2
         for start in item.places[self.stems[place]]:
             n, told, content, end = place, start, 0, (place, start)
             while n < len(words) and told < len(item.words):
@@ -162,7 +171,7 @@ class _Reader:
                 if words[n - 1].lower not in licensed:
                     content += 1
                     end = (n, told)
-            if content >= 2 and end[0] - place > size and not self._is_denied(start):
+            if content >= least and end[0] - place > size and not self._is_denied(start):
                 best, size = (start, end[1]), end[0] - place
         return best, size
 
@@ -187,19 +196,21 @@ def _attribute_names(tokens: Sequence[Token], lexicon: Lexicon) -> None:
             name = tokens[beside].stems[0]
             for entry in (*token.of_item, *token.of_user):
                 if name in entry.names or name in lexicon.names.get(entry.kind, ()):
-                    tokens[beside].tags = (NAME, *tokens[beside].words)
+                    tokens[beside].tags = (NAME, *_tags(tokens[beside]))
                     break
 
 
-def _subjects(tokens: Sequence[Token]) -> None:
+def _subjects(tokens: Sequence[Token], commas_end: bool) -> None:
     """Of whom each token speaks: of whom the last cue before it does, or the next one where none stands before."""
     subject: Subject | None = None
     for place, token in enumerate(tokens):
-        if token.mark == "stop":
+        if token.mark == "stop" or (commas_end and token.mark == "comma" and token.words != ("、",)):
             subject = None
         cue = token.expression.cue if token.expression and not token.is_claim else ""
         if cue == "item" or cue == "user":
             subject = cue
+        elif cue == "open" and subject == "user" and _joins(tokens, place):
+            pass
         elif cue == "open" or (token.expression and token.expression.links and not token.is_claim):
             subject = _ahead(tokens, place + 1, past="which") or ("user" if cue != "open" else subject)
         elif token.words == ("and",) and _goes_on(tokens, place):
@@ -207,6 +218,13 @@ def _subjects(tokens: Sequence[Token]) -> None:
         if subject is None:
             subject = _ahead(tokens, place + 1)
         token.subject = subject or "item"
+
+
+def _joins(tokens: Sequence[Token], place: int) -> bool:
+    """Whether a word stands between two values, and joins them: 和 is "like", and "and"."""
+    before = next((t for t in reversed(tokens[:place]) if t.mark != "other"), None)
+    behind = next((t for t in tokens[place + 1 :] if t.mark != "other"), None)
+    return before is not None and before.is_claim and behind is not None and behind.is_claim
 
 
 def _goes_on(tokens: Sequence[Token], place: int) -> bool:

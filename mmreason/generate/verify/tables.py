@@ -205,15 +205,17 @@ def _indexed(entries: Iterable[Entry]) -> Index:
     return made
 
 
-def longest(index: Mapping[str, list[Entry]], stems: list[str], place: int) -> tuple[list[Entry], int]:
-    """The entries of the longest phrase that begins at a word, and its number of words."""
+def longest(
+    index: Mapping[str, list[Entry]], stems: list[str], place: int, most: int = _LONGEST_PHRASE
+) -> tuple[list[Entry], int]:
+    """The entries of the longest phrase that begins at a word, and its number of words, ``most`` at most."""
     found: list[Entry] = []
     size = 0
     for entry in index.get(stems[place], ()):
         n = len(entry.stems)
         if n < size:
             break
-        if n == 1 or tuple(stems[place : place + n]) == entry.stems:
+        if n <= most and (n == 1 or tuple(stems[place : place + n]) == entry.stems):
             found.append(entry)
             size = n
     return found, size
