@@ -13,7 +13,7 @@ _RANK = {name: rank for rank, name in enumerate(_LEAST)}
 _RATED = ("rating", "review", "rated high")  # nobody rates a film that they have not watched
 _EVENTS = {
     "watch": ("watch", "view", "finished", *_RATED),
-    "read": ("read", "finished", *_RATED),
+    "read": ("read", "finished"),
     "rating": _RATED,
 }
 _EXACT = frozenset(["finished", "rated high"])  # more than the event beside it: "watched to the end"
