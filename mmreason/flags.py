@@ -17,7 +17,7 @@ FALSE = frozenset(
 """… and for no."""
 
 _GOOD = re.compile(
-    r"vegan|vegetarian|veggie|plant_based|organic|bio|natural|fair_?trade|halal|kosher|raw|whole_?grain|"
+    r"vegan|vegetarian|veggie|plant_based|organic|bio|natural|fair_?trade|halal|kosher|whole_?grain|"
     r"hand_?made|hand_?crafted|hand_?painted|recycled|recyclable|upcycled|sustainable|sustainably_\w+|biodegradable|"
     r"compostable|refillable|reusable|reversible|eco|eco_?friendly|climate_neutral|carbon_neutral|vintage|"
     r"waterproof|water_?resistant|windproof|breathable|insulated|padded|stretch|stretchy|wrinkle_?free|quick_?dry(?:ing)?|"
@@ -30,7 +30,7 @@ _GOOD = re.compile(
 )
 _PREFIX = re.compile(r"^(?:is|has|are|with|suitable_for|ist|hat|est)_")
 _BAD = re.compile(
-    r"(?:tax|duty|shipping|postage|handling|royalty|interest|fee|customs)_free|contains_.*|(?:age|mobile)_\w+"
+    r"(?:tax|duty|shipping|postage|handling|royalty|interest|fee|customs)_free|contains_.*|(?:cost|charge|commission|risk)_free|(?:age|mobile|seo|web|print|feed|search|url)_\w+"
 )
 
 
