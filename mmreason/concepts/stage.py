@@ -18,12 +18,13 @@ from mmreason.concepts.worth import leave_out
 from mmreason.config import Config
 from mmreason.database import Database
 from mmreason.evidence.lookup import write_rows
+from mmreason.evidence.praise import praise_facts
 from mmreason.evidence.schema import Fact
 from mmreason.evidence.seen import seen_facts
 from mmreason.evidence.store import FACTS
 from mmreason.files import TEMPORARY, remove_leftovers
 
-MORE: tuple[Callable[[Config], Iterator[Fact]], ...] = (seen_facts, bought_together)
+MORE: tuple[Callable[[Config], Iterator[Fact]], ...] = (seen_facts, praise_facts, bought_together)
 """Facts that only the whole catalogue tells: what its pictures show, what reviewers praise, what goes together. Each
 yields nothing where the run lacks what it needs."""
 

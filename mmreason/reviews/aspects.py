@@ -27,6 +27,7 @@ HEADER = """\
 #   terms   words that name the aspect; an opinion beside them is about it
 #   good    words that name the aspect and praise it at once ("comfy"); bad: those that blame it
 #   why     false for what is no reason to want an item (delivery, price of the day)
+#   said    what its praise is called, a word a language; not given: by the term that most people praise; []: never
 #   seen    reviews that name the aspect when this file was learned; only for you to read
 # opinions.good and .bad judge whatever aspect they stand beside; opinions.ignore judges nothing.
 # item_words name the item itself: "a great bag" is no aspect.
@@ -51,6 +52,7 @@ class Aspect:
         good: Words that name and praise it at once.
         bad: Words that name and blame it at once.
         why: Whether it can be a reason to want an item.
+        said: What its praise is called, a word a language; None: by the term that most people praise.
         seen: In how many reviews it was named when the lexicon was learned.
     """
 
@@ -58,6 +60,7 @@ class Aspect:
     good: list[str] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)
     why: bool = True
+    said: list[str] | None = None
     seen: int = 0
 
 
@@ -149,6 +152,7 @@ class Lexicon:
 
 def _record(aspect: Aspect) -> dict[str, Any]:
     record: dict[str, Any] = {} if aspect.why else {"why": False}
+    record |= {} if aspect.said is None else {"said": aspect.said}
     record |= {kind: getattr(aspect, kind) for kind in WORD_KINDS if getattr(aspect, kind)}
     return record | ({"seen": aspect.seen} if aspect.seen else {})
 
@@ -171,12 +175,13 @@ def _parse(text: str, name: str) -> Lexicon:
 
 
 def _aspect(key: str, value: Any, name: str) -> Aspect:
-    if not isinstance(value, dict) or set(value) - {*WORD_KINDS, "why", "seen"}:
-        raise DataError(f"{name}: aspect {key!r} may hold terms, good, bad, why and seen; mend it")
+    if not isinstance(value, dict) or set(value) - {*WORD_KINDS, "why", "said", "seen"}:
+        raise DataError(f"{name}: aspect {key!r} may hold terms, good, bad, why, said and seen; mend it")
     if not isinstance(value.get("why", True), bool) or not isinstance(value.get("seen", 0), int):
         raise DataError(f"{name}: aspect {key!r}: why is true or false and seen a number; mend it")
     words = {kind: _words(value.get(kind), f"{name}: {key}.{kind}") for kind in WORD_KINDS}
-    return Aspect(**words, why=value.get("why", True), seen=value.get("seen", 0))
+    said = None if value.get("said") is None else _words(value["said"], f"{name}: {key}.said")
+    return Aspect(**words, why=value.get("why", True), said=said, seen=value.get("seen", 0))
 
 
 def _words(value: Any, place: str) -> list[str]:

@@ -15,6 +15,14 @@ from mmreason.schema import DataError
 
 _PARTICLES = frozenset("的了啊哦呀哈呢吧嘛哒嗒噢喔啦哇")
 _LAST_ONLY = frozenset(["可以", "行", "一般"])  # praise or blame only at a clause's end: "味道还可以"
+# fmt: off
+_NO_ASPECT = frozenset([
+    "感觉", "总体", "整体", "总的来说", "大家", "个人", "网友", "关键", "朋友", "时候", "时间", "东西", "地方", "问题",
+    "情况", "结果", "原因", "方面", "程度", "样子", "意思", "心情", "印象", "评价", "人家", "自己", "家人", "孩子",
+    "老公", "老婆", "妈妈", "同事", "同学", "亲们", "顾客", "客人", "全部", "部分", "好评", "差评", "体验", "个人感觉",
+    "事情", "机会", "办法", "世界", "生活",
+])
+# fmt: on
 _BREAKS = frozenset("，,；;：:。！!？?（）()~～…#\n")
 
 
@@ -96,9 +104,10 @@ class Chinese:
         return not (tokens[i - 1].text == "太" and any(t.text in ("了", "啦") for t in tokens[i + 1 : i + 3]))
 
     def nouns(self, text: str) -> Iterator[tuple[str, int, int]]:
-        """Nouns of two characters or more, with their spans."""
+        """Nouns of two characters or more that may name an aspect, with their spans."""
         place = 0
         for pair in self._tagger.cut(text, HMM=False):
-            if pair.flag in ("n", "vn", "nz") and len(pair.word) > 1 and is_chinese(pair.word):
+            noun = pair.flag in ("n", "vn", "nz") and len(pair.word) > 1 and pair.word not in _NO_ASPECT
+            if noun and is_chinese(pair.word):
                 yield pair.word, place, place + len(pair.word)
             place += len(pair.word)
