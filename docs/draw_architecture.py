@@ -31,7 +31,7 @@ LAYERS = (
     ("embed",),
     ("align", "users"),
     ("safety",),
-    ("reviews",),
+    ("reviews", "probes"),
     ("evidence",),
     ("concepts",),
     ("wording",),

@@ -18,7 +18,6 @@ from mmreason.catalogue.index import read_index
 from mmreason.config import Config
 from mmreason.database import Database
 from mmreason.evidence.schema import Fact
-from mmreason.evidence.untrusted import refusal
 from mmreason.files import TEMPORARY
 from mmreason.language import is_chinese, stem_of_plural
 from mmreason.reviews.aspects import Lexicon
@@ -27,6 +26,7 @@ from mmreason.reviews.learn import ReviewTexts, read_or_learn
 from mmreason.reviews.miner import Miner
 from mmreason.reviews.opinions import GENERAL, Opinion
 from mmreason.reviews.sentences import sentences
+from mmreason.safety.untrusted import refusal
 from mmreason.schema import DataError
 
 LEAST = 3

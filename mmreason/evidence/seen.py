@@ -1,7 +1,7 @@
 """What pictures and videos show of items whose texts do not tell it: facts of source ``picture``.
 
 Every attribute is tried on the items whose value is known, the hidden values of training and validation items
-included; see :mod:`mmreason.evidence.pictures`. Items are gone through product by product: what a variant's picture
+included; see :mod:`mmreason.probes.calibrated`. Items are gone through product by product: what a variant's picture
 has that its siblings' have not, such as its colour, stands out that way.
 """
 
@@ -19,10 +19,10 @@ from mmreason.catalogue.index import read_index
 from mmreason.config import Config
 from mmreason.database import Database
 from mmreason.evidence.claims import Vocabulary
-from mmreason.evidence.pictures import MIN_VALUE, Known, Probe, Space
 from mmreason.evidence.schema import Fact
 from mmreason.files import TEMPORARY, atomic_write, remove
 from mmreason.language import phrase
+from mmreason.probes.calibrated import MIN_VALUE, Known, Probe, Space
 from mmreason.safety.untrusted import refusal
 from mmreason.schema import Item, from_record
 from mmreason.store.index import index_files
@@ -180,7 +180,7 @@ def single(values: Sequence[str]) -> str:
 
 def _products(database: Database, store: EmbeddingStore) -> Iterator[list[Item]]:
     """All items with a picture or video, product by product, about so many at a time."""
-    from mmreason.evidence.probe import (
+    from mmreason.probes.picture import (
         has_picture,  # needs torch, which a catalogue without vectors does without
     )
 
@@ -200,7 +200,7 @@ def _products(database: Database, store: EmbeddingStore) -> Iterator[list[Item]]
 
 def _features(items: Sequence[Item], store: EmbeddingStore) -> np.ndarray:
     """(N, 2 F) float32: the features of pictures, and how they differ from the mean of their product's."""
-    from mmreason.evidence.probe import picture_features
+    from mmreason.probes.picture import picture_features
 
     features = picture_features(store, [item.id for item in items]).numpy()
     _, product = np.unique([item.group for item in items], return_inverse=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mmreason.config import ReasonConfig
 from mmreason.embed.model import MODALITIES
-from mmreason.evidence.probe import PictureProbe
+from mmreason.probes.picture import PictureProbe
 from mmreason.reason.evidence import EvidenceWords, shared_prior
 from mmreason.reason.fusion import NUMBERS, FusionBatch
 from mmreason.reason.prompt import encode_prompt, prompt_text

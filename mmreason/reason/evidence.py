@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmreason.evidence.probe import PictureProbe, has_picture, picture_features
+from mmreason.probes.picture import PictureProbe, has_picture, picture_features
 from mmreason.schema import Item
 
 FLOOR = 0.02  # of a word's probability: the prior leans, the learned fusion may overrule it

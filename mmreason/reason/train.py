@@ -15,8 +15,8 @@ from mmreason.config import Config, ReasonConfig
 from mmreason.device import pick_device, pick_dtype
 from mmreason.embed.model import AlignModel
 from mmreason.evidence.claims import Vocabulary
-from mmreason.evidence.probe import PictureProbe
 from mmreason.files import atomic_write, remove, replaced_folder
+from mmreason.probes.picture import PictureProbe
 from mmreason.processes import on_main_process
 from mmreason.reason.batch import Collator, candidate_tokens
 from mmreason.reason.lm import load_tokenizer

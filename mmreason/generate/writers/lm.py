@@ -9,11 +9,11 @@ from typing import Any
 import torch
 
 from mmreason.checkpoint import read_json
-from mmreason.evidence.probe import PictureProbe
 from mmreason.evidence.schema import Candidate, Case, Plan
 from mmreason.generate.decode import greedy
 from mmreason.generate.embeddings import Embeddings
 from mmreason.generate.writers import LM
+from mmreason.probes.picture import PictureProbe
 from mmreason.reason.batch import Collator, request
 from mmreason.reason.lm import load_tokenizer
 from mmreason.reason.model import ReasonModel

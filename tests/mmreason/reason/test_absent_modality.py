@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mmreason.config import ReasonConfig
-from mmreason.evidence.probe import PictureProbe, has_picture, picture_features
+from mmreason.probes.picture import PictureProbe, has_picture, picture_features
 from mmreason.reason.batch import fusion_batch
 from mmreason.reason.fusion import Fusion
 from mmreason.reason.model import feature_sizes

@@ -12,7 +12,7 @@ from stopping import before_train, stop_at
 
 from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.config import Config, PromptConfig, ReasonConfig
-from mmreason.evidence.probe import PictureProbe
+from mmreason.probes.picture import PictureProbe
 from mmreason.reason.batch import Collator, candidate_tokens, fusion_batch
 from mmreason.reason.evidence import EvidenceWords, shared_prior
 from mmreason.reason.lm import load_tokenizer

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from mmreason.evidence.colors import basic_color, color_name
 from mmreason.language import is_chinese
+from mmreason.probes.colors import basic_color, color_name
 
 PRECISION = 0.95
 """Share of the readings that must be right, on items that the probe has not learned from."""

@@ -38,7 +38,7 @@ def color_name(term: str, chinese: bool = False) -> str:
 
 @cache
 def _families() -> dict[str, list[str]]:
-    source = files("mmreason.evidence") / "colors.yaml"
+    source = files("mmreason.probes") / "colors.yaml"
     return yaml.safe_load(source.read_text(encoding="utf-8"))
 
 
