@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import csv
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bars import Bars
 from jsonargparse import auto_cli
-from safety_cases import ATTACKS, FORBIDDEN, HARMLESS_TOPICS, TELLING, TELLING_TOGETHER, Attack
+from safety_cases import ALLOWED, ATTACKS, FORBIDDEN, HARMLESS_TOPICS, TELLING, TELLING_TOGETHER, Attack
 
 from mmreason.catalogue.catalogue import Catalogue, write_catalogue
 from mmreason.cleaning import plain_text
@@ -197,6 +198,19 @@ def forbidden(bars: Bars) -> None:
     bars.check(f"forbidden texts that passed, of {len(FORBIDDEN)}", len(reached), 0, at_most=True, form="d")
 
 
+def speed(bars: Bars) -> None:
+    """How many short reasons a second of one core are held to the packs, in the best of five rounds."""
+    compliance = Compliance()
+    texts = [text for text, _, language in ALLOWED if language == "en"] * 200
+    seconds = []
+    for _ in range(5):
+        started = time.process_time()
+        for text in texts:
+            compliance.breaches(text, "en", "shop")
+        seconds.append(time.process_time() - started)
+    bars.check("texts checked a second", len(texts) / min(seconds), 20_000, form=",.0f")
+
+
 def real_texts(data: Path) -> Iterator[str]:
     """Titles, descriptions and values of real catalogues."""
     csv.field_size_limit(1 << 30)
@@ -238,6 +252,7 @@ def main(data: str = "") -> None:
         attacks(Path(folder, "attacks"), bars)
         inferences(Path(folder, "inferences"), bars)
     forbidden(bars)
+    speed(bars)
     if data:
         refused(Path(data), bars)
     bars.finish()

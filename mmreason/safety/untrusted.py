@@ -205,7 +205,12 @@ def _first_kind(kinds: frozenset[str], readings: list[str]) -> str:
 
 
 def _repeats(text: str) -> bool:
-    if _REPEATED.search(text.lower()) or (not text.isascii() and _STACKED.search(text)):
+    """Whether a letter, a sign, a word or a whole passage comes again and again."""
+    words = text.lower().split()
+    again = len(words) - len(set(words)) > 3 or any(len(w) > 7 and len(w) - len(set(w)) > 6 for w in words)
+    if again and _REPEATED.search(text.lower()):  # which is slow
+        return True
+    if not text.isascii() and _STACKED.search(text):
         return True
     data = text.encode("utf-8", "replace")
     return len(data) > _PACKED and len(zlib.compress(data, 1)) * _PACKS_TO < len(data)
