@@ -21,6 +21,9 @@ from mmreason.schema import Item
         ),
         ("本片讲述了一位老船长的故事。", [("一位老船长", "about")]),
         ("出餐很快，汤很鲜", [("出餐很快", "does"), ("汤很鲜", "does")]),
+        ("味道不错", [("味道不错", "does")]),
+        ("味道不错，甜汤也很清爽", [("甜汤清爽", "does")]),  # mere praise only where nothing else is said
+        ("份量很大，停车很大", [("份量很大", "does")]),
         ("红糖糍粑甜而不腻", [("红糖糍粑甜而不腻", "does")]),
     ],
 )
