@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "weights_folders": "weights_folders.py",
     "tastes": "tastes.py --data {data}",
     "safety": "safety.py --data {data}",
+    "evidence_speed": "evidence_speed.py",
     "faults": "faults.py",
     "kills": "kills.py",
     "loader_alone": "loader.py --workers [0]",
