@@ -22,6 +22,7 @@ from mmreason.readers.quantities import (
     has_decimal_commas,
     in_seconds,
     in_shares,
+    in_stars,
     in_unit,
     of_five,
     scale_of,
@@ -251,6 +252,8 @@ class LogColumns:
         unit = options.get("unit") or (unit_of(plain) if name in ("seconds", "length") else "s")
         if name in ("seconds", "length"):
             column = in_seconds(column)
+        elif name == "rating":
+            column = in_stars(column)
         elif name == "share":
             column = in_shares(column, plain)
         column = column if unit == "s" and decimal == "." else in_unit(column, unit, decimal)

@@ -35,6 +35,12 @@ _SPELLED = re.compile(  # 1h 2m 3s, 2 min 30 sec, PT1H2M3S
     r"(?:(?P<m>\d+(?:\.\d+)?)\s*m(?:ins?|inutes?)?\s*)?(?:(?P<s>\d+(?:\.\d+)?)\s*s(?:ecs?|econds?)?)?"
 )
 
+_OUT_OF = re.compile(
+    r"(?i)(\d+(?:[.,]\d+)?)\s*(?:(?:/|out of|of|von|sur|de|su|van)\s*(\d+)\s*)?"
+    r"(?:stars?|sterne?n?|étoiles?|estrellas?|★|⭐)?"
+)
+_STARS = re.compile("[★⭐]+[☆\ufe0f]*")
+
 
 def unit_of(column: Any) -> str:
     """The unit that a column's name ends in: ``play_time_ms``."""
@@ -85,6 +91,30 @@ def of_five(ratings: pl.Series, scale: int) -> pl.Series:
     if ratings.dtype.is_numeric():
         return fives.zip_with(inside, numbers)
     return fives.cast(pl.String).zip_with(inside, ratings.cast(pl.String, strict=False))
+
+
+def in_stars(column: pl.Series) -> pl.Series:
+    """Ratings written as words or stars as numbers up to 5; what is none stays as it is.
+
+    Example:
+        >>> in_stars(pl.Series(["4.0 out of 5 stars", "9/10", "3 stars", "★★★★☆", "2.5", "fine"])).to_list()
+        ['4.0', '4.5', '3.0', '4.0', '2.5', 'fine']
+    """
+    if column.dtype != pl.String:
+        return column
+    text = column.str.strip_chars()
+    odd = text.str.contains(r"[^\d.,\s-]").fill_null(False)
+    if not odd.any():
+        return column
+    read = {each: _stars(each) for each in text.filter(odd).unique()}
+    return text.replace({each: str(found) for each, found in read.items() if found is not None})
+
+
+def _stars(text: str) -> float | None:
+    if found := _OUT_OF.fullmatch(text):
+        value, best = float(found[1].replace(",", ".")), float(found[2] or SCALES[0])
+        return value * SCALES[0] / best if best and value <= best else None
+    return float(text.count("★") + text.count("⭐")) if _STARS.fullmatch(text) else None
 
 
 def in_seconds(column: pl.Series) -> pl.Series:

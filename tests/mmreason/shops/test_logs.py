@@ -329,6 +329,7 @@ def test_a_wrong_entry_is_one_line(folder: Path, fields: str, said: str) -> None
         (10, ["8", "10", "1", "7.5"], [4.0, 5.0, 0.5, 3.75]),
         (100, ["85", "100", "20", "0"], [4.25, 5.0, 1.0, 0.5]),
         (5, ["4.5", "5", "1", "3"], [4.5, 5.0, 1.0, 3.0]),
+        (5, ["4.0 out of 5 stars", "9/10", "★★★☆☆", "2 Sterne"], [4.0, 4.5, 3.0, 2.0]),
     ],
 )
 def test_ratings_of_any_scale_are_brought_to_five(
