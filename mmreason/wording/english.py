@@ -37,6 +37,8 @@ _SINGLE = frozenset([
 # fmt: on
 _PREPOSITION = re.compile(r",? (?:for|of|with|in|on|at|that|which|from|to) ")
 _BARE_TAIL = re.compile(r" (?:on|in|at|with) (\S+)")
+_NO_NOUN = re.compile(r"(?i)(?:weight|proof|repellent|resistant|friendly|free|ready)$")
+_ABSTRACT = re.compile(r"(?:th|ness|ity|tion|sion|ment|ance|ence|ism|ing|ure|acy|ship)$")
 _CLAUSE = re.compile(
     r"(?i)^(?:getting|being|having|doing|going|making) |\b(?:before|after|while|when|because|if|so|but|starts?|until|"
     r"unless|although|included|than)\b"
@@ -132,24 +134,31 @@ def whole_phrase(text: str) -> str:
     if _CLAUSE.search(text):
         return ""
     first, space, rest = text.partition(" ")
-    if rest == rest.lower() and first[1:].islower():
+    if rest == rest.lower() and re.fullmatch(r"[A-Z][a-z'’-]+", first):
         text = f"{first.lower()}{space}{rest}"
     tail = _BARE_TAIL.search(text)
-    if (
-        tail
-        and tail[1].lower() not in _DETERMINERS
-        and not is_plural(tail[1])
-        and not is_plural(text.split()[-1])
-    ):
-        text = text[: tail.start()]
+    last = text.split()[-1].lower()
+    if tail and tail[1].lower() not in _DETERMINERS and not is_plural(last) and not _ABSTRACT.search(last):
+        text = text[: tail.start()] if " " in text[: tail.start()] else ""
     return text
 
 
+def is_no_noun(phrase: str) -> bool:
+    """Whether a phrase ends with a word that says how a thing is, though the dictionary has it as a noun, too.
+
+    Example:
+        >>> is_no_noun("water repellent"), is_no_noun("ultra lightweight"), is_no_noun("brushed interior")
+        (True, True, False)
+    """
+    return _NO_NOUN.search(phrase) is not None
+
+
 def _is_mass(word: str) -> bool:
-    """Whether a noun is made of a verb and names no single thing: *piping*, *shirring*, not *lining*."""
+    """Whether a noun names no single thing by its making: *piping*, *softness*, not *lining*."""
     from lemminflect import getAllLemmas
 
-    return word.endswith("ing") and word not in _SINGLE and "VERB" in getAllLemmas(word)
+    made_of_verb = word.endswith("ing") and word not in _SINGLE and "VERB" in getAllLemmas(word)
+    return made_of_verb or word.endswith(("ness", "ism"))
 
 
 def is_plural(word: str) -> bool:

@@ -22,7 +22,7 @@ from mmreason.wording.attributes import TEXTS, Attribute, Forms, parse_attribute
 
 _NUMBER = re.compile(r"\[([^|\]]*)\|([^\]]*)\]")
 _SLOT = re.compile(r"\{(\w+)\}")
-_NOT_SAID = re.compile(r"[/;:|()\[\]{}\"“”<>=@#*_\\\n]|\s-\s")
+_NOT_SAID = re.compile(r"[%/;:|()\[\]{}\"“”<>=@#*_\\\n]|\s-\s")
 _DIGIT = re.compile(r"\d")
 _SEPARATORS = re.compile(r"[-_.]+")
 _WORDS = re.compile(r"[^\W_]+")
@@ -257,7 +257,7 @@ def _say(grammar: Grammar, name: str, value: str, among: bool) -> Said | None:
     elif among and attribute.among:
         forms = attribute.among
     if attribute.free and grammar.language == "en":
-        said = english.whole_phrase(said)
+        said = "" if "{a}" in forms.after and english.is_no_noun(said) else english.whole_phrase(said)
     text = said if attribute.keep else _small(grammar, said)
     if attribute.capital and text == text.lower():
         text = text.title()

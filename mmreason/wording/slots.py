@@ -283,5 +283,10 @@ def _named(grammar: Grammar, item_ids: Sequence[str], case: Case, did: str) -> d
 def _group(grammar: Grammar, tie: Tie, case: Case, thing: Thing) -> str:
     """What the tie's items (of many the latest) are called together: as the item, if all are, else by the domain."""
     latest = [case.history_items[i] for i in tie.item_ids[-_LATEST:] if i in case.history_items]
-    same = bool(latest) and bool(thing.one) and all(grammar.thing(item).many == thing.many for item in latest)
+    same = (
+        bool(latest)
+        and bool(thing.one)
+        and not thing.paired
+        and all(grammar.thing(item).many == thing.many for item in latest)
+    )
     return thing.many if same else grammar.words["thing"]["many"]

@@ -10,7 +10,7 @@ from mmreason.schema import Item
 
 _YEAR = re.compile(r"\s*\((?:1[89]|20)\d\d(?:[-–]\d*)?\)\s*$")
 _ARTICLE_BEHIND = re.compile(r"^(.*), (The|A|An|Le|La|Les|El|Il|Der|Die|Das)$")
-_ODD_IN_TITLE = re.compile(r"[,:;|?!()\[\]{}<>@#\"“”\n]|\s[-–]\s|https?|\.\s")
+_ODD_IN_TITLE = re.compile(r"[.,:;|?!()\[\]{}<>@#\"“”\n]|\s[-–]\s|https?|\.\s")
 _TITLE_LENGTH, _TITLE_WORDS = 36, 6
 _SMALL_WORD = re.compile(r"(?:a|an|the|and|of|in|on|to|for|with|at|by|from|de|la|le|du|des|von|van|der|&)\b")
 
