@@ -16,6 +16,7 @@ import yaml
 
 from mmreason.evidence.claims import phrase
 from mmreason.evidence.schema import Fact
+from mmreason.safety.untrusted import refusal
 from mmreason.schema import DataError, Item
 from mmreason.wording import english
 from mmreason.wording.attributes import TEXTS, Attribute, Forms, parse_attribute
@@ -284,11 +285,15 @@ def _can_be_said(grammar: Grammar, attribute: Attribute, value: str) -> bool:
     longest, most = (_LONGEST_FREE, _MOST_WORDS_FREE) if attribute.free else (_LONGEST, _MOST_WORDS)
     if not plain or len(plain) > longest or plain.count(" ") >= most or _NOT_SAID.search(value):
         return False
-    if _DIGIT.search(value) and not (attribute.digits or attribute.keep or attribute.free):
+    if not value.isprintable() or (
+        _DIGIT.search(value) and not (attribute.digits or attribute.keep or attribute.free)
+    ):
         return False
     if plain.startswith(("http", "www.")) or (not any(map(str.isalpha, plain)) and not attribute.digits):
         return False
     words = _WORDS.findall(plain)
+    if not words or not grammar.joins.isdisjoint((words[0], words[-1])):
+        return False
     return attribute.silent.isdisjoint([plain, *words]) and not grammar.is_nothing(plain)
 
 
@@ -330,6 +335,8 @@ def _filled(
 @lru_cache(maxsize=16_384)
 def _noun(grammar: Grammar, value: str) -> Thing | None:
     if _NOT_SAID.search(value) or _DIGIT.search(value) or len(value) > _LONGEST or "&" in value:
+        return None
+    if not value.isprintable() or refusal(value):
         return None
     if grammar.language != "en":
         return Thing(value, value, measure=grammar.measure(value))

@@ -6,6 +6,7 @@ import re
 from functools import lru_cache
 
 from mmreason.safety.sensitive import sensitive_kind
+from mmreason.safety.untrusted import refusal
 from mmreason.schema import Item
 
 _YEAR = re.compile(r"\s*\((?:1[89]|20)\d\d(?:[-–]\d*)?\)\s*$")
@@ -30,4 +31,5 @@ def _name(title: str) -> str:
     title = _ARTICLE_BEHIND.sub(r"\2 \1", _YEAR.sub("", title).strip())
     odd = _ODD_IN_TITLE.search(title) or len(title) > _TITLE_LENGTH or title.count(" ") >= _TITLE_WORDS
     sentence = any(word[0].islower() and not _SMALL_WORD.match(word) for word in title.split())
-    return "" if odd or sentence or not title or sensitive_kind(title) else title
+    unsafe = not title.isprintable() or refusal(title) or sensitive_kind(title)
+    return "" if odd or sentence or unsafe else title
