@@ -84,7 +84,7 @@ _EMPTY_HEADS = _words(
 
 _SOMEBODY = _words("his her their he she they them him himself herself themselves i we us our my me himself")
 
-_NOTHING_SAID = re.compile(
+NOTHING_SAID = re.compile(
     r"(?i)[$€£¥]|\b(?:price[sd]?|cost|sale|discount|free (?:of charge|gift|trial|sample)|gift|"
     r"bonus|offer|deal|save|saving|cheap|order|buy|shop|purchase|checkout|cart|coupon|stock|available|availability|"
     r"ship(?:s|ping|ped)?|deliver(?:y|s|ed)?|returns?|refund|"
@@ -93,9 +93,12 @@ _NOTHING_SAID = re.compile(
     r"colou?r (?:choices|options)|assorted|"
     r"ignore|instruction|instructions|prompt|system|assistant|language model|json)\b|https?:|@"
 )
-_CARE = re.compile(
+"""What no phrase and no clause of a text may speak of: price, stock, delivery, promotion, contact, or to a machine."""
+
+CARE = re.compile(
     r"(?i)\b(?:wash|bleach|iron|tumble|dry clean|wipe|hand-?wash|machine wash(?!able)|lay flat|line dry|keep dry)\b"
 )
+"""Instructions for washing and keeping."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +126,7 @@ class _Word:
 
 
 @lru_cache(maxsize=65_536)
-def _tags(word: str) -> str:
+def tags_of(word: str) -> str:
     """What a word can be: N(oun), A(djective), V(erb; s: third person, e: participle), R: adverb …, ``.`` for marks."""
     if not word[0].isalnum():
         return "."
@@ -168,7 +171,7 @@ def phrases(text: str) -> Iterator[Phrase]:
         words = [
             _Word(
                 found.group().lower(),
-                _tags(found.group().lower()),
+                tags_of(found.group().lower()),
                 start + found.start(),
                 start + found.end(),
             )
@@ -178,7 +181,7 @@ def phrases(text: str) -> Iterator[Phrase]:
             continue
         labelled = _labelled(name, words, text) if name and not story else ()
         for piece in labelled or _in_unit(words, text, story):
-            if not _NOTHING_SAID.search(piece.text) and not _CARE.search(piece.text):
+            if not NOTHING_SAID.search(piece.text) and not CARE.search(piece.text):
                 yield piece
 
 
@@ -198,7 +201,7 @@ def _labelled(name: str, words: Sequence[_Word], text: str) -> list[Phrase]:
 
 
 def _is_name(label: str) -> bool:
-    return all(set(_tags(word)) & set("NAe") for word in label.split() if word.isalnum())
+    return all(set(tags_of(word)) & set("NAe") for word in label.split() if word.isalnum())
 
 
 def _is_value(words: Sequence[_Word]) -> bool:

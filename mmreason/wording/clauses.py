@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from mmreason.evidence.phrases import _CARE, _NOTHING_SAID
+from mmreason.evidence.phrases import CARE, NOTHING_SAID
 from mmreason.language import singulars
 from mmreason.wording.shortening import Word, beginnings, is_past, joined, words_of
 
@@ -308,7 +308,7 @@ def _unfit(text: str) -> bool:
     person = _PERSON.search(text)
     if person and not _NAMES_ONE.search(text[: person.start()]):
         return True
-    return any(pattern.search(text) for pattern in (_REFUSED, _NOTHING_SAID, _CARE, _WRONG_ARTICLE))
+    return any(pattern.search(text) for pattern in (_REFUSED, NOTHING_SAID, CARE, _WRONG_ARTICLE))
 
 
 def _points_back(words: Sequence[Word]) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
-from mmreason.evidence.phrases import _tags
+from mmreason.evidence.phrases import tags_of
 
 _TOKEN = re.compile(r"[^\W_]+(?:['’\-‑/.,&](?=[^\W_])[^\W_]+)*[®™©%]?|[^\w\s]")
 _TRUNCATED = re.compile(r"\b(?:[A-Z]|Mrs?|Dr|St)\.$")
@@ -39,7 +39,7 @@ class Word:
 def words_of(text: str, start: int, end: int) -> list[Word]:
     """The words of a sentence without its full stop; a sentence that a splitter cut at "Mrs." loses its last name."""
     words = [
-        Word(m.group(), m.group().lower(), _tags(m.group().lower()), start + m.start(), start + m.end())
+        Word(m.group(), m.group().lower(), tags_of(m.group().lower()), start + m.start(), start + m.end())
         for m in _TOKEN.finditer(text[start:end])
     ]
     while words and words[-1].tags == ".":
