@@ -107,10 +107,10 @@ class Ladder:
             selling = selling or (candidate, verdict.evidence)
         for level in (PERSONAL, SELLING_POINT):
             if level == SELLING_POINT and selling is not None:
-                return _climbed(case, *selling, rejected, _cause(case, plans, rejected))
+                return _climbed(case, *selling, rejected, _cause(case, plans, rejected, level))
             found = self._first([p for p in plans if p.level == level], case, seed, used, rejected)
             if found is not None:
-                cause = "" if level == PERSONAL else _cause(case, plans, rejected)
+                cause = "" if level == PERSONAL else _cause(case, plans, rejected, level)
                 return _climbed(case, *found, rejected, cause)
         cause = _cause(case, plans, rejected)
         line = Candidate(self.general(case), Plan(()), "template")
@@ -273,16 +273,16 @@ def _with_plan(candidate: Candidate, case: Case, verdict: Verdict) -> Candidate:
     return replace(candidate, plan=Plan(tuple(said), tie))
 
 
-def _cause(case: Case, plans: Sequence[Plan], rejected: Sequence[Rejected]) -> str:
-    """Why a reason is not personal, or why there is none."""
+def _cause(case: Case, plans: Sequence[Plan], rejected: Sequence[Rejected], level: str = "") -> str:
+    """Why a reason is not personal, or why it tells nothing of the item either."""
     if stopped := Counter(each.kind for each in rejected):
         kinds = ", ".join(f"{kind} ({count})" for kind, count in stopped.most_common())
         return f"stopped: {kinds}"
+    if level != SELLING_POINT and not plans:
+        return "no fact worth telling" if case.facts else "no fact of the item"
     if not case.user.history:
         return "no history"
     if not case.tastes:
         return "no taste in the history"
-    if not case.facts:
-        return "no fact of the item"
     personal = any(plan.level == PERSONAL for plan in plans)
     return "no wording" if personal else "no taste that the item answers"

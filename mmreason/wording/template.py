@@ -60,12 +60,13 @@ def write(plan: Plan, case: Case, seed: int = 0) -> list[Candidate]:
 
 
 def general_line(case: Case) -> str:
-    """A line that claims nothing but the item's category; empty if that is not known, or the title says it."""
+    """A line that claims nothing but the item's category, or not even that; empty in a language without grammar."""
     grammar = grammar_of(case.language, case.item.domain)
-    thing = grammar.thing(case.item) if grammar else None
-    if not grammar or not thing or not thing.known or thing.one.lower() in case.item.title.lower():
+    if not grammar:
         return ""
-    shapes = [*grammar.shapes.get("general", ())]
+    thing = grammar.thing(case.item)
+    tells = thing.known and thing.one.lower() not in case.item.title.lower()
+    shapes = grammar.shapes.get("general" if tells else "anything", ())
     return sentence(fill(shapes[0], {"kinds": thing.many})) if shapes else ""
 
 
