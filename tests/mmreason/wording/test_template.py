@@ -115,7 +115,10 @@ def test_the_general_line_claims_the_category_and_not_what_the_title_says() -> N
         general_line(case_of(Item("a", "Alder Mug", attributes={"type": ["Mugs"]}), [], []))
         == "From our catalog."
     )
-    assert general_line(case_of(Item("a", "Alder", attributes={"type": ["Sale"]}), [], [])) == "From our catalog."
+    assert (
+        general_line(case_of(Item("a", "Alder", attributes={"type": ["Sale"]}), [], []))
+        == "From our catalog."
+    )
 
 
 def test_what_several_bought_together_and_what_reviewers_praise_are_said() -> None:
