@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "tastes": "tastes.py --data {data}",
     "safety": "safety.py --data {data}",
     "evidence_speed": "evidence_speed.py",
+    "facts": "facts.py --data {data}",
     "faults": "faults.py",
     "kills": "kills.py",
     "loader_alone": "loader.py --workers [0]",
