@@ -101,6 +101,15 @@ def untrue_of_person(text: Checked) -> Fault | None:
     for claim in text.claims:
         if not claim.holders:
             return Fault("untrue of the person", claim.span, f"no item of the history shows {claim.what!r}")
+    for token, behind in pairwise(text.tokens):
+        did = token.expression and (token.expression.tag == "VERB" or token.expression.event)
+        if (
+            did
+            and token.subject == "user"
+            and not token.is_claim
+            and behind.words[0] in ("this", "these", "it")
+        ):
+            return Fault("untrue of the person", token.span, "the history does not hold the item itself")
     return None
 
 

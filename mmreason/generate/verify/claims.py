@@ -19,7 +19,7 @@ _EVENTS = {
 _EXACT = frozenset(["finished", "rated high"])  # more than the event beside it: "watched to the end"
 _SHARE = 0.03  # of a history; less is not a habit
 _PARTED = frozenset(["and", "or", "than", "you", "your", "with"])
-_ONE = frozenset(["a", "an", "the", "one", "another"])
+_ONE = frozenset(["a", "an", "the", "one", "another", "your"])
 
 
 @dataclass(slots=True)
@@ -64,7 +64,8 @@ def claims_of(reading: Reading, item: ItemTable, user: UserTable) -> list[Claim]
             (t for t in clause if t.expression and not t.is_claim and t.expression.cue == "user"), None
         )
         if named:
-            found += [_claim(reading.text, group, clause, item, user) for group in named]
+            likened = _likened(reading, clause)
+            found += [_claim(reading.text, group, clause, likened, item, user) for group in named]
         elif cue is not None:
             found += _shared(reading, clause, cue, user)
     return found
@@ -106,14 +107,27 @@ def _groups(clause: Sequence[Token]) -> Iterable[list[Token]]:
         yield group
 
 
+def _likened(reading: Reading, clause: Sequence[Token]) -> list[frozenset[str]]:
+    """What was said of the item before "like …": the items behind it show that too."""
+    if clause[0].expression is None or clause[0].expression.cue != "open" or clause[0].is_claim:
+        return []
+    before = [t for t in reading.tokens if t.is_claim and not t.naming and t.end <= clause[0].start]
+    return [frozenset(e.concept for e in t.of_item) for t in before if t.subject == "item" and t.of_item]
+
+
 def _claim(
-    text: str, group: Sequence[Token], clause: Sequence[Token], item: ItemTable, user: UserTable
+    text: str,
+    group: Sequence[Token],
+    clause: Sequence[Token],
+    likened: Sequence[frozenset[str]],
+    item: ItemTable,
+    user: UserTable,
 ) -> Claim:
     span = group[0].start, group[-1].end
     concepts = [frozenset(entry.concept for entry in token.of_user) for token in group]
-    holders = _held(concepts, user)
-    linked = any(holder in item.linked for holder in holders)
     named = any(entry.kind == "name" for token in group for entry in token.of_user)
+    holders = _held(concepts if named else [*concepts, *likened], user)
+    linked = any(holder in item.linked for holder in holders)
     made = _strength(clause, holders, concepts, user, singular=named or _is_singular(group, clause))
     if named:  # of the "others" beside it nothing more is said
         done, events, quantity, _, often = made

@@ -14,6 +14,7 @@ from mmreason.language import UNSPACED
 Subject = Literal["item", "user"]
 _DETERMINERS = frozenset(["this", "these", "the"])
 _BEFORE_NOUNS = _DETERMINERS | {"a", "an", "another", "of"}
+_BEFORE_VERBS = frozenset(["to", "who", "may", "might", "will", "would", "should", "clearly", "really"])
 _NO_COPY = frozenset(["is", "are", "was", "has", "have", "you", "your", "i", "my", "we", "our", "us", "me"])
 
 
@@ -207,6 +208,8 @@ def _subjects(tokens: Sequence[Token], commas_end: bool) -> None:
         if token.mark == "stop" or (commas_end and token.mark == "comma" and token.words != ("、",)):
             subject = None
         cue = token.expression.cue if token.expression and not token.is_claim else ""
+        if cue == "open" and place and _is_verb(token, tokens[place - 1]):
+            cue = ""
         if cue == "item" or cue == "user":
             subject = cue
         elif cue == "open" and subject == "user" and _joins(tokens, place):
@@ -218,6 +221,12 @@ def _subjects(tokens: Sequence[Token], commas_end: bool) -> None:
         if subject is None:
             subject = _ahead(tokens, place + 1)
         token.subject = subject or "item"
+
+
+def _is_verb(token: Token, before: Token) -> bool:
+    """Whether "like" is what somebody does: behind "you", "who", "to"."""
+    is_subject = before.expression is not None and before.expression.cue == "user"
+    return token.words == ("like",) and (is_subject or before.words[-1] in _BEFORE_VERBS)
 
 
 def _joins(tokens: Sequence[Token], place: int) -> bool:

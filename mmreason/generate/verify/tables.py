@@ -160,11 +160,17 @@ def _of_fact(fact: Fact, case: Case, lexicon: Lexicon) -> Iterable[Entry]:
             said += [("=before", words.before), ("=after", words.after), ("=one", words.one)]
             said += [("=does", words.does), ("=does", words.does_many), ("=likes", words.likes)]
             said += [("=likes", words.many), ("praise", words.praised)]
-            said += [("=rest", does.partition(" ")[2]) for does in (words.does, words.does_many)]
+            said += [("=rest", _rest(does)) for does in (words.does, words.does_many)]
     for how, text in dict.fromkeys(said):
         stems = stems_of(text)
         if 0 < len(stems) <= _LONGEST_PHRASE:
             yield Entry(stems, how, fact.concept, names, fact)
+
+
+def _rest(does: str) -> str:
+    """A predicate behind a verb that two may share: "is light and *made of wool*"."""
+    verb, _, rest = does.partition(" ")
+    return rest if verb in ("is", "are", "comes", "come") else ""
 
 
 def _of_thing(item: Item, case: Case) -> Iterable[Entry]:

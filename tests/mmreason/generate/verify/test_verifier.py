@@ -55,6 +55,11 @@ def case() -> Case:
         "This wool hat suits your taste for wool: it has a hidden pocket.",
         "It's made of wool, like the wool scarf you bought.",
         "This hat goes with the Fjord Scarf you bought.",
+        "This hat comes in blue, just like the Fjord Gloves you chose.",
+        "Because you like wool, you may enjoy this wool hat.",
+        "Three of your recent picks were wool, and so is this hat.",
+        "You've bought wool before, so this wool hat should be a good fit.",
+        "Your love of wool makes this hat a natural pick.",
         "Two of the pieces you bought are wool, and this hat is made of wool.",
     ],
 )
@@ -104,6 +109,14 @@ def test_words_about_the_item_alone_are_a_selling_point(case: Case, text: str) -
         ("This is a anything blue hat.", "broken grammar"),
         ("This story is made of wool, like several of your picks.", "untrue of the item"),
         ("You may like this hat.", "no claim"),
+        ("This hat is made of wool, like two mugs you chose.", "untrue of the person"),
+        ("You bought this wool hat.", "untrue of the person"),
+        ("This hat is made of blue.", "broken grammar"),
+        ("This hat goes with the Fjord Gloves you bought.", "does not follow"),
+        ("This hat is made of wool, like the Fjord Mug you chose.", "does not follow"),
+        ("This hat is warmer than the scarf you bought.", "left-over words"),
+        ("You gave the Fjord Scarf high ratings, and this hat is made of wool.", "event"),
+        ("This hat is an hidden pocket.", "broken grammar"),
     ],
 )
 def test_faults_are_named(case: Case, text: str, kind: Rejection) -> None:
