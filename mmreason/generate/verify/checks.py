@@ -101,15 +101,11 @@ def untrue_of_person(text: Checked) -> Fault | None:
     for claim in text.claims:
         if not claim.holders:
             return Fault("untrue of the person", claim.span, f"no item of the history shows {claim.what!r}")
-    for token, behind in pairwise(text.tokens):
-        did = token.expression and (token.expression.tag == "VERB" or token.expression.event)
-        if (
-            did
-            and token.subject == "user"
-            and not token.is_claim
-            and behind.words[0] in ("this", "these", "it")
-        ):
-            return Fault("untrue of the person", token.span, "the history does not hold the item itself")
+    spoken = [token for token in text.tokens if token.tags]
+    for who, did, what in zip(spoken, spoken[1:], spoken[2:], strict=False):
+        is_act = did.expression is not None and (did.expression.tag == "VERB" or did.expression.event)
+        if who.words == ("you",) and is_act and what.words[0] in ("this", "these", "it"):
+            return Fault("untrue of the person", did.span, "the history does not hold the item itself")
     return None
 
 
@@ -147,7 +143,18 @@ def strength(text: Checked) -> Fault | None:
 
 
 def twice(text: Checked) -> Fault | None:
-    """One thing said of the item twice, or of the person."""
+    """One thing said of the item twice, or of the person, or many words in the same order again."""
+    spoken = [(word, token) for token in text.tokens if not token.mark for word in token.words]
+    seen: set[tuple[str, ...]] = set()
+    for place in range(len(spoken) - _REPEATED + 1):
+        run = tuple(word for word, _ in spoken[place : place + _REPEATED])
+        if run in seen:
+            return Fault("twice", spoken[place][1].span, f"{' '.join(run)!r} is said already")
+        seen.add(run)
+    return _concept_twice(text)
+
+
+def _concept_twice(text: Checked) -> Fault | None:
     told: dict[str, set[str]] = {"item": set(), "user": set()}
     words: dict[str, set[str]] = {"item": set(), "user": set()}
     for token in text.tokens:
@@ -245,6 +252,7 @@ def grammar(text: Checked) -> Fault | None:
     return None
 
 
+_REPEATED = 8  # words, or Chinese characters: more than person and item need in common
 _SOUNDS_LIKE_YOU = ("uni", "use", "usu", "uti", "eu", "ute", "one", "once", "u-")
 _SILENT = ("hour", "honest", "honor", "honour", "heir")
 

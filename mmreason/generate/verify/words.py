@@ -10,7 +10,7 @@ from functools import lru_cache
 from mmreason.language import CJK, singulars
 
 _WORD = re.compile(
-    rf"[{CJK}]|\d+(?:[.,]\d+)*%?|(?:(?![{CJK}\d])[^\W_])(?:(?![{CJK}])[^\W_])*(?:['’](?:(?![{CJK}])[^\W_])+)*|[^\w\s]"
+    rf"[{CJK}]|\d+(?:[.,/]\d+)*%?|(?:(?![{CJK}\d])[^\W_])(?:(?![{CJK}])[^\W_])*(?:['’](?:(?![{CJK}])[^\W_])+)*|[^\w\s]"
 )
 _IRREGULAR = {
     **{
