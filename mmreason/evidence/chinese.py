@@ -42,12 +42,13 @@ _QUALITY = f"{_ANY_QUALITY}(?:(?:又|而又|且|而且|并且|和)?{_ANY_QUALITY
 _SUBJECT = rf"(?P<subject>(?:(?!{_any(_WORDS['no subject'])})[{HAN}A-Za-z]){{1,8}}?)"
 _STATE = re.compile(rf"(?:{_SUBJECT})??(?P<degree>{_DEGREE})(?P<quality>{_QUALITY}){_TAIL}$")
 _ACTION = re.compile(
-    rf"(?P<verb>{_any(_WORDS['verbs'])})了?(?P<object>[{HAN}A-Za-z0-9%.\-]{{2,14}}?){_TAIL}$"
+    rf"{_SUBJECT}??(?P<verb>{_any(_WORDS['verbs'])})了?(?P<object>[{HAN}A-Za-z0-9%.\-]{{2,14}}?){_TAIL}$"
 )
+_DESIGN = re.compile(rf"[{HAN}A-Za-z]{{2,6}}(?:设计|工艺|结构)$")
 _STORY = re.compile(rf"讲述了?(?P<about>[{HAN}A-Za-z0-9·]{{3,24}}?)的?故事$")
 _REFUSED = re.compile(_any(chain.from_iterable(_WORDS["refused"].values())))
 _HARMLESS = re.compile(_any(_WORDS["harmless"]))
-_LOOSE = re.compile("^的|很|非常")
+_LOOSE = re.compile(f"^[的下]|很|非常|所有|{_any(_WORDS['qualities']['taste'])}")
 _PRAISE = frozenset(_WORDS["qualities"]["praise"])
 _MERE_PRAISE = re.compile(f"{_any(_PRAISE)}$")
 _NOT_ALONE = _PRAISE | frozenset(_WORDS["qualities"]["taste"])
@@ -59,8 +60,8 @@ def chinese_phrases(text: str) -> Iterator[Phrase]:
     """What a Chinese text says of its item, in reading order, without words of degree and particles.
 
     The form is ``is`` for words of quality alone, ``does`` for a subject with them (which Chinese says of a
-    whole: 这家店环境优雅) or a verb with its object, ``about`` for a story's. A span is that of the whole clause. Mere
-    praise (味道不错) counts only where a text says nothing else.
+    whole: 这家店环境优雅) or a verb with its object, ``thing`` for how it is made (圆领设计), ``about`` for a story's.
+    A span is that of the clause. Mere praise (味道不错) counts only where a text says nothing else.
 
     Example:
         >>> text = "环境非常优雅，我们点的鱼一般。采用长绒棉，柔软亲肤！"
@@ -92,9 +93,11 @@ def _in_clause(clause: str, start: int) -> Phrase | None:
     story = _STORY.search(said)
     if story:
         return Phrase(story["about"], (span[0] + story.start("about"), span[0] + story.end("about")), "about")
+    if _DESIGN.match(said):
+        return Phrase(said, span, "thing")
     action = _ACTION.match(said)
     if action and not _LOOSE.search(action["object"]):
-        return Phrase(action["verb"] + action["object"], span, "does")
+        return Phrase(action["verb"] + action["object"], (span[0] + action.start("verb"), span[1]), "does")
     state = _STATE.match(said)
     if state is None:
         return None
