@@ -48,6 +48,7 @@ class _Builder:
 
     def built(self) -> Lexicon:
         made = self.made
+        made.refused = frozenset(self.read["refused"])
         made.commas_end = self.read.get("commas") == "end"
         self._claims()
         self._classes()

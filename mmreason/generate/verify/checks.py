@@ -78,7 +78,9 @@ def left_over(text: Checked) -> Fault | None:
                 and not any(e.whole for e in token.of_item)
             ):
                 return Fault("left-over words", token.span, f"{text.words(token)!r} says nothing by itself")
-        elif not (token.expression and token.expression.licensed) and not text.licence.allows(token.words):
+        elif not (token.expression and token.expression.licensed) and (
+            not text.licence.allows(token.words) or text.lexicon.refused.intersection(token.words)
+        ):
             return Fault(
                 "left-over words", token.span, f"nothing is known that {text.words(token)!r} would say"
             )

@@ -56,6 +56,7 @@ class Lexicon:
     Attributes:
         by_first: First word → expressions that begin with it, the longest first.
         licensed: Words that a reason may use for something else than a claim.
+        refused: Words that no reference can license.
         kinds: Name of an attribute → its kind, which tells how its values are said.
         names: Kind → the words for it.
         things: Domain → the words for its items.
@@ -68,6 +69,7 @@ class Lexicon:
 
     by_first: dict[str, list[Expression]] = field(default_factory=dict)
     licensed: set[str] = field(default_factory=set)
+    refused: frozenset[str] = frozenset()
     kinds: dict[str, str] = field(default_factory=dict)
     names: dict[str, frozenset[str]] = field(default_factory=dict)
     things: dict[str, frozenset[str]] = field(default_factory=dict)

@@ -109,6 +109,10 @@ class _Reader:
         expression = self.lexicon.longest(self.words, place)
         of_item, size_item = self._longest(self.item.entries, place)
         of_user, size_user = self._longest(self.user.entries, place)
+        if size_item and self._takes_noun(of_item, place + size_item):
+            of_item, size_item = [], 0
+        if size_user and self._takes_noun(of_user, place + size_user):
+            of_user, size_user = [], 0
         said, size_said = (None, 0) if self.of_user else self._copied(place)
         size = max(size_item, size_user)
         size_glue = len(expression.words) if expression and expression.licensed else 0
@@ -134,6 +138,15 @@ class _Reader:
         """The entries of the longest phrase that begins at a word, and its number of words and commas."""
         found, size = longest(entries, self.plain_stems, self.place_in_plain[place])
         return found, self.plain[self.place_in_plain[place] + size - 1] - place + 1 if size else 0
+
+    def _takes_noun(self, entries: Sequence[Entry], behind: int) -> bool:
+        """Whether the value in what is said has a noun of its own: "suits spring" of "suits spring *conditions*"."""
+        entry = entries[0]
+        if not entry.kind.startswith("=") or entry.fact is None or behind >= len(self.words):
+            return False
+        noun, sequences = self.words[behind].lower, self.lexicon.sequences
+        own = (f"<{self.lexicon.kind(entry.fact.name)}>", noun) in sequences
+        return own and len(entry.stems) > 1 and not any((f"<{e.kind}>", noun) in sequences for e in entries)
 
     def _inside(self, place: int, size: int) -> list[Entry]:
         """The facts that a clause says."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from mmreason.evidence.schema import Case, Fact
 from mmreason.evidence.tastes import engagement
-from mmreason.generate.verify.lexicon import FORMS, Lexicon
+from mmreason.generate.verify.lexicon import FORMS, Lexicon, expanded
 from mmreason.generate.verify.words import breaks, stems_of, words_of
 from mmreason.schema import Item
 from mmreason.wording.clauses import Clause
@@ -91,7 +91,7 @@ def item_table(case: Case, lexicon: Lexicon) -> ItemTable:
     entries = [entry for fact in case.facts for entry in _of_fact(fact, case, lexicon)]
     entries += _of_title(case.item, f"item:{case.item.id}", in_parts=True)
     entries += _of_thing(case.item, case)
-    entries += [_of_clause(clause) for clause in clauses_of(case.item)]
+    entries += [_of_clause(clause, lexicon) for clause in clauses_of(case.item)]
     table = ItemTable(
         _indexed(entries),
         frozenset(fact.concept for fact in case.facts),
@@ -162,9 +162,16 @@ def _of_fact(fact: Fact, case: Case, lexicon: Lexicon) -> Iterable[Entry]:
             said += [("=likes", words.many), ("praise", words.praised)]
             said += [("=rest", _rest(does)) for does in (words.does, words.does_many)]
     for how, text in dict.fromkeys(said):
-        stems = stems_of(text)
+        stems = _stems(text, lexicon)
         if 0 < len(stems) <= _LONGEST_PHRASE:
             yield Entry(stems, how, fact.concept, names, fact)
+
+
+def _stems(text: str, lexicon: Lexicon) -> tuple[str, ...]:
+    """The stems of a text's words as a reason is read: with "that's" as two."""
+    if "'" not in text and "’" not in text:
+        return stems_of(text)
+    return tuple(w.stem for w in expanded(words_of(text), lexicon.contractions) if not w.is_mark)
 
 
 def _rest(does: str) -> str:
@@ -183,10 +190,10 @@ def _of_thing(item: Item, case: Case) -> Iterable[Entry]:
                 yield Entry(stems, "category", f"thing:{' '.join(stems_of(thing.one))}")
 
 
-def _of_clause(clause: Clause) -> Entry:
+def _of_clause(clause: Clause, lexicon: Lexicon) -> Entry:
     """A clause of the item's text that may stand alone, shortened."""
     return Entry(
-        stems_of(clause.text), _CLAUSES.get(clause.form, "said"), f"text:{clause.span[0]}", clause=True
+        _stems(clause.text, lexicon), _CLAUSES.get(clause.form, "said"), f"text:{clause.span[0]}", clause=True
     )
 
 

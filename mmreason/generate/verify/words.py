@@ -26,7 +26,7 @@ _IRREGULAR = {
     },
     **{"people": "person", "feet": "foot", "teeth": "tooth", "mice": "mouse", "geese": "goose"},
 }
-_BREAK = frozenset(".!?;:•–—|/()[]{}。！？；：（）【】\n")
+_BREAK = frozenset(".!?;:•–—|()[]{}。！？；：（）【】\n")
 _JOINERS = frozenset("-‐‑­_™®©℠'’*")
 
 

@@ -159,6 +159,10 @@ def test_references_license_wording_of_their_domain(case: Case) -> None:
     for _ in range(3):
         verifier.learn(text, case)
     assert verifier.check(text, case).passed
+    refused = "You keep choosing the blue kind, and this hat is of the blue kind."
+    for _ in range(3):
+        verifier.learn(refused, case)
+    assert verifier.check(refused, case).kind == "left-over words"
     clip = Case(case.user, Item("c", domain="video"), case.facts, history_facts=case.history_facts)
     assert not verifier.check(text, clip).passed
 
