@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "safety": "safety.py --data {data}",
     "evidence_speed": "evidence_speed.py",
     "facts": "facts.py --data {data}",
+    "verifier": "verifier.py --data {data}",
     "faults": "faults.py",
     "kills": "kills.py",
     "loader_alone": "loader.py --workers [0]",
