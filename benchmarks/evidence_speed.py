@@ -63,7 +63,7 @@ STEPS = 8  # of a history
 PROCESSES = 2
 
 
-def main(small: int = 10_000, items: int = 100_000, pairs: int = 20_000, seed: int = 0) -> None:
+def main(small: int = 20_000, items: int = 100_000, pairs: int = 20_000, seed: int = 0) -> None:
     """Run it.
 
     Args:

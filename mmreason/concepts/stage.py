@@ -28,6 +28,9 @@ MORE: tuple[Callable[[Config], Iterator[Fact]], ...] = (seen_facts, praise_facts
 """Facts that only the whole catalogue tells: what its pictures show, what reviewers praise, what goes together. Each
 yields nothing where the run lacks what it needs."""
 
+MEMORY = "300MB"
+"""What joins and sorts may hold; the rest is on disk."""
+
 _COLUMNS = ", ".join(f'"{name}"' for name in FACTS.names)
 
 
@@ -43,7 +46,7 @@ def find_evidence(config: Config) -> str:
     remove_leftovers(folder)
     with (
         TemporaryDirectory(prefix=f"{TEMPORARY}{os.getpid()}-", dir=folder) as scratch,
-        Database(config.path("catalogue"), Path(scratch, "sorting")) as database,
+        Database(config.path("catalogue"), Path(scratch, "sorting"), MEMORY) as database,
     ):
         for name in ("items", "interactions"):
             database.view(name, index.paths[name])

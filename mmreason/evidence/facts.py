@@ -6,23 +6,43 @@ import re
 from collections.abc import Iterator
 
 from mmreason.evidence.chinese import chinese_phrases
-from mmreason.evidence.phrases import phrases
+from mmreason.evidence.phrases import Phrase, phrases
 from mmreason.evidence.schema import Fact
 from mmreason.evidence.stories import makers, tells_story
 from mmreason.language import is_chinese, phrase
+from mmreason.reviews.languages import unmined_language
 from mmreason.safety.untrusted import safe_item
 from mmreason.schema import Item
 
-VERSION = 3
+VERSION = 4
 """Raised when the same item has other facts: all are read again then."""
 
 LEVELS = ">"
 """What parts the levels of a category: ``Apparel > Men > Shirts``."""
 
+_CODES = {
+    "German": "de", "French": "fr", "Spanish": "es", "Italian": "it", "Portuguese": "pt", "Dutch": "nl",
+    "Swedish": "sv", "Danish": "da", "Norwegian": "no", "Finnish": "fi", "Polish": "pl", "Czech": "cs",
+    "Turkish": "tr", "Romanian": "ro", "Hungarian": "hu", "Indonesian": "id", "Vietnamese": "vi",
+    "Japanese": "ja", "Korean": "ko", "Hindi": "hi",
+}  # fmt: skip
 _WORD = re.compile(r"\w+")
 _YEAR = re.compile(r"(?:1[89]|20)\d\d")
 _YEARS = frozenset(["year", "release year", "released", "publication year", "年份"])
 _LONGEST = 60  # characters; a longer value is a description
+
+
+def language_of(item: Item) -> str:
+    """The language of an item's text, or of its title if it has none: ``en``, ``zh``, ``de`` …; of others ``und``.
+
+    Example:
+        >>> language_of(Item("a", text="Die Jacke ist aus Wolle und sehr warm."))
+        'de'
+    """
+    if is_chinese(item.text or item.title):
+        return "zh"
+    other = unmined_language(item.text)
+    return _CODES.get(other, "und") if other else "en"
 
 
 def facts_of(item: Item) -> Iterator[Fact]:
@@ -45,7 +65,15 @@ def facts_of(item: Item) -> Iterator[Fact]:
         for role, name, span in makers(item.text):
             yield Fact(item.id, role, name, "text", span)
     title = set(_WORD.findall(item.title.lower()))
-    read = chinese_phrases if is_chinese(item.text) else phrases
+    read = _READERS.get(language_of(item), _nothing)
     for said in read(item.text):
         if not title.issuperset(_WORD.findall(said.text.lower())):  # the title says it already
             yield Fact(item.id, said.form, said.text, "text", said.span)
+
+
+def _nothing(text: str) -> Iterator[Phrase]:
+    return iter(())
+
+
+_READERS = {"en": phrases, "zh": chinese_phrases}
+"""Language → what reads its phrases; attributes need no reader."""

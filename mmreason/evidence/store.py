@@ -18,11 +18,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from mmreason.evidence.facts import VERSION, facts_of
+from mmreason.evidence.facts import VERSION, facts_of, language_of
 from mmreason.evidence.lookup import NoRows, SortedTable
 from mmreason.evidence.schema import Case, Concept, Fact, Taste
 from mmreason.evidence.tastes import find_tastes
-from mmreason.language import is_chinese
 from mmreason.safety.sensitive import sensitive_kind, sensitive_together
 from mmreason.safety.untrusted import safe_item
 from mmreason.schema import Item, User
@@ -240,11 +239,6 @@ def alone(fact: Fact) -> Concept:
     """The concept of a fact that no other item shows."""
     kind = sensitive_kind(fact.value) or sensitive_kind(fact.name)
     return Concept(fact.concept, fact.name, fact.value, sensitive=kind, spellings=(fact.spelling,))
-
-
-def language_of(item: Item) -> str:
-    """The language of an item's text: ``zh`` or ``en``."""
-    return "zh" if is_chinese(item.text or item.title) else "en"
 
 
 def _private(items: Mapping[str, Item], facts: Mapping[str, Iterable[Fact]]) -> tuple[set[str], set[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmreason.evidence.facts import facts_of
+from mmreason.evidence.facts import facts_of, language_of
 from mmreason.schema import Item
 
 
@@ -24,3 +24,13 @@ def test_a_year_has_a_decade_and_a_size_has_not() -> None:
 def test_hidden_attributes_and_descriptions_are_no_facts() -> None:
     item = Item("a", attributes={"note": ["x" * 61], "color": ["  "]}, hidden={"color": ["red"]})
     assert list(facts_of(item)) == []
+
+
+def test_a_text_is_read_only_by_rules_of_its_language() -> None:
+    german = Item(
+        "a", text="Die Jacke ist aus Wolle und hat zwei Taschen.", attributes={"material": ["Wolle"]}
+    )
+    assert language_of(german) == "de" and [fact.value for fact in facts_of(german)] == ["Wolle"]
+    assert language_of(Item("b", text="ткань очень мягкая")) == "und"
+    assert language_of(Item("c", title="La Strada", text="A drama about two acrobats.")) == "en"
+    assert language_of(Item("d", title="面", text="")) == "zh"
