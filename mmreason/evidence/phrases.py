@@ -72,6 +72,12 @@ _PRAISE = _words(
 )
 """What praises and tells nothing that could be looked up."""
 
+_BLAME = _words(
+    "inconsistent poor bad worse worst lacking lacks lack limited slow rude noisy dirty broken defective unreliable "
+    "disappointing mediocre overpriced expensive boring crowded"
+)
+"""What speaks against an item, and is no reason to want it."""
+
 _EMPTY_VERBS = _words(
     "promises embodies gets brings feels helps goes leads takes puts proves means deserves stars"
 )
@@ -250,9 +256,9 @@ def _says_much(clause: Sequence[_Word], behind: Sequence[_Word]) -> bool:
 
 
 def _tells(words: Sequence[_Word]) -> bool:
-    """Whether words say more than praise, and of nobody whom they do not name."""
+    """Whether words say more than praise, nothing against the item, and of nobody whom they do not name."""
     lower = {word.lower for word in words}
-    return lower.isdisjoint(_PRAISE) and lower.isdisjoint(_SOMEBODY)
+    return lower.isdisjoint(_PRAISE) and lower.isdisjoint(_BLAME) and lower.isdisjoint(_SOMEBODY)
 
 
 def _without_praise(words: Sequence[_Word]) -> Sequence[_Word]:

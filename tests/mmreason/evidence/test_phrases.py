@@ -61,6 +61,7 @@ def test_what_a_text_says_of_its_item(text: str, expected: list[tuple[str, str]]
         "It works equally well.",
         "with slim, contoured",
         "- Perfect fit",
+        "A cafe with rather slow service.",
         "A bag with more room than it seems.",
         "The bag packs your campus, studio and trail gear.",
         "The film explores her memories.",
