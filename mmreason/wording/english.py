@@ -37,6 +37,10 @@ _SINGLE = frozenset([
 # fmt: on
 _PREPOSITION = re.compile(r",? (?:for|of|with|in|on|at|that|which|from|to) ")
 _BARE_TAIL = re.compile(r" (?:on|in|at|with) (\S+)")
+_NAMES = frozenset(
+    ["bluetooth", "chromebook", "facebook", "macbook", "photoshop", "playstation", "starbucks"]
+)
+_DERIVED = re.compile(r"..(?:tion|sion|ment|ness|able|ible|i[sz]ed|less|ful|ity|ically)$")
 _NO_NOUN = re.compile(r"(?i)(?:weight|proof|repellent|resistant|friendly|free|ready)$")
 _ABSTRACT = re.compile(r"(?:th|ness|ity|tion|sion|ment|ance|ence|ism|ing|ure|acy|ship)$")
 _CLAUSE = re.compile(
@@ -178,23 +182,30 @@ def in_sentence(value: str) -> str:
     A word in the dictionary is no name; one with a capital inside or a trademark sign keeps its spelling.
 
     Example:
-        >>> [in_sentence(value) for value in ("Merino Wool", "Italian Leather", "LumaTech™", "TSA Approved")]
-        ['merino wool', 'Italian leather', 'LumaTech™', 'TSA approved']
+        >>> [in_sentence(value) for value in ("Backlit Keys", "Italian Leather", "LumaTech™", "V-Neck")]
+        ['backlit keys', 'Italian leather', 'LumaTech™', 'V-neck']
     """
     return " ".join(map(_word_in_sentence, value.split()))
 
 
 def _word_in_sentence(word: str) -> str:
     parts = re.findall(r"[^\W\d_]+", word)
-    common = all(part[1:] == part[1:].lower() and _is_common(part.lower()) for part in parts)
-    return word.lower() if parts and common and len(parts[0]) > 1 else word
+    common = all(part[1:] == part[1:].lower() and _is_common(part.lower()) for part in parts if len(part) > 1)
+    if not parts or not common or len(word) == 1:
+        return word
+    return word.lower() if len(parts[0]) > 1 else word[0] + word[1:].lower()  # V-neck, T-shirt
 
 
 @lru_cache(maxsize=65_536)
 def _is_common(word: str) -> bool:
     from lemminflect import getAllLemmas
 
-    return bool(word in PAIRS or getAllLemmas(word) or getAllLemmas(singular(word)))
+    if word in _NAMES:
+        return False
+    if word in PAIRS or getAllLemmas(word) or getAllLemmas(singular(word)) or _DERIVED.search(word):
+        return True
+    splits = ((word[:place], word[place:]) for place in range(3, len(word) - 2))
+    return any(getAllLemmas(first) and getAllLemmas(second) for first, second in splits)  # backlit, pinstripe
 
 
 @lru_cache(maxsize=65_536)

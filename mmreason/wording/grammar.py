@@ -315,7 +315,9 @@ def _filled(
     grammar: Grammar, attribute: Attribute, forms: Forms, name: str, text: str, place: int
 ) -> Said | None:
     """The forms with a value in their slots; None if one needs a noun and the value is none."""
-    slots = {"v": text, "name": phrase(name), "a": "", "v_one": text, "v_many": text, "verb": text}
+    last = _WORDS.findall(text.lower())[-1:]
+    called = "" if last and phrase(name).startswith(last[0]) else phrase(name)  # V-neck says neckline
+    slots = {"v": text, "name": called, "a": "", "v_one": text, "v_many": text, "verb": text}
     verb_of_many = text
     if grammar.language == "en":
         head = slots["name"] if "{name}" in forms.after else ""

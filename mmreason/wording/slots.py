@@ -269,15 +269,14 @@ def _named(grammar: Grammar, item_ids: Sequence[str], case: Case, did: str) -> d
     known = [case.history_items[item_id] for item_id in reversed(item_ids) if item_id in case.history_items]
     titles = list(dict.fromkeys(name for item in known if (name := name_of(item))))
     titles.sort(key=lambda title: " and " in title or "&" in title)  # which read badly beside another
-    if not titles or "theirs" not in grammar.words:
+    of_works = grammar.words.get("works", {})
+    are_works = bool(of_works) and all(grammar.thing(item).one in of_works["things"] for item in known)
+    words = of_works if are_works else grammar.words
+    if not titles or "theirs" not in words:
         return {}
     slots = {"title": titles[0], "title_two": titles[1] if len(titles) > 1 else "", "did": did}
-    named = {name: fill(grammar.words[name], slots) for name in ("named", "theirs") if name in grammar.words}
-    if len(titles) > 1:
-        named["theirs_two"] = fill(grammar.words["theirs_two"], slots)
-    if len(titles) > 2:
-        named["theirs_more"] = fill(grammar.words["theirs_more"], slots)
-    return named
+    names = ("named", "theirs", "theirs_two", "theirs_more")[: len(titles) + 1]
+    return {"title": titles[0], **{name: fill(words[name], slots) for name in names if name in words}}
 
 
 def _group(grammar: Grammar, tie: Tie, case: Case, thing: Thing) -> str:
