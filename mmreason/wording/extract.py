@@ -152,6 +152,8 @@ def _tells(grammar: Grammar, clause: Clause, thing: Thing) -> str:
         words = grammar.say(Fact("", "about", clause.text))
         return (words.does_many if thing.paired else words.does) if words else ""
     text = clause.text if clause.form == "does" else f"is {clause.text}"
+    if not grammar.words.get("space", " "):
+        return text.removeprefix(thing.one)  # 这副耳机 + 耳机佩戴舒适
     if grammar.language != "en" or thing.paired == clause.plural or clause.form == "is":
         return text
     return "" if clause.plural or _SECOND_VERB.search(text) else english.verb_of_many(text)

@@ -162,6 +162,8 @@ def thing_slots(grammar: Grammar, thing: Thing, said: Sequence[Said]) -> dict[st
     if first.one:
         slots["measure"] = grammar.measure(first.one)
     does = [one.does_many if thing.paired else one.does for one in said]
+    if not words.get("space", " "):  # 这副耳机 + 耳机佩戴舒适
+        does = [each.removeprefix(thing.one) for each in does]
     slots |= {
         "does": does[0],
         "does_too": fill(words["too"], {"does": does[0]}) if 0 < len(does[0]) <= _SHORT else "",
