@@ -38,6 +38,9 @@ MAJORITY = 0.75
 MOST_REVIEWS = 300
 """Reviews of a product that are read, the latest first."""
 
+LEARNED_FROM = 20_000
+"""Reviews that the aspects are learned from."""
+
 MOST_PRAISE = 5
 """Aspects of a product, those that most people praise."""
 
@@ -74,7 +77,7 @@ def praise_facts(config: Config) -> Iterator[Fact]:
         if first is None:
             return
         try:
-            miner = Miner(_lexicon(config, paths["items"], ReviewTexts(database)))
+            miner = Miner(_lexicon(config, paths["items"], ReviewTexts(database, LEARNED_FROM)))
             miner.finder(first["text"])
         except DataError as error:  # the libraries that read opinions are an extra
             print(f"reviews are not read for praise: {error}", file=sys.stderr)

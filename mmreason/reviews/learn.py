@@ -73,17 +73,20 @@ class ReviewTexts:
 
     Args:
         database: With a view ``interactions``.
+        most: Only so many, drawn by the hash of their text; 0 for all.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, most: int = 0) -> None:
+        some = f"ORDER BY md5(text), text LIMIT {most}" if most else ""
         self._database = database
-        self._count = int(database.value("SELECT count(*) FROM interactions WHERE trim(text) <> ''"))
+        self._query = f"SELECT text FROM interactions WHERE trim(text) <> '' {some}"
+        self._count = int(database.value(f"SELECT count(*) FROM ({self._query})"))
 
     def __len__(self) -> int:
         return self._count
 
     def __iter__(self) -> Iterator[str]:
-        for batch in self._database.stream("SELECT text FROM interactions WHERE trim(text) <> ''", 8192):
+        for batch in self._database.stream(self._query, 8192):
             yield from batch["text"].to_pylist()
 
 

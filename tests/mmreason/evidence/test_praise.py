@@ -8,9 +8,11 @@ import pytest
 
 from mmreason.catalogue.catalogue import Catalogue, write_catalogue
 from mmreason.config import Config
+from mmreason.database import Database
 from mmreason.evidence.praise import Praise, praise_facts, praised
 from mmreason.evidence.schema import Fact
 from mmreason.reviews.aspects import Aspect, Lexicon
+from mmreason.reviews.learn import ReviewTexts
 from mmreason.reviews.miner import Miner
 from mmreason.schema import Interaction, Item
 
@@ -88,3 +90,12 @@ def test_reviews_of_all_variants_speak_of_the_product(tmp_path: Path) -> None:
 def test_a_catalogue_without_reviews_praises_nothing(tmp_path: Path) -> None:
     config = _run(tmp_path, [Interaction("u8", "b", "purchase")])
     assert list(praise_facts(config)) == [] and not config.path("evidence", "aspects.yaml").exists()
+
+
+def test_the_aspects_of_many_reviews_are_learned_from_some(tmp_path: Path) -> None:
+    config = _run(tmp_path, [_review(f"u{n}", "b", f"So warm, {n} times!") for n in range(20)])
+    with Database(tmp_path, tmp_path / "scratch") as database:
+        database.view("interactions", config.path("catalogue", "interactions.parquet"))
+        some = ReviewTexts(database, 5)
+        assert len(some) == 5 and list(some) == list(some) and len(set(some)) == 5
+        assert len(ReviewTexts(database)) == 20
