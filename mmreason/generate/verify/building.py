@@ -11,7 +11,17 @@ from typing import Any
 import yaml
 
 from mmreason.generate.verify.grammars import Wording, wording_of
-from mmreason.generate.verify.lexicon import COMMA, END, NAME, START, Expression, Lexicon, expanded, says
+from mmreason.generate.verify.lexicon import (
+    COMMA,
+    END,
+    NAME,
+    START,
+    Expression,
+    Lexicon,
+    act_or_thing,
+    expanded,
+    says,
+)
 from mmreason.generate.verify.words import Word, stem, stems_of, words_of
 
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
@@ -171,7 +181,8 @@ class _Builder:
                 expression = self.made.longest(words, place)
                 assert expression, f"{words[place].lower!r} of a shape is in no list"
                 expression.licensed = True
-                found += [expression.tag] if expression.tag else []
+                if expression.tag:
+                    found.append(act_or_thing(found[-1] if found else "", expression.tag))
                 place += len(expression.words)
         return found
 

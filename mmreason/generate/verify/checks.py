@@ -13,6 +13,7 @@ from mmreason.generate.verify.licence import Licence
 from mmreason.generate.verify.reading import Reading, Token, pieces
 from mmreason.generate.verify.tables import ItemTable, UserTable
 from mmreason.generate.verify.verdict import Rejection
+from mmreason.language import UNSPACED
 
 
 class Fault(NamedTuple):
@@ -230,13 +231,32 @@ def _sentence(tokens: Sequence[Token], place: int) -> list[Token]:
 
 
 def grammar(text: Checked) -> Fault | None:
-    """Words in an order that no shape has, or "a" before a vowel."""
-    for before, token in pairwise(text.tokens):
+    """Words in an order that no shape has, one word twice in a row, "a" before a vowel, or a capital out of place."""
+    return _spelling(text) or _order(text)
+
+
+def _spelling(text: Checked) -> Fault | None:
+    begins = starts = True  # a clause, and a sentence, which needs a capital
+    for before, token in zip([None, *text.tokens], text.tokens, strict=False):
+        if before is not None and before.start == token.start:
+            continue  # "you've" is two
+        written = text.words(token)
+        small = starts and written.isascii() and written.islower()
+        if small or (not begins and not token.is_claim and token.words != ("i",) and written[0].isupper()):
+            return Fault("broken grammar", token.span, f"{written!r} is not written so here")
+        begins = token.mark == "stop" or (begins and bool(token.mark))
+        starts = (token.mark == "stop" and written in ".!?") or (starts and bool(token.mark))
+        if before is None or before.mark or token.mark:
+            continue
+        if before.words[-1] == token.words[0] and not UNSPACED.search(written):
+            return Fault("broken grammar", token.span, f"{written!r} stands twice")
         article = before.words in (("a",), ("an",)) and not before.is_claim
         if article and (before.words == ("an",)) != _vowel(token.words[0]):
-            return Fault(
-                "broken grammar", before.span, f"{text.words(before)!r} before {text.words(token)!r}"
-            )
+            return Fault("broken grammar", before.span, f"{text.words(before)!r} before {written!r}")
+    return None
+
+
+def _order(text: Checked) -> Fault | None:
     if not text.lexicon.sequences:
         return None
     for piece in pieces(text.tokens):

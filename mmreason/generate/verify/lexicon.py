@@ -144,6 +144,11 @@ def expanded(words: Iterable[Word], contractions: Mapping[str, Sequence[str]]) -
             yield from (Word(part, part, word.start, word.end) for part in whole)
 
 
+def act_or_thing(before: str, tag: str) -> str:
+    """The tag of a word that is a verb behind "you": "you *book* hotels"; elsewhere it names a thing."""
+    return "VERB" if before == "you" and tag in ("THING", "THINGS") else tag
+
+
 @cache
 def says(tag: str) -> bool:
     """Whether a tag stands for something that is said, and not for a word of grammar."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from mmreason.generate.verify.lexicon import COMMA, NAME, Expression, Lexicon, expanded
+from mmreason.generate.verify.lexicon import COMMA, NAME, Expression, Lexicon, act_or_thing, expanded
 from mmreason.generate.verify.tables import Entry, Index, ItemTable, UserTable, longest
 from mmreason.generate.verify.words import breaks, words_of
 from mmreason.language import UNSPACED
@@ -72,8 +72,12 @@ def read(text: str, item: ItemTable, user: UserTable, lexicon: Lexicon) -> Readi
     _attribute_names(reading.tokens, lexicon)
     _subjects(reading.tokens, lexicon.commas_end)
     _namings(reading.tokens)
+    before = ""
     for token in reading.tokens:
         token.tags = _tags(token)
+        if token.tags and not token.is_claim:
+            token.tags = (act_or_thing(before, token.tags[0]), *token.tags[1:])
+        before = token.tags[0] if token.tags else before
     return reading
 
 

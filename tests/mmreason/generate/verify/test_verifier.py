@@ -172,3 +172,19 @@ def test_any_text_gets_a_verdict(text: str) -> None:
     """No text breaks the verifier, and what names no fact does not pass."""
     verdict = Verifier().check(text, Case(User("u"), Item("a"), []))
     assert not verdict.passed and verdict.kind
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "This hat hat is made of wool.",
+        "this hat is made of wool.",
+        "This hat is very Very blue.",
+        "A hat blue made of wool.",
+        "You keep you choosing wool, and this hat is made of wool.",
+        "This hat is a made of wool.",
+    ],
+)
+def test_broken_sentences_are_stopped(case: Case, text: str) -> None:
+    """What a small language model's slips look like: a word twice, a capital out of place, words changed round."""
+    assert Verifier().check(text, case).kind in ("broken grammar", "twice")
