@@ -85,7 +85,7 @@ class _Reader:
     """Takes the longest thing that is known to begin at each word in turn."""
 
     def __init__(self, text: str, item: ItemTable, user: UserTable, lexicon: Lexicon) -> None:
-        self.item, self.user, self.lexicon = item, user, lexicon
+        self.text, self.item, self.user, self.lexicon = text, item, user, lexicon
         self.words = list(expanded(words_of(text), lexicon.contractions))
         self.stems = [word.stem for word in self.words]
         # Without commas, so that a clause is found whatever marks it is written with; a mark that ends one stays.
@@ -165,7 +165,10 @@ class _Reader:
 
     def _is_value(self, place: int, size: int, entries: Sequence[Entry]) -> bool:
         """Whether a value that is an ordinary word too ("One", "basket") is meant: beside its name, or as a noun."""
-        if self.tokens and (self.tokens[-1].is_claim or self.tokens[-1].words[-1] in _BEFORE_NOUNS):
+        if place and self.text[self.words[place].start].isupper() and any(e.kind == "name" for e in entries):
+            return True
+        behind = self.tokens[-1] if self.tokens and self.words[place].lower != "one" else None
+        if behind is not None and (behind.is_claim or behind.words[-1] in _BEFORE_NOUNS):
             return True
         around = {self.stems[i] for i in (place - 1, place + size) if 0 <= i < len(self.stems)}
         return any(entry.names & around for entry in entries)
