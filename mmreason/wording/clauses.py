@@ -22,6 +22,8 @@ Form = Literal["is", "does", "about", "part"]
 LONGEST = 110
 """Characters of a clause; one that cannot be shortened to this is left."""
 
+_MOST_WORDS = 80  # of a sentence; a longer one is none
+
 _SENTENCE = re.compile(
     r"[^\n•]+?(?:(?<!\b[A-Z])(?<!\b[MDS][rt])(?<!\bMrs)(?<!\bvs)[.!?…]+(?=\s|$)|(?=[\n•])|$)"
 )
@@ -107,7 +109,7 @@ def clauses(text: str, title: str, names: frozenset[str]) -> tuple[Clause, ...]:
     of_item = True  # whether "it" would mean the item
     for match in _SENTENCE.finditer(text):
         words = words_of(text, match.start(), match.end())
-        if not words:
+        if not 0 < len(words) <= _MOST_WORDS:
             continue
         subject = _behind_title(words, called) or _subject(words, names, of_item, match.start() == 0)
         of_item = bool(subject and subject[2]) or not names.isdisjoint(

@@ -60,6 +60,7 @@ def test_clauses(text: str, said: list[tuple[str, str]]) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "The jacket keeps " + "the wind out and the rain out and " * 30 + "you dry.",
         "Wrap up in the Alva Throw.",  # the imperative
         "Need a warm throw?",
         "We weave every throw by hand.",
