@@ -26,6 +26,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+import pyarrow.parquet as pq
 import yaml
 from jsonargparse import auto_cli
 from PIL import Image
@@ -44,9 +45,10 @@ from mmreason.store.store import EmbeddingStore
 BAR = 20
 SECONDS = 5.0
 ITEMS_PER_DOMAIN, SHOPPERS = 12, 120
-AFTER_ALIGN = ("align", "embed", "train", "generate", "evaluate")
-ALL = ("ingest", "simulate", "pack", *AFTER_ALIGN)
 AFTER_TRAIN = ("train", "generate", "evaluate")
+AFTER_EMBED = ("evidence", *AFTER_TRAIN)
+AFTER_ALIGN = ("align", "embed", *AFTER_EMBED)
+ALL = ("ingest", "simulate", "pack", *AFTER_ALIGN)
 
 
 class Shop:
@@ -200,9 +202,13 @@ EDITS = (
     Edit("a picture replaced in place", picture, tuple(s for s in ALL if s != "simulate"), "media ("),
     Edit("an item added", item_added, ALL),
     Edit("an item removed", item_removed, ALL),
-    Edit("new interactions of a learner", interactions, ("ingest", "simulate", "pack", *AFTER_TRAIN)),
-    Edit("new interactions of a stranger", interactions_of_a_stranger, ("ingest", "simulate", "pack")),
-    Edit("a reference reason", reference, ("ingest", "simulate", "pack", "generate", "evaluate")),
+    Edit("new interactions of a learner", interactions, ("ingest", "simulate", "pack", *AFTER_EMBED)),
+    Edit(
+        "new interactions of a stranger",
+        interactions_of_a_stranger,
+        ("ingest", "simulate", "pack", "evidence", "generate", "evaluate"),
+    ),
+    Edit("a reference reason", reference, ("ingest", "simulate", "pack", "evidence", "generate", "evaluate")),
     Edit("setting of ingest", lambda shop: shop.set("catalogue", hidden=["color"]), ALL, "catalogue.hidden"),
     Edit("setting of simulate", lambda shop: shop.set("simulate", noise=0.5), ("simulate",), "0.15 → 0.5"),
     Edit("setting of pack", lambda shop: shop.set("pack", shard_size=11), ("pack", *AFTER_ALIGN)),
@@ -213,7 +219,7 @@ EDITS = (
     Edit("setting of evaluate", lambda shop: shop.set("evaluate", sample=3), ("evaluate",)),
     Edit("weights of an encoder", lambda shop: replace_weights(shop.text), AFTER_ALIGN, "(text weights)"),
     Edit("weights of the LM", lambda shop: replace_weights(shop.lm), AFTER_TRAIN, "language model changed"),
-    Edit("a request added", request_added, AFTER_TRAIN[1:], "(6 were there already)", requests_file),
+    Edit("a request added", request_added, AFTER_TRAIN[1:], "(6 were answered already)", requests_file),
     Edit("a format version", newer_train, ("train",), "format version 1 → 2"),
 )
 
@@ -294,14 +300,20 @@ def differences(one: Config, other: Config) -> list[str]:
         path = f"catalogue/{table}.parquet"
         if one.path(path).read_bytes() != other.path(path).read_bytes():
             found.append(f"table {table} differs")
+    for table in ("facts", "concepts"):
+        if pq.read_table(one.path(f"evidence/{table}.parquet")) != pq.read_table(
+            other.path(f"evidence/{table}.parquet")
+        ):
+            found.append(f"{table} differ")
     if read_manifest(one.path("shards")) != read_manifest(other.path("shards")):
         found.append("shards differ")
     found += _vectors(EmbeddingStore.open(one.path("embed")), EmbeddingStore.open(other.path("embed")))
     for model in ("align", "reason", "reason/adapter", "baseline", "baseline/adapter"):
         found += _weights(one.path(model), other.path(model))
     rows, expected = read_job(one).to_pydict(), read_job(other).to_pydict()
-    same = all(rows[name] == expected[name] for name in ("user_id", "item_id", "text", "verified", "error"))
-    if not same or not np.allclose(rows["score"], expected["score"], atol=1e-4):
+    kept = ("user_id", "item_id", "text", "verified", "level", "writer", "cause", "plan", "error")
+    scores, others = (np.array(table["score"], dtype=float) for table in (rows, expected))
+    if any(rows[name] != expected[name] for name in kept) or not np.allclose(scores, others, 0, 1e-4, True):
         found.append("reasons differ")
     return found
 

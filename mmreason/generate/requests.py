@@ -152,7 +152,10 @@ def request_keys(
         if item_id not in known:
             told = {name: getattr(item, name) for name in _TOLD} if item else {}
             content = store.content(item_id) if store is not None and item_id in store else ""
-            known[item_id] = _digest([told, content, [astuple(f) for f in evidence.facts(item_id)]])
+            facts = evidence.facts(item_id)
+            concepts = [evidence.concepts.get(fact.concept) for fact in facts]
+            seen = [(astuple(f), c and (c.items, c.popularity)) for f, c in zip(facts, concepts, strict=True)]
+            known[item_id] = _digest([told, content, seen])
         return known[item_id]
 
     def digest(request: Request) -> str:
