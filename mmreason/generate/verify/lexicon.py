@@ -49,7 +49,7 @@ class Expression:
     licensed: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Lexicon:
     """One language's words, kinds of attributes and sequences that a reason may be made of.
 

@@ -38,10 +38,8 @@ class Licence:
 
     def learn(self, reading: Reading, item: ItemTable, user: UserTable, lexicon: Lexicon) -> None:
         """Take up one reference."""
-        for entries in (*item.entries.values(), *user.entries.values()):
-            self.values.update(
-                e.stems[0] for e in entries if len(e.stems) == 1 and e.stems[0] not in lexicon.licensed
-            )
+        single = (entry.stems[0] for entry in (*item.entries, *user.entries) if len(entry.stems) == 1)
+        self.values.update(word for word in single if word not in lexicon.licensed)
         self.words.update({word for t in reading.tokens if not (t.is_claim or t.mark) for word in t.words})
         for piece in pieces(reading.tokens):
             tags = [(START,), *(token.tags for token in piece), (END,)]

@@ -146,10 +146,10 @@ class _Reader:
     def _takes_noun(self, entries: Sequence[Entry], behind: int) -> bool:
         """Whether the value in what is said has a noun of its own: "suits spring" of "suits spring *conditions*"."""
         entry = entries[0]
-        if not entry.kind.startswith("=") or entry.fact is None or behind >= len(self.words):
+        if not entry.kind.startswith("=") or not entry.name or behind >= len(self.words):
             return False
         noun, sequences = self.words[behind].lower, self.lexicon.sequences
-        own = (f"<{self.lexicon.kind(entry.fact.name)}>", noun) in sequences
+        own = (f"<{self.lexicon.kind(entry.name)}>", noun) in sequences
         return own and len(entry.stems) > 1 and not any((f"<{e.kind}>", noun) in sequences for e in entries)
 
     def _inside(self, place: int, size: int) -> list[Entry]:

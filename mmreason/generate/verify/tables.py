@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 from mmreason.evidence.schema import Case, Fact
 from mmreason.evidence.tastes import engagement
 from mmreason.generate.verify.lexicon import FORMS, Lexicon, expanded
-from mmreason.generate.verify.words import breaks, stems_of, words_of
+from mmreason.generate.verify.words import clauses_in_stems, stems_of, words_of
 from mmreason.schema import Item
 from mmreason.wording.clauses import Clause
 from mmreason.wording.extract import clauses_of
-from mmreason.wording.grammar import grammar_of
+from mmreason.wording.grammar import Grammar, grammar_of
 from mmreason.wording.titles import name_of
 
 _TITLE_END = re.compile(r"\s+[-–—|:]\s+|\s*[(\[,|]")
@@ -32,7 +33,9 @@ class Entry:
         clause: Whether it is a clause of the item's text, which may say several facts.
         concept: What it means.
         names: The words of its attribute's name.
-        fact: What it rests on; None of a title.
+        name: Of the fact that it says; empty of a title, a category or a clause.
+        value: Likewise.
+        source: Likewise.
         whole: False for a title's last words alone.
     """
 
@@ -40,31 +43,79 @@ class Entry:
     kind: str
     concept: str
     names: frozenset[str] = frozenset()
-    fact: Fact | None = None
+    name: str = ""
+    value: str = ""
+    source: str = ""
     whole: bool = True
     clause: bool = False
 
 
-Index = dict[str, list[Entry]]
+Ways = Mapping[str, Sequence[Entry]]
+"""First word → ways of saying one thing."""
 
 
-@dataclass(slots=True)
+class Index:
+    """Ways of saying several things by their first word, the longest first.
+
+    They are joined when a word is asked for: a text has few of the words that what is known could begin with.
+
+    Args:
+        ways: Of everything that can be said.
+        once: Whether one wording of one concept counts once.
+    """
+
+    def __init__(self, ways: Iterable[Ways], once: bool = False) -> None:
+        self._ways = tuple({id(each): each for each in ways}.values())
+        self._once = once
+        self._found: dict[str, Sequence[Entry]] = {}
+
+    def __getitem__(self, first: str) -> Sequence[Entry]:
+        found = self._found.get(first)
+        if found is None:
+            found = self._found[first] = self._join(first)
+        return found
+
+    def __iter__(self) -> Iterator[Entry]:
+        for first in dict.fromkeys(word for each in self._ways for word in each):
+            yield from self[first]
+
+    def _join(self, first: str) -> Sequence[Entry]:
+        found = [entry for each in self._ways if first in each for entry in each[first]]
+        if self._once:
+            found = list({(entry.stems, entry.concept): entry for entry in reversed(found)}.values())[::-1]
+        return sorted(found, key=lambda entry: -len(entry.stems))
+
+
 class ItemTable:
     """What can be said of an item.
 
     Attributes:
-        entries: First word → ways of saying a fact or the title, the longest first.
+        entries: Ways of saying a fact, a clause of the text, or the title.
         concepts: All its concepts.
-        words: Of title and text, clauses parted by None.
-        places: Word → where it is in ``words``.
         linked: Other items that it is bought with or related to → the concept of that fact.
     """
 
-    entries: Index
-    concepts: frozenset[str]
-    words: list[str | None] = field(default_factory=list)
-    places: dict[str, list[int]] = field(default_factory=dict)
-    linked: dict[str, Fact] = field(default_factory=dict)
+    def __init__(self, case: Case, lexicon: Lexicon) -> None:
+        own = [*_of_title(case.item, f"item:{case.item.id}", in_parts=True), *_of_thing(case.item, case)]
+        own += [_of_clause(clause, lexicon) for clause in clauses_of(case.item)]
+        self.entries = Index([*_of_facts(case.facts, case, lexicon), _by_first(own)])
+        self.concepts = frozenset(fact.concept for fact in case.facts)
+        self.linked = {fact.value: fact for fact in case.facts if fact.source == "relation"}
+        self._text = f"{case.item.title}\n{case.item.text}"
+
+    @cached_property
+    def words(self) -> Sequence[str | None]:
+        """Of title and text, clauses parted by None."""
+        return clauses_in_stems(self._text)
+
+    @cached_property
+    def places(self) -> Mapping[str, Sequence[int]]:
+        """Word → where it is in :attr:`words`."""
+        places: dict[str, list[int]] = {}
+        for place, word in enumerate(self.words):
+            if word is not None:
+                places.setdefault(word, []).append(place)
+        return places
 
 
 @dataclass(slots=True)
@@ -72,7 +123,7 @@ class UserTable:
     """What can be said of a history.
 
     Attributes:
-        entries: First word → ways of saying what its items are, the longest first.
+        entries: Ways of saying what its items are.
         holders: Concept → the items that show it and that were not turned away from, the oldest first.
         done: Item id → what was done with it.
         disliked: Items that were turned away from.
@@ -84,28 +135,6 @@ class UserTable:
     done: dict[str, frozenset[str]]
     disliked: frozenset[str]
     often: dict[str, bool]
-
-
-def item_table(case: Case, lexicon: Lexicon) -> ItemTable:
-    """The table of a case's item."""
-    entries = [entry for fact in case.facts for entry in _of_fact(fact, case, lexicon)]
-    entries += _of_title(case.item, f"item:{case.item.id}", in_parts=True)
-    entries += _of_thing(case.item, case)
-    entries += [_of_clause(clause, lexicon) for clause in clauses_of(case.item)]
-    table = ItemTable(
-        _indexed(entries),
-        frozenset(fact.concept for fact in case.facts),
-        linked={fact.value: fact for fact in case.facts if fact.source == "relation"},
-    )
-    for line in (case.item.title, *case.item.text.split("\n")):
-        for word in words_of(line):
-            if not word.is_mark:
-                table.places.setdefault(word.stem, []).append(len(table.words))
-                table.words.append(word.stem)
-            elif breaks(word):
-                table.words.append(None)
-        table.words.append(None)
-    return table
 
 
 def user_table(case: Case, lexicon: Lexicon) -> UserTable:
@@ -122,21 +151,22 @@ def user_table(case: Case, lexicon: Lexicon) -> UserTable:
         told[step.item_id] = engagement(step)
     disliked = frozenset(item_id for item_id, weight in told.items() if weight < 0)
     holders: dict[str, dict[str, None]] = {}
-    entries: dict[tuple[tuple[str, ...], str], Entry] = {}
+    ways: list[Ways] = []
     for item_id in told:
         if told[item_id] == 0:
             continue
-        for fact in case.history_facts.get(item_id, ()):
+        facts = case.history_facts.get(item_id, ())
+        for fact in facts:
             holders.setdefault(fact.concept, {})[item_id] = None
-            for entry in _of_fact(fact, case, lexicon):
-                entries.setdefault((entry.stems, entry.concept), entry)
+        ways += _of_facts(facts, case, lexicon)
         item = case.history_items.get(item_id)
         if item is not None:
-            for entry in (*_of_title(item, f"item:{item_id}"), *_of_thing(item, case)):
+            own = [*_of_title(item, f"item:{item_id}"), *_of_thing(item, case)]
+            for entry in own:
                 holders.setdefault(entry.concept, {})[item_id] = None
-                entries.setdefault((entry.stems, entry.concept), entry)
+            ways.append(_by_first(own))
     return UserTable(
-        _indexed(entries.values()),
+        Index(ways, once=True),
         {concept: tuple(ids) for concept, ids in holders.items()},
         {item_id: frozenset(events) for item_id, events in done.items()},
         disliked,
@@ -144,27 +174,43 @@ def user_table(case: Case, lexicon: Lexicon) -> UserTable:
     )
 
 
-def _of_fact(fact: Fact, case: Case, lexicon: Lexicon) -> Iterable[Entry]:
-    """A fact's own spelling, those of its concept, and the words that the writers' grammar has for it."""
-    if fact.source == "relation":
-        return
-    kind = lexicon.kind(fact.name, is_phrase=fact.source in ("title", "text", "review"))
-    names = frozenset(stems_of(fact.name)) if kind not in FORMS else frozenset()
-    concept = case.concepts.get(fact.concept)
-    spellings = [s.partition("=")[2] for s in concept.spellings] if concept else []
-    said = [(kind, value) for value in (fact.value, *spellings)]
+def _of_facts(facts: Iterable[Fact], case: Case, lexicon: Lexicon) -> Iterator[Ways]:
+    """How each fact can be said; nothing of a relation, which only its tie names."""
     grammar = grammar_of(case.language, case.item.domain)
+    for fact in facts:
+        if fact.source != "relation":
+            concept = case.concepts.get(fact.concept)
+            spellings = concept.spellings if concept else ()
+            yield _of_fact(fact.name, fact.value, fact.source, fact.concept, spellings, grammar, lexicon)
+
+
+@lru_cache(maxsize=16_384)
+def _of_fact(
+    name: str,
+    value: str,
+    source: str,
+    concept: str,
+    spellings: Sequence[str],
+    grammar: Grammar | None,
+    lexicon: Lexicon,
+) -> Ways:
+    """A fact's own spelling, those of its concept, and the words that the writers' grammar has for it."""
+    kind = lexicon.kind(name, is_phrase=source in ("title", "text", "review"))
+    names = frozenset(stems_of(name)) if kind not in FORMS else frozenset()
+    said = [(kind, value), *((kind, spelling.partition("=")[2]) for spelling in spellings)]
     for among in (False, True):
-        words = grammar.say(fact, among) if grammar else None
+        words = grammar.say(Fact("", name, value), among) if grammar else None
         if words:
             said += [("=before", words.before), ("=after", words.after), ("=one", words.one)]
             said += [("=does", words.does), ("=does", words.does_many), ("=likes", words.likes)]
             said += [("=likes", words.many), ("praise", words.praised)]
             said += [("=rest", _rest(does)) for does in (words.does, words.does_many)]
-    for how, text in dict.fromkeys(said):
-        stems = _stems(text, lexicon)
-        if 0 < len(stems) <= _LONGEST_PHRASE:
-            yield Entry(stems, how, fact.concept, names, fact)
+    read = ((how, _stems(text, lexicon)) for how, text in dict.fromkeys(said))
+    return _by_first(
+        Entry(stems, how, concept, names, name, value, source)
+        for how, stems in read
+        if 0 < len(stems) <= _LONGEST_PHRASE
+    )
 
 
 def _stems(text: str, lexicon: Lexicon) -> tuple[str, ...]:
@@ -209,22 +255,20 @@ def _of_title(item: Item, concept: str, in_parts: bool = False) -> Iterable[Entr
         yield Entry(stems[-1:], "name", concept, whole=False)
 
 
-def _indexed(entries: Iterable[Entry]) -> Index:
+def _by_first(entries: Iterable[Entry]) -> Ways:
     made: dict[str, list[Entry]] = {}
     for entry in entries:
         made.setdefault(entry.stems[0], []).append(entry)
-    for same in made.values():
-        same.sort(key=lambda entry: -len(entry.stems))
     return made
 
 
 def longest(
-    index: Mapping[str, list[Entry]], stems: list[str], place: int, most: int = _LONGEST_PHRASE
+    index: Index, stems: Sequence[str], place: int, most: int = _LONGEST_PHRASE
 ) -> tuple[list[Entry], int]:
     """The entries of the longest phrase that begins at a word, and its number of words, ``most`` at most."""
     found: list[Entry] = []
     size = 0
-    for entry in index.get(stems[place], ()):
+    for entry in index[stems[place]]:
         n = len(entry.stems)
         if n < size:
             break

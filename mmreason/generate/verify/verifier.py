@@ -12,7 +12,7 @@ from mmreason.generate.verify.checks import CHECKS, Checked
 from mmreason.generate.verify.claims import claims_of
 from mmreason.generate.verify.licence import Licence
 from mmreason.generate.verify.reading import Token, read
-from mmreason.generate.verify.tables import ItemTable, UserTable, item_table, user_table
+from mmreason.generate.verify.tables import ItemTable, UserTable, user_table
 from mmreason.generate.verify.verdict import Verdict
 from mmreason.schema import Evidence
 
@@ -77,7 +77,7 @@ class Verifier:
             self._items,
             (case.item.id, case.language),
             (case.item, case.facts),
-            lambda: item_table(case, known),
+            lambda: ItemTable(case, known),
         )
         user = self._kept(
             self._users,
@@ -111,10 +111,9 @@ def _evidence(token: Token, text: Checked) -> Evidence:
     mine = token.of_user if token.subject == "user" else token.of_item
     ids = dict.fromkeys(i for entry in mine for i in text.user.holders.get(entry.concept, ()))
     entry = next(iter(mine), None)
-    fact = entry.fact if entry else None
     words = text.words(token)
-    if fact is not None:
-        return Evidence(fact.name, fact.value, fact.source, list(ids), token.span)
+    if entry is not None and entry.name:
+        return Evidence(entry.name, entry.value, entry.source, list(ids), token.span)
     if entry is not None:
         return Evidence("title", words, "title", list(ids), token.span)
     return Evidence("text", words, "text" if token.said else "none", [], token.span)
