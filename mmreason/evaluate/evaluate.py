@@ -139,7 +139,7 @@ def summary(result: dict[str, Any]) -> str:
         for name, floor in result["most_frequent"].items()
         if scores and scores[f"{name} right"].total
     ]
-    if scores:
+    if scores and not rungs:
         parts.append(f"claims true {scores['claims true of the item']}")
     if swaps["user: text changed"].total:
         parts.append(f"another user changes {swaps['user: text changed'].value:.0%}")

@@ -8,6 +8,7 @@ short history is not yet a taste.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ ENGAGED = {"purchase": 1.0, "cart": 0.8, "review": 0.6, "watch": 0.5, "read": 0.
 """How much a step tells by its event alone; those that are not here (``impression``) tell nothing."""
 
 _NEUTRAL_RATING = 3.0
+_COOL = 0.2  # what a middling rating tells, or an impression
 _LEFT_EARLY, _TO_THE_END = 0.1, 0.9  # share of a video or an article
 
 
@@ -33,6 +35,8 @@ class TasteRule:
         min_items: Different items that must show the concept; one is enough where it was bought or rated high.
         min_lift: Share of the concept in the history over everybody's.
         significance: Largest chance of so many such items by popularity alone.
+        min_liked: Share of the history's items with it that were liked: who rates three of sixteen dramas highly does
+            not often do so.
     """
 
     half_life: float = 10.0
@@ -40,6 +44,7 @@ class TasteRule:
     min_items: int = 2
     min_lift: float = 1.2
     significance: float = 0.05
+    min_liked: float = 0.5
 
 
 def engagement(step: Interaction) -> float:
@@ -93,10 +98,13 @@ def find_tastes(
         for concept in concepts[item_id]:
             held.setdefault(concept, []).append(place)
     found = _likes(held, liked, recency, popularity, rule)
+    cool = Counter(concept for i, weight in weights.items() if weight <= _COOL for concept in concepts[i])
+    warm = Counter(concept for i, weight in weights.items() if weight > _COOL for concept in concepts[i])
     tastes = [
         Taste(concept, items, _events(history, items), share, lift, p_value)
         for concept, items, share, lift, p_value in found
-        if len(items) >= rule.min_items or weights[items[0]] >= 1
+        if (len(items) >= rule.min_items or weights[items[0]] >= 1)
+        and warm[concept] >= rule.min_liked * (warm[concept] + cool[concept])
     ]
     return tastes + _dislikes(disliked, liked, concepts, history, rule)
 

@@ -231,6 +231,8 @@ def _climbed(
     level: str = "",
 ) -> Climbed:
     plan = candidate.plan if candidate.plan.facts or candidate.plan.tie else None
+    if candidate.plan.level != PERSONAL:  # what the history shares is no part of what the text says
+        evidence = [replace(each, item_ids=[]) for each in evidence]
     reason = Reason(
         case.user.id,
         case.item.id,

@@ -115,3 +115,16 @@ def test_a_taste_is_backed_by_items_of_the_history(items: list[str], event: str)
         assert set(taste.item_ids) <= set(items)
         assert all(taste.concept in SHOWN[item] for item in taste.item_ids)
         assert 0 < taste.share <= 1 and 0 <= taste.p_value <= 1
+
+
+def test_three_liked_of_many_are_no_taste() -> None:
+    """A habit of watching something is not one of liking it."""
+    shown = {f"d{n}": ["drama"] for n in range(8)} | {f"c{n}": ["comedy"] for n in range(8)}
+    ratings = [5.0] * 3 + [3.0, 2.5, 3.0, 2.0, 3.0]
+    mostly_cool = [Interaction("u", f"d{n}", "rating", rating=r) for n, r in enumerate(ratings)]
+    mostly_warm = [
+        Interaction("u", f"d{n}", "rating", rating=r) for n, r in enumerate([5.0] * 6 + [3.0, 2.0])
+    ]
+    popularity = {"drama": 0.2, "comedy": 0.2}
+    assert not [t for t in find_tastes(mostly_cool, shown, popularity) if t.liked]
+    assert [t.concept for t in find_tastes(mostly_warm, shown, popularity) if t.liked] == ["drama"]
