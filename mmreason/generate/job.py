@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from mmreason.processes import on_main_process, share_of, wait_for_others
 from mmreason.products import combined, fingerprint
 from mmreason.progress import Progress
 from mmreason.schema import DataError, Reason, to_record
+from mmreason.shards.loader import reason_samples
 from mmreason.store.store import EmbeddingStore
 
 Write = Callable[[list[Pair]], list[Reason]]
@@ -52,6 +54,10 @@ SCHEMA = pa.schema(
     ]
 )
 """``request`` is the number of the request, ``key`` a digest of all that the row depends on."""
+
+
+MOST_LEARNT = 300
+"""Training reasons that the verifier learns wording from."""
 
 
 def generate(config: Config) -> str:
@@ -114,9 +120,12 @@ def wording_files(packs: Sequence[str]) -> str:
 
 
 def load_reasoner(config: Config, catalogue: Catalogue) -> Reasoner:
-    """The reasoner over a run's catalogue, evidence and store."""
+    """The reasoner over a run's catalogue, evidence and store.
+
+    What a language model learned its wording from licenses that wording, where it was made from facts.
+    """
     settings = config.generate
-    return Reasoner.from_pretrained(
+    reasoner = Reasoner.from_pretrained(
         config.path(),
         items=catalogue.items,
         device=config.device,
@@ -127,6 +136,16 @@ def load_reasoner(config: Config, catalogue: Catalogue) -> Reasoner:
         seed=config.seed,
         language=settings.language,
     )
+    if reasoner.lm is not None:
+        samples = (s for s in reason_samples(config.path("shards"), "train") if _made_from_facts(s.reason))
+        for sample in islice(samples, MOST_LEARNT):
+            case = reasoner.cases([(sample.user, catalogue.items[sample.reason.item_id])])[0]
+            reasoner.ladder.verifier.learn(sample.reason.text, case)
+    return reasoner
+
+
+def _made_from_facts(reason: Reason) -> bool:
+    return bool(reason.evidence) and all(e.source in ("attribute", "picture") for e in reason.evidence)
 
 
 def run_job(
