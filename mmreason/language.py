@@ -38,7 +38,7 @@ def is_chinese(text: str) -> bool:
         >>> is_chinese("用iPhone拍的味道很好"), is_chinese("So soft")
         (True, False)
     """
-    return len(_HAN.findall(text)) * 4 >= max(len(_LETTER.findall(text)), 1)
+    return not text.isascii() and len(_HAN.findall(text)) * 4 >= max(len(_LETTER.findall(text)), 1)
 
 
 def phrase(value: str) -> str:

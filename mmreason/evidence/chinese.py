@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from importlib.resources import files
 from itertools import chain
-
-import yaml
 
 from mmreason.evidence.phrases import Phrase
 from mmreason.language import HAN
+from mmreason.packaged import packaged_yaml
 
-_WORDS = yaml.safe_load(files("mmreason.evidence").joinpath("chinese.yaml").read_text(encoding="utf-8"))
+_WORDS = packaged_yaml("mmreason.evidence", "chinese.yaml")
 
 
 def _any(words: Iterable[str]) -> str:

@@ -67,7 +67,7 @@ class SortedTable:
         self._path = path
         try:
             self._file = pq.ParquetFile(path, memory_map=True)
-            self._key = self._file.schema_arrow.names[0]
+            self._names = self._file.schema_arrow.names
             self._firsts = [self._first(group) for group in range(self._file.num_row_groups)]
         except FileNotFoundError:
             raise DataError(f"{path}: no such file; run `mmreason evidence` first") from None
@@ -83,15 +83,16 @@ class SortedTable:
         found: list[dict[str, Any]] = []
         start = max(bisect_left(self._firsts, key) - 1, 0)  # rows of a key may begin in the group before
         for group in range(start, bisect_right(self._firsts, key)):
-            table, places = self._read(group)
+            columns, places = self._read(group)
             if key in places:
-                found += table.slice(*places[key]).to_pylist()
+                values = (column.slice(*places[key]).to_pylist() for column in columns)
+                found += [dict(zip(self._names, row, strict=True)) for row in zip(*values, strict=True)]
         return found
 
     def keys(self) -> Iterator[str]:
         """Every key once, in order."""
         last = None
-        for batch in self._file.iter_batches(columns=[self._key]):
+        for batch in self._file.iter_batches(columns=self._names[:1]):
             for key, _ in groupby(batch.column(0).to_pylist()):
                 if key != last:
                     yield key
@@ -101,24 +102,23 @@ class SortedTable:
         statistics = self._file.metadata.row_group(group).column(0).statistics
         if statistics is not None and statistics.has_min_max:
             return statistics.min
-        first = self._file.read_row_group(group, columns=[self._key]).column(
-            0
-        )  # a key too long for statistics
+        # A key too long for statistics.
+        first = self._file.read_row_group(group, columns=self._names[:1]).column(0)
         return first[0].as_py() if len(first) else ""
 
-    def _read_group(self, group: int) -> tuple[pa.Table, dict[str, tuple[int, int]]]:
-        """The rows of a group, and of each key the first one and how many."""
+    def _read_group(self, group: int) -> tuple[list[pa.Array], dict[str, tuple[int, int]]]:
+        """The columns of a group, and of each key the first row and how many."""
         try:
-            table = self._file.read_row_group(group)
+            columns = self._file.read_row_group(group).combine_chunks().columns
         except (OSError, pa.ArrowException) as error:
             raise self._unreadable(error) from None
         places: dict[str, tuple[int, int]] = {}
         start = 0
-        for key, same in groupby(table.column(0).to_pylist()):
+        for key, same in groupby(columns[0].to_pylist()):
             count = sum(1 for _ in same)
             places[key] = (start, count)
             start += count
-        return table, places
+        return [column.chunk(0) for column in columns if column.num_chunks], places
 
     def _unreadable(self, error: Exception) -> DataError:
         return DataError(f"{self._path} cannot be read ({error}); run `mmreason evidence` again")

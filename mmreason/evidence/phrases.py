@@ -91,7 +91,7 @@ _EMPTY_HEADS = _words(
 _SOMEBODY = _words("his her their he she they them him himself herself themselves i we us our my me himself")
 
 NOTHING_SAID = re.compile(
-    r"(?i)[$€£¥]|\b(?:price[sd]?|cost|sale|discount|free (?:of charge|gift|trial|sample)|gift|"
+    r"[$€£¥]|\b(?:price[sd]?|cost|sale|discount|free (?:of charge|gift|trial|sample)|gift|"
     r"bonus|offer|deal|save|saving|cheap|order|buy|shop|purchase|checkout|cart|coupon|stock|available|availability|"
     r"ship(?:s|ping|ped)?|deliver(?:y|s|ed)?|returns?|refund|"
     r"warranty|guarantee[ds]?|click|subscribe|contact|email|e-mail|phone|call|visit|website|www|http|import(?:ed)?|"
@@ -99,12 +99,12 @@ NOTHING_SAID = re.compile(
     r"colou?r (?:choices|options)|assorted|"
     r"ignore|instruction|instructions|prompt|system|assistant|language model|json)\b|https?:|@"
 )
-"""What no phrase and no clause of a text may speak of: price, stock, delivery, promotion, contact, or to a machine."""
+"""What no phrase and no clause may speak of, in lower case: price, stock, promotion, contact, or to a machine."""
 
 CARE = re.compile(
-    r"(?i)\b(?:wash|bleach|iron|tumble|dry clean|wipe|hand-?wash|machine wash(?!able)|lay flat|line dry|keep dry)\b"
+    r"\b(?:wash|bleach|iron|tumble|dry clean|wipe|hand-?wash|machine wash(?!able)|lay flat|line dry|keep dry)\b"
 )
-"""Instructions for washing and keeping."""
+"""Instructions for washing and keeping, in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,8 @@ def phrases(text: str) -> Iterator[Phrase]:
             continue
         labelled = _labelled(name, words, text) if name and not story else ()
         for piece in labelled or _in_unit(words, text, story):
-            if not NOTHING_SAID.search(piece.text) and not CARE.search(piece.text):
+            lower = piece.text.lower()
+            if not NOTHING_SAID.search(lower) and not CARE.search(lower):
                 yield piece
 
 

@@ -21,6 +21,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Protocol
 
 from mmreason.evidence.schema import Case, Fact, Plan, Tie
@@ -95,11 +96,12 @@ def plans(
         >>> [(plan.level, plan.facts[0].value) for plan in plans(case)]
         [('personal', 'wool'), ('selling point', 'wool')]
     """
-    score = score or StandardScore(tells)
-    facts = [fact for fact in _each_once(case) if tells(case, fact) > 0]
+    told = {id(fact): tells(case, fact) for fact in case.facts}
+    score = score or StandardScore(lambda case, fact: told[id(fact)])
+    facts = [fact for fact in _each_once(case) if told[id(fact)] > 0]
     alone = {id(fact): sum(score(case, [fact], None).values()) for fact in facts}
     facts.sort(key=lambda fact: -alone[id(fact)])
-    points = [fact for fact in facts if _is_point(case, fact, tells(case, fact), rule)][: rule.points]
+    points = [fact for fact in facts if _is_point(case, fact, told[id(fact)], rule)][: rule.points]
     starts = [
         *_taste_ties(case, facts, rule.ties),
         *_relation_ties(case),
@@ -107,7 +109,7 @@ def plans(
     ]
     found = []
     for said, tie in starts:
-        details = [fact for fact in points if said and _adds(fact, said)][: rule.details]
+        details = list(islice((fact for fact in points if said and _adds(fact, said)), rule.details))
         told_by_title = bool(said) and in_title(said[0], case.item)
         for facts_said in [*([] if told_by_title else [said]), *((*said, fact) for fact in details)]:
             parts = score(case, facts_said, tie)
@@ -132,9 +134,10 @@ class StandardScore:
         parts = {"relevance": _relevance(tie) * (0.5 + 0.5 * told)}
         if facts:
             concept = case.concepts.get(facts[0].concept)
+            popularity = concept.popularity if concept else 0.0
             alone = concept is not None and concept.items <= 1
-            parts["specificity"] = 0.0 if alone else -0.3 * math.log10(max(_popularity(case, facts[0]), 1e-3))
-            parts["certainty"] = 2 * sum(math.log(max(fact.probability, 1e-3)) for fact in facts)
+            parts["specificity"] = 0.0 if alone else -0.3 * math.log10(max(popularity, 1e-3))
+            parts["certainty"] = 2 * sum([math.log(max(fact.probability, 1e-3)) for fact in facts])
             parts["helpfulness"] = told * _SOURCES[facts[0].source]
             parts["novelty"] = -0.3 * in_title(facts[0], case.item)
         if len(facts) > 1:
@@ -269,8 +272,8 @@ def _popularity(case: Case, fact: Fact) -> float:
 
 def _adds(fact: Fact, said: Sequence[Fact]) -> bool:
     """Whether a fact tells something in other words than those said."""
-    words = {word for other in said for word in _stems(other.value)}
-    return not words & _stems(fact.value)
+    words = _stems(fact.value)
+    return all(words.isdisjoint(_stems(other.value)) for other in said)
 
 
 def _of_both_levels(found: Sequence[Plan], most: int) -> list[Plan]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 from mmreason.language import phrase
@@ -52,12 +53,17 @@ class Fact:
             >>> Fact("a", "Material", "Merino Wool").spelling, Fact("b", "material", "merino  wool").spelling
             ('material=merino wool', 'material=merino wool')
         """
-        return f"{phrase(self.name)}={phrase(self.value)}"
+        return _spelling(self.name, self.value)
 
     @property
     def concept(self) -> str:
         """Id of its concept."""
         return self.concept_id or self.spelling
+
+
+@lru_cache(maxsize=65_536)
+def _spelling(name: str, value: str) -> str:
+    return f"{phrase(name)}={phrase(value)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,7 @@ def _likes(
     rule: TasteRule,
 ) -> list[tuple[str, tuple[str, ...], float, float, float]]:
     """(concept, items, share, lift, p-value) of what is above chance, by falling lift."""
-    from scipy.stats import binom
+    from scipy.special import betainc
 
     names = [concept for concept in held if 0 < popularity.get(concept, 0) < 1]
     if not names:
@@ -127,7 +127,9 @@ def _likes(
     share = (mass + rule.prior * expected) / (weights.sum() + rule.prior)
     lift = share / expected
     count = np.array([len(held[name]) for name in names])
-    p_value = binom.sf(count - 1, len(liked), expected)
+    p_value = betainc(
+        count, len(liked) - count + 1, expected
+    )  # of so many or more, in a binomial distribution
     good = (lift >= rule.min_lift) & (p_value <= rule.significance)
     order = [i for i in np.argsort(-lift, kind="stable") if good[i]]
     return [

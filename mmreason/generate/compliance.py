@@ -12,12 +12,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from mmreason.packaged import packaged_yaml
 from mmreason.safety.patterns import Patterns
 from mmreason.safety.sensitive import sensitive_kind
 from mmreason.safety.terms import TermFinder
@@ -124,7 +124,8 @@ class Compliance:
 
     def __init__(self, packs: Sequence[str | Path] = ()) -> None:
         self.packs = (*_standard(), *(read_pack(Path(path)) for path in packs))
-        self._compiled = lru_cache(maxsize=256)(self._compile)
+        self._holding = lru_cache(maxsize=16_384)(self._that_hold)
+        self._compiled = lru_cache(maxsize=64)(self._compile)
 
     def breaches(
         self, text: str, language: str = "en", category: str = "", names: Iterable[str] = ()
@@ -138,7 +139,7 @@ class Compliance:
             names: Titles of works that it cites (a film called "The Best Man"), which claim nothing. Not titles of
                 goods: these are written to sell.
         """
-        compiled = self._compiled(language.split("-")[0].lower(), category)
+        compiled = self._compiled(self._holding(language.split("-")[0].lower(), category))
         cited = [(at, at + len(name)) for name in names if name and (at := text.find(name)) >= 0]
         found = compiled.limits_of(text)
         found += [
@@ -151,11 +152,14 @@ class Compliance:
         ]
         return sorted(found + _of_the_person(text), key=lambda each: each.span)
 
-    def _compile(self, language: str, category: str) -> _Compiled:
-        holding = [pack for pack in self.packs if pack.holds(language, category)]
+    def _that_hold(self, language: str, category: str) -> tuple[int, ...]:
+        """Numbers of the packs for a language and a category."""
+        return tuple(number for number, pack in enumerate(self.packs) if pack.holds(language, category))
+
+    def _compile(self, numbers: Sequence[int]) -> _Compiled:
         rules: list[Rule] = []
         limits: dict[str, int] = {}
-        for pack in holding:
+        for pack in (self.packs[number] for number in numbers):
             rules = [rule for rule in rules if rule.kind not in pack.allow] + list(pack.rules)
             limits |= pack.limits
         return _Compiled(rules, limits)
@@ -212,11 +216,8 @@ def _of_the_person(text: str) -> list[Breach]:
 
 @cache
 def _standard() -> tuple[Pack, ...]:
-    folder = files("mmreason.generate").joinpath("packs")
     names = ("all", "en", "goods.en", "zh", "goods.zh", "health", "finance")
-    return tuple(
-        _pack(yaml.safe_load(folder.joinpath(f"{n}.yaml").read_text(encoding="utf-8")), n) for n in names
-    )
+    return tuple(_pack(packaged_yaml("mmreason.generate", "packs", f"{name}.yaml"), name) for name in names)
 
 
 def read_pack(path: Path) -> Pack:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from importlib.resources import files
-
-import yaml
 
 from mmreason.language import is_chinese
+from mmreason.packaged import packaged_yaml
 
 _WORD = re.compile(r"[^\W\d_]+")
 
@@ -38,8 +36,8 @@ def color_name(term: str, chinese: bool = False) -> str:
 
 @cache
 def _families() -> dict[str, list[str]]:
-    source = files("mmreason.probes") / "colors.yaml"
-    return yaml.safe_load(source.read_text(encoding="utf-8"))
+    families: dict[str, list[str]] = packaged_yaml("mmreason.probes", "colors.yaml")
+    return families
 
 
 @cache

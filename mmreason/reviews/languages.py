@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from functools import cache
 
 from mmreason.language import is_chinese
 
@@ -120,7 +119,11 @@ _SMALL_WORDS: dict[str, tuple[str, str]] = {
     ),
 }
 # fmt: on
-_LANGUAGES = {name: frozenset(words.split()) for name, (words, _) in _SMALL_WORDS.items()}
+_NAMES = {
+    word: [name for name, (words, _) in _SMALL_WORDS.items() if word in words.split()]
+    for words, _ in _SMALL_WORDS.values()
+    for word in words.split()
+}
 _LETTERS = {letter: name for name, (_, letters) in _SMALL_WORDS.items() for letter in letters}
 
 
@@ -140,16 +143,18 @@ def unmined_language(text: str, around: str = "") -> str:
     text = text[:_LOOKED_AT]
     if not text.isascii() and (script := _script(text)):
         return script
-    words = _WORD.findall(text.lower())
-    votes = Counter(name for word in words for name in _names_of(word))
-    votes.update(name for name in map(_LETTERS.get, set(text.lower())) if name)
+    lower = text.lower()
+    words = _WORD.findall(lower)
     english = sum(word in _ENGLISH for word in words)
+    known = [word for word in words if word in _NAMES]
+    letters = [] if text.isascii() else [letter for letter in dict.fromkeys(lower) if letter in _LETTERS]
+    votes = Counter(name for word in known for name in _NAMES[word])
+    votes.update(_LETTERS[letter] for letter in letters)
     if not votes:
         return "" if english else around
     name, most = votes.most_common(1)[0]
-    own = any(len(w) > 2 for w in words if name in _names_of(w)) or any(
-        _LETTERS.get(letter) == name for letter in text.lower()
-    )
+    own = any(len(word) > 2 and name in _NAMES[word] for word in known)
+    own = own or any(_LETTERS[letter] == name for letter in letters)
     alone = not english and most * 5 >= len(words) and own
     if most > english and (most > 1 or alone):
         return name
@@ -159,11 +164,6 @@ def unmined_language(text: str, around: str = "") -> str:
 def not_mined(language: str) -> str:
     """The cause under which a review or sentence in a language without opinion rules is counted."""
     return f"in {language}, which cannot be mined"
-
-
-@cache
-def _names_of(word: str) -> tuple[str, ...]:
-    return tuple(name for name, words in _LANGUAGES.items() if word in words)
 
 
 def _script(text: str) -> str:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from functools import cache, lru_cache
-from importlib.resources import files
 from typing import Any, TypeVar
 
-import yaml
-
+from mmreason.packaged import packaged_yaml
 from mmreason.safety.terms import TermFinder
 
 Terms = Mapping[str, Iterable[str]]
@@ -105,6 +103,5 @@ def _further(terms: tuple[tuple[str, tuple[str, ...]], ...]) -> TermFinder:
 
 
 def _read(name: str) -> dict[str, Any]:
-    text = files("mmreason.safety").joinpath(name).read_text(encoding="utf-8")
-    read: dict[str, Any] = yaml.safe_load(text)
+    read: dict[str, Any] = packaged_yaml("mmreason.safety", name)
     return read

@@ -13,11 +13,10 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
-from importlib.resources import files
-
-import yaml
+from operator import eq
 
 from mmreason.cleaning import FLAG, HIDDEN, plain_text, without_hidden
+from mmreason.packaged import packaged_yaml
 from mmreason.safety.patterns import Patterns
 from mmreason.schema import Item
 
@@ -37,6 +36,7 @@ _SPACES = re.compile(r"[^\S\n\u3000]+")
 _SPELT = re.compile("[\ufe00-\ufe0e\U000e0000-\U000e0fff]{3,}")
 _STACKED = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u20d0-\u20ff]{3,}")
 _REPEATED = re.compile(r"([^\W\d_])\1{11,}|([^\s\w.\-=*_~…·—])\2{7,}|\b(\w+)(?:\W+\3\b){4,}")
+_PLAIN_WORD = re.compile(r"\w+")
 _PACKED = 120  # bytes from which a text is packed
 _PACKS_TO = 6  # what shrinks so many times only repeats itself
 _LETTERS = re.compile(r"[^\W\d_]+")
@@ -134,7 +134,10 @@ def safe_item(item: Item) -> Item:
         if len(name) <= LONGEST_NAME and (plain := _quotable(name))
         if (kept := [said for value in values if (said := _quotable(value))])
     }
-    return replace(item, title=_quotable(item.title), text=_safe_text(item.text), attributes=attributes)
+    title, text = _quotable(item.title), _safe_text(item.text)
+    if (title, text, attributes) == (item.title, item.text, item.attributes):
+        return item
+    return replace(item, title=title, text=text, attributes=attributes)
 
 
 @lru_cache(maxsize=65_536)
@@ -206,9 +209,13 @@ def _first_kind(kinds: frozenset[str], readings: list[str]) -> str:
 
 def _repeats(text: str) -> bool:
     """Whether a letter, a sign, a word or a whole passage comes again and again."""
-    words = text.lower().split()
-    again = len(words) - len(set(words)) > 3 or any(len(w) > 7 and len(w) - len(set(w)) > 6 for w in words)
-    if again and _REPEATED.search(text.lower()):  # which is slow
+    lower = text.lower()
+    words = lower.split()
+    again = any(len(word) > 7 and len(word) - len(set(word)) > 6 for word in words)
+    if not again and len(words) - len(set(words)) > 3:
+        plain = _PLAIN_WORD.findall(lower)
+        again = any(map(eq, plain, plain[1:]))
+    if again and _REPEATED.search(lower):  # which is slow
         return True
     if not text.isascii() and _STACKED.search(text):
         return True
@@ -234,9 +241,7 @@ def _all_look_alike(word: str) -> bool:
 
 @cache
 def _looked_for() -> dict[str, Sequence[str]]:
-    read: dict[str, Sequence[str]] = yaml.safe_load(
-        files("mmreason.safety").joinpath("untrusted.yaml").read_text(encoding="utf-8")
-    )
+    read: dict[str, Sequence[str]] = packaged_yaml("mmreason.safety", "untrusted.yaml")
     return read
 
 

@@ -25,12 +25,12 @@ LONGEST = 110
 _MOST_WORDS = 80  # of a sentence; a longer one is none
 
 _SENTENCE = re.compile(
-    r"[^\n•]+?(?:(?<!\b[A-Z])(?<!\b[MDS][rt])(?<!\bMrs)(?<!\bvs)[.!?…]+(?=\s|$)|(?=[\n•])|$)"
+    r"(?:[^\n•.!?…]++|[.!?…])+?(?:(?<!\b[A-Z])(?<!\b[MDS][rt])(?<!\bMrs)(?<!\bvs)[.!?…]+(?=\s|$)|(?=[\n•])|$)"
 )
-_REFUSED = re.compile(
-    r"[:?!…/\"“”\\|<>{}*#=~^%]|\d\s*(?:cm|mm|inch|in\.|oz|kg|lbs?|ml|g)\b"
+_ODD = re.compile(r"[:?!…/\"“”\\|<>{}*#=~^%]|\d\s*(?:cm|mm|inch|in\.|oz|kg|lbs?|ml|g)\b")
+_REFUSED = re.compile(  # in lower case
     # the shop and its customers
-    r"|(?i:\b(?:we|us|our|i|me|my|mine|ours|ourselves|let's|don['’]t|you['’]\w+)\b"
+    r"\b(?:we|us|our|i|me|my|mine|ours|ourselves|let's|don['’]t|you['’]\w+)\b"
     # what was said before
     r"|\b(?:also|same(?! name)|such|former|latter|below|following|however|therefore|what's|another|others?|is back"
     r"|(?:do|does|make|makes|making|keeps?|gives?) (?:it|that|so))\b|\b(?:that|this|these|those|it|them)(?=[,;.]|$)"
@@ -42,7 +42,7 @@ _REFUSED = re.compile(
     r"|^(?:[\w' -]+ )?(?:fans|readers|users|customers|lovers|enthusiasts|anyone|everyone)\b"
     r"|(?:will|would) (?:love|enjoy|appreciate)"
     # two verbs in a row
-    r"|\bhelps? \w+[^s]s\b)"
+    r"|\bhelps? \w+[^s]s\b"
 )
 _WRONG_ARTICLE = re.compile(r"(?i)\ba (?=[aeio](?!ne\b|u))|\ban (?=[bcdfgjklpqrtvwz])")
 _PERSON = re.compile(r"(?i)\b(?:he|she|they|him|them|his|hers?|their)\b")
@@ -112,8 +112,8 @@ def clauses(text: str, title: str, names: frozenset[str]) -> tuple[Clause, ...]:
         if not 0 < len(words) <= _MOST_WORDS:
             continue
         subject = _behind_title(words, called) or _subject(words, names, of_item, match.start() == 0)
-        of_item = bool(subject and subject[2]) or not names.isdisjoint(
-            form for word in words for form in _forms(word.lower)
+        of_item = bool(subject and subject[2]) or any(
+            not names.isdisjoint(_forms(word.lower)) for word in words
         )
         if subject and "?" not in match.group():
             found += _said(words, *subject)
@@ -168,16 +168,16 @@ def _behind_title(words: Sequence[Word], title: tuple[str, ...]) -> tuple[int, i
 def _is_named(subject: Sequence[Word], names: frozenset[str]) -> bool:
     """Whether a noun phrase names the item: by its head, or by nothing but words of its name ("Tales of the Sea")."""
     of = next((place for place, word in enumerate(subject) if word.lower in ("of", "by")), len(subject))
-    head = set(_forms(subject[of - 1].lower)) if of else set()
+    head = _forms(subject[of - 1].lower) if of else frozenset()
     whole = all(not names.isdisjoint(_forms(w.lower)) for w in subject if w.tags not in ("D", "P", "C", "."))
     return bool(head & (names | _GENERIC)) or whole
 
 
-def _forms(word: str) -> Iterator[str]:
+@lru_cache(maxsize=65_536)
+def _forms(word: str) -> frozenset[str]:
     """A word, its singular, and the parts of a compound, under which it may be among an item's names."""
-    for part in {word, *re.split(r"[-‑/&]", word)}:
-        yield part
-        yield from singulars(part)
+    parts = {word, *re.split(r"[-‑/&]", word)}
+    return frozenset(parts.union(*map(singulars, parts)))
 
 
 def _verb(words: Sequence[Word], start: int) -> int:
@@ -310,7 +310,12 @@ def _unfit(text: str) -> bool:
     person = _PERSON.search(text)
     if person and not _NAMES_ONE.search(text[: person.start()]):
         return True
-    return any(pattern.search(text) for pattern in (_REFUSED, NOTHING_SAID, CARE, _WRONG_ARTICLE))
+    lower = text.lower()
+    return bool(
+        _ODD.search(text)
+        or _WRONG_ARTICLE.search(text)
+        or any(pattern.search(lower) for pattern in (_REFUSED, NOTHING_SAID, CARE))
+    )
 
 
 def _points_back(words: Sequence[Word]) -> bool:

@@ -12,10 +12,9 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
-import yaml
-
 from mmreason.evidence.claims import phrase
 from mmreason.evidence.schema import Fact
+from mmreason.packaged import packaged_yaml
 from mmreason.safety.untrusted import refusal
 from mmreason.schema import DataError, Item
 from mmreason.wording import english
@@ -218,7 +217,7 @@ def slots_of(text: str) -> tuple[str, ...]:
 
 def _read(name: str) -> dict[str, Any] | None:
     path = files("mmreason.wording").joinpath("grammars", f"{name}.yaml")
-    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return packaged_yaml("mmreason.wording", "grammars", path.name) if path.is_file() else None
 
 
 def _merged(whole: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:

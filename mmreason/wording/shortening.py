@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 from mmreason.evidence.phrases import tags_of
 
@@ -25,8 +25,7 @@ _OPEN = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(NamedTuple):
     """A word or mark, and what part of speech it can be; see :mod:`mmreason.evidence.phrases`."""
 
     text: str
@@ -38,10 +37,7 @@ class Word:
 
 def words_of(text: str, start: int, end: int) -> list[Word]:
     """The words of a sentence without its full stop; a sentence that a splitter cut at "Mrs." loses its last name."""
-    words = [
-        Word(m.group(), m.group().lower(), tags_of(m.group().lower()), start + m.start(), start + m.end())
-        for m in _TOKEN.finditer(text[start:end])
-    ]
+    words = [Word(*_word(match[0]), *match.span()) for match in _TOKEN.finditer(text, start, end)]
     while words and words[-1].tags == ".":
         words.pop()
     if words and _TRUNCATED.search(text[start:end].strip()):
@@ -49,6 +45,11 @@ def words_of(text: str, start: int, end: int) -> list[Word]:
         last = names[-1] if names else 0
         return words[: last - (words[last].lower == "by" and "e" in words[last - 1].tags)] if names else []
     return words
+
+
+@lru_cache(maxsize=65_536)
+def _word(text: str) -> tuple[str, str, str]:
+    return text, text.lower(), tags_of(text.lower())
 
 
 def beginnings(words: Sequence[Word], least: int) -> Iterator[Sequence[Word]]:

@@ -19,6 +19,7 @@ from mmreason.wording.titles import name_of
 
 T = TypeVar("T")
 
+_PARTED = re.compile(r"[&,/>]| and ")
 _LATEST = 12  # of the history's items with a taste, that are looked at
 _MOST_BEHIND = 5  # words of two facts behind a noun
 _SHORT = 24  # characters of what may be said twice, of the history and of the item
@@ -62,11 +63,10 @@ def _kind_words(grammar: Grammar, item: Item) -> frozenset[str]:
 
 @lru_cache(maxsize=16_384)
 def _last_words(names: tuple[str, ...]) -> frozenset[str]:
-    lasts = {
-        part.split()[-1] for name in names for part in re.split(r"[&,/>]| and ", name.lower()) if part.split()
-    }
+    parts = (part.split() for name in names for part in _PARTED.split(name.lower()))
+    lasts = {part[-1] for part in parts if part}
     forms = (english.singular, english.plural, stem_of_plural)
-    return frozenset([*lasts, *(form(last) for last in lasts for form in forms)])
+    return frozenset(lasts.union(form(last) for last in lasts if not last.isdecimal() for form in forms))
 
 
 def _are_one(first: Said, second: Said) -> bool:
@@ -78,7 +78,7 @@ def _is_among(grammar: Grammar, fact: Fact, case: Case) -> bool:
     """Whether the item has another value of the fact's attribute."""
     attribute = grammar.attribute(fact.name, fact.value)
     return any(
-        phrase(other.value) != phrase(fact.value) and grammar.attribute(other.name, other.value) is attribute
+        grammar.attribute(other.name, other.value) is attribute and phrase(other.value) != phrase(fact.value)
         for other in case.facts
     )
 

@@ -148,6 +148,8 @@ def strength(text: Checked) -> Fault | None:
 def twice(text: Checked) -> Fault | None:
     """One thing said of the item twice, or of the person, or many words in the same order again."""
     spoken = [(word, token) for token in text.tokens if not token.mark for word in token.words]
+    if len(spoken) - len({word for word, _ in spoken}) < _REPEATED:
+        return _concept_twice(text)
     seen: set[tuple[str, ...]] = set()
     for place in range(len(spoken) - _REPEATED + 1):
         run = tuple(word for word, _ in spoken[place : place + _REPEATED])

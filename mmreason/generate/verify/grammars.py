@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 
-import yaml
-
+from mmreason.packaged import packaged_yaml
 from mmreason.wording.grammar import Grammar, grammar_of
 
 _SLOT = re.compile(r"\{(\w+)\}")
@@ -62,8 +61,7 @@ def wording_of(language: str) -> Wording:
             for text in texts or ():
                 shapes.update(dict.fromkeys(_filled(text, grammar)))
     if language in names:
-        read = files("mmreason.wording").joinpath("grammars", f"{language}.yaml").read_text(encoding="utf-8")
-        domains = yaml.safe_load(read).get("domains", {})
+        domains = packaged_yaml("mmreason.wording", "grammars", f"{language}.yaml").get("domains", {})
     return Wording(tuple(shapes), things, domains)
 
 

@@ -38,7 +38,11 @@ class Licence:
 
     def learn(self, reading: Reading, item: ItemTable, user: UserTable, lexicon: Lexicon) -> None:
         """Take up one reference."""
-        single = (entry.stems[0] for entry in (*item.entries, *user.entries) if len(entry.stems) == 1)
+        single = (
+            entry.stems[0]
+            for entry in (*item.entries.every(), *user.entries.every())
+            if len(entry.stems) == 1
+        )
         self.values.update(word for word in single if word not in lexicon.licensed)
         self.words.update({word for t in reading.tokens if not (t.is_claim or t.mark) for word in t.words})
         for piece in pieces(reading.tokens):

@@ -54,8 +54,8 @@ Ways = Mapping[str, Sequence[Entry]]
 """First word → ways of saying one thing."""
 
 
-class Index:
-    """Ways of saying several things by their first word, the longest first.
+class Index(dict[str, Sequence[Entry]]):
+    """First word → ways of saying several things, the longest first.
 
     They are joined when a word is asked for: a text has few of the words that what is known could begin with.
 
@@ -67,23 +67,19 @@ class Index:
     def __init__(self, ways: Iterable[Ways], once: bool = False) -> None:
         self._ways = tuple({id(each): each for each in ways}.values())
         self._once = once
-        self._found: dict[str, Sequence[Entry]] = {}
 
-    def __getitem__(self, first: str) -> Sequence[Entry]:
-        found = self._found.get(first)
-        if found is None:
-            found = self._found[first] = self._join(first)
-        return found
-
-    def __iter__(self) -> Iterator[Entry]:
-        for first in dict.fromkeys(word for each in self._ways for word in each):
-            yield from self[first]
-
-    def _join(self, first: str) -> Sequence[Entry]:
+    def __missing__(self, first: str) -> Sequence[Entry]:
         found = [entry for each in self._ways if first in each for entry in each[first]]
         if self._once:
             found = list({(entry.stems, entry.concept): entry for entry in reversed(found)}.values())[::-1]
-        return sorted(found, key=lambda entry: -len(entry.stems))
+        found.sort(key=lambda entry: -len(entry.stems))
+        self[first] = found
+        return found
+
+    def every(self) -> Iterator[Entry]:
+        """All of them."""
+        for first in dict.fromkeys(word for each in self._ways for word in each):
+            yield from self[first]
 
 
 class ItemTable:
