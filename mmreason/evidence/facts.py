@@ -27,6 +27,7 @@ _CODES = {
     "Japanese": "ja", "Korean": "ko", "Hindi": "hi",
 }  # fmt: skip
 _WORD = re.compile(r"\w+")
+_HAN = re.compile("[^\\W很的]")
 _YEAR = re.compile(r"(?:1[89]|20)\d\d")
 _YEARS = frozenset(["year", "release year", "released", "publication year", "年份"])
 _LONGEST = 60  # characters; a longer value is a description
@@ -64,10 +65,11 @@ def facts_of(item: Item) -> Iterator[Fact]:
     if tells_story(item.text):
         for role, name, span in makers(item.text):
             yield Fact(item.id, role, name, "text", span)
-    title = set(_WORD.findall(item.title.lower()))
-    read = _READERS.get(language_of(item), _nothing)
-    for said in read(item.text):
-        if not title.issuperset(_WORD.findall(said.text.lower())):  # the title says it already
+    language = language_of(item)
+    words = _HAN.findall if language == "zh" else _WORD.findall
+    title = set(words(item.title.lower()))
+    for said in _READERS.get(language, _nothing)(item.text):
+        if not title.issuperset(words(said.text.lower())):  # the title says it already
             yield Fact(item.id, said.form, said.text, "text", said.span)
 
 

@@ -116,11 +116,13 @@ class Phrase:
         span: Start and end in the text, in characters.
         form: ``thing`` (what it has), ``is``, ``about`` or ``does``, which begins with a verb in the third person; of a
             line with a label the label, in lower case.
+        subject: What it is said of, where the text begins with that.
     """
 
     text: str
     span: tuple[int, int]
     form: str
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)

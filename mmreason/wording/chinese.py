@@ -1,41 +1,42 @@
-"""The clauses of a Chinese item text that may stand alone: 环境优雅，服务热情."""
+"""The clauses of a Chinese item text that may be said: 环境清幽; 烤鸭皮脆肉嫩，分量很足."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from itertools import pairwise
 
-from mmreason.evidence.chinese import chinese_phrases
+from mmreason.evidence.chinese import chinese_phrases, of_place
 from mmreason.evidence.phrases import Phrase
 from mmreason.wording.clauses import Clause
 
 LONGEST = 30
 """Characters of clauses said together."""
 
-_SUBJECT = 2  # characters that two clauses must not begin with alike
+_LEAST = 2  # characters of what is said of a subject
 
 
 def chinese_clauses(text: str) -> tuple[Clause, ...]:
-    """What a text says of its item, up to three neighbours together.
+    """What a text says of its item: first two neighbours of one subject together, then each alone.
 
     Example:
-        >>> [clause.text for clause in chinese_clauses("茶馆环境清幽，点心也很精致。")]
-        ['茶馆环境清幽，点心精致']
+        >>> [clause.text for clause in chinese_clauses("杏仁蛋糕甜而不腻，奶香浓郁。服务热情。")]
+        ['杏仁蛋糕甜而不腻，奶香浓郁', '杏仁蛋糕甜而不腻', '杏仁蛋糕奶香浓郁', '服务热情']
     """
     said = list(chinese_phrases(text))
-    found = [Clause(each.text, "about", each.span) for each in said if each.form == "about"]
-    states = [each for each in said if each.form != "about"]
-    for start in range(len(states)):
-        for several in (states[start : start + 3], states[start : start + 2]):
-            if len(several) > 1 and _fit_together(several):
-                words = "，".join(each.text for each in several)
-                found.append(Clause(words, "does", (several[0].span[0], several[-1].span[1])))
-                break
-    return tuple(found)
+    one_thing = not of_place(text)
+    together = [_together(one, two, one_thing) for one, two in pairwise(said)]
+    alone = [Clause(each.text, "about" if each.form == "about" else "does", each.span) for each in said]
+    return (*(clause for clause in together if clause), *alone)
 
 
-def _fit_together(several: Sequence[Phrase]) -> bool:
-    """Whether clauses are short enough, and speak of different things."""
-    begins = [each.text[:_SUBJECT] for each in several]
-    ends = [each.text[-_SUBJECT:] for each in several]
-    different = len(set(begins)) == len(set(ends)) == len(several)
-    return different and sum(len(each.text) + 1 for each in several) <= LONGEST
+def _together(one: Phrase, two: Phrase, one_thing: bool) -> Clause | None:
+    """Two neighbours of the same subject, or of a text's only thing, in one line; None if they do not fit."""
+    if "about" in (one.form, two.form):
+        return None
+    shared = bool(one.subject) and one.subject == two.subject
+    if not shared and not one_thing:
+        return None
+    more = two.text.removeprefix(two.subject) if shared else two.text
+    words = f"{one.text}，{more}"
+    if len(more) < _LEAST or len(words) > LONGEST or one.text[-_LEAST:] == more[-_LEAST:]:
+        return None
+    return Clause(words, "does", (one.span[0], two.span[1]))

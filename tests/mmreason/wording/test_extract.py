@@ -84,12 +84,15 @@ def test_a_genre() -> None:
 def test_chinese() -> None:
     plan, case = tied(CAFE, Fact("c", "菜系", "茶点"), ["一间", "二楼", "三味"], often=True, event="review")
     assert texts(plan, case) == {
-        "您常去茶点餐厅，这家环境清幽，点心精致。",
-        "和您评价过的“三味”一样，这也是一家茶点餐厅：环境清幽，点心精致。",
-        "和您评价过的“三味”和“二楼”一样，这也是一家茶点餐厅：环境清幽，点心精致。",
+        "您常去茶点餐厅，这家环境清幽。",
+        "您常去茶点餐厅，这家点心精致。",
+        "和您评价过的“三味”一样，这也是一家茶点餐厅：环境清幽。",
+        "和您评价过的“三味”一样，这也是一家茶点餐厅：点心精致。",
+        "和您评价过的“三味”和“二楼”一样，这也是一家茶点餐厅：环境清幽。",
+        "和您评价过的“三味”和“二楼”一样，这也是一家茶点餐厅：点心精致。",
     }
     fact = next(fact for fact in case.facts if fact.value == "环境清幽")
-    assert texts(Plan((fact,)), case) == {"环境清幽，点心精致。", "这家环境清幽，点心精致。"}
+    assert texts(Plan((fact,)), case) == {"环境清幽。", "这家环境清幽。"}
 
 
 def test_what_speaks_to_a_machine_is_never_quoted() -> None:
@@ -102,4 +105,5 @@ def test_chinese_says_once_what_the_thing_is() -> None:
     item = Item("e", "听雨", "耳机佩戴舒适，续航持久。", attributes={"类目": ["耳机"]}, domain="shop")
     fact = next(facts_of(item))
     found = texts(Plan((fact,)), Case(User("u"), item, [fact], language="zh"))
-    assert found == {"耳机佩戴舒适，续航持久。", "这副耳机佩戴舒适，续航持久。"}
+    both = {"耳机佩戴舒适，续航持久。", "这副耳机佩戴舒适，续航持久。"}
+    assert found == both | {"耳机佩戴舒适。", "这副耳机佩戴舒适。"}
