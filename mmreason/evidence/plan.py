@@ -57,14 +57,18 @@ class PlanRule:
         points: Selling points that plans are made of.
         details: Second facts that are tried beside each first one.
         most_common: A fact that is true of a larger share of the items is no selling point.
+        most_common_text: The same of a phrase of the text: what a shop writes of everything says nothing.
+        most_common_tie: A taste for what is even commoner ties nobody to an item: half of all films are dramas.
         least_told: Nor is one that tells less than this.
     """
 
     most: int = 24
-    ties: int = 6
+    ties: int = 8
     points: int = 6
     details: int = 2
     most_common: float = 0.5
+    most_common_text: float = 0.1
+    most_common_tie: float = 0.25
     least_told: float = 0.3
 
 
@@ -103,7 +107,7 @@ def plans(
     facts.sort(key=lambda fact: -alone[id(fact)])
     points = [fact for fact in facts if _is_point(case, fact, told[id(fact)], rule)][: rule.points]
     starts = [
-        *_taste_ties(case, facts, rule.ties),
+        *_taste_ties(case, facts, rule),
         *_relation_ties(case),
         *(((fact,), None) for fact in points),
     ]
@@ -198,11 +202,8 @@ def _says(title: str, name: str, value: str) -> bool:
 
 def _is_point(case: Case, fact: Fact, told: float, rule: PlanRule) -> bool:
     """Whether a fact may be a selling point: it helps, is not true of most items, and the title does not say it."""
-    return (
-        told >= rule.least_told
-        and _popularity(case, fact) <= rule.most_common
-        and not in_title(fact, case.item)
-    )
+    most = rule.most_common_text if fact.source == "text" else rule.most_common
+    return told >= rule.least_told and _popularity(case, fact) <= most and not in_title(fact, case.item)
 
 
 def _each_once(case: Case) -> list[Fact]:
@@ -220,9 +221,16 @@ def _each_once(case: Case) -> list[Fact]:
     return list(best.values())
 
 
-def _taste_ties(case: Case, facts: Iterable[Fact], most: int) -> list[tuple[tuple[Fact, ...], Tie]]:
+def _taste_ties(case: Case, facts: Iterable[Fact], rule: PlanRule) -> list[tuple[tuple[Fact, ...], Tie]]:
     tastes = {taste.concept: taste for taste in case.tastes if taste.liked}
-    shared = [fact for fact in facts if fact.concept in tastes and not _is_sensitive(case, fact)]
+    shared = [
+        fact
+        for fact in facts
+        if fact.concept in tastes
+        and not _is_sensitive(case, fact)
+        and _popularity(case, fact)
+        <= (rule.most_common_text if fact.source == "text" else rule.most_common_tie)
+    ]
     shared.sort(key=lambda fact: -tastes[fact.concept].lift)
     found: list[tuple[tuple[Fact, ...], Tie]] = []
     own = _own(case)
@@ -233,7 +241,7 @@ def _taste_ties(case: Case, facts: Iterable[Fact], most: int) -> list[tuple[tupl
             if own.isdisjoint(taste.item_ids)
             else tuple(i for i in taste.item_ids if i not in own)
         )
-        if others and len(found) < most:
+        if others and len(found) < rule.ties:
             found.append(((fact,), Tie("taste", others, taste)))
     return found
 

@@ -36,7 +36,22 @@ class Forms:
 TEXTS = tuple(f.name for f in fields(Forms))
 _FLAGS = ("keep", "capital", "digits", "free")
 _KEYS = frozenset(
-    [*TEXTS, *_FLAGS, "names", "known", "called", "tells", "shapes", "not", "among", "adjective", "values"]
+    [
+        *TEXTS,
+        *_FLAGS,
+        "names",
+        "known",
+        "called",
+        "tells",
+        "shapes",
+        "not",
+        "among",
+        "adjective",
+        "values",
+        "across",
+        "alone",
+        "partly",
+    ]
 )
 
 
@@ -55,7 +70,10 @@ class Attribute:
         capital: Values begin with capitals.
         digits: Values may hold digits.
         free: Values are phrases of a text.
+        across: Items of other kinds of things that are needed for a tie to them; 0: only things of the same kind tie.
+        alone: Whether such a fact by itself is worth a sentence.
         silent: Values that are not said, nor what holds one of these words.
+        partly: Values that, among others, are true of a part of the thing only, and not said.
         forms: The texts.
         among: Instead, where the item has several values.
         adjective: Instead, where the value is an adjective.
@@ -72,7 +90,10 @@ class Attribute:
     capital: bool = False
     digits: bool = False
     free: bool = False
+    across: int = 1
+    alone: bool = True
     silent: frozenset[str] = frozenset()
+    partly: frozenset[str] = frozenset()
     forms: Forms = Forms()
     among: Forms | None = None
     adjective: Forms | None = None
@@ -104,7 +125,10 @@ def parse_attribute(name: str, settings: Mapping[str, Any]) -> Attribute:
         capital=bool(settings.get("capital")),
         digits=bool(settings.get("digits")),
         free=bool(settings.get("free")),
+        across=int(settings.get("across", 1)),
+        alone=bool(settings.get("alone", True)),
         silent=frozenset(map(phrase, settings.get("not", ()))),
+        partly=frozenset(map(phrase, settings.get("partly", ()))),
         forms=forms(settings),
         among=forms(settings["among"]) if "among" in settings else None,
         adjective=forms(settings["adjective"]) if "adjective" in settings else None,

@@ -44,6 +44,7 @@ _REFUSED = re.compile(  # in lower case
     # two verbs in a row
     r"|\bhelps? \w+[^s]s\b"
 )
+_MISREAD = re.compile(r"(?<!is )(?<!are )\b[a-z]+ enough\b")  # "a lamp in brass light enough for every day"
 _WRONG_ARTICLE = re.compile(r"(?i)\ba (?=[aeio](?!ne\b|u))|\ban (?=[bcdfgjklpqrtvwz])")
 _PERSON = re.compile(r"(?i)\b(?:he|she|they|him|them|his|hers?|their)\b")
 _NAMES_ONE = re.compile(r"(?<!^)\b(?:[A-Z]\w+|an?|one|two|three|the)\b|^(?:an?|one|two|three|the)\b")
@@ -267,7 +268,7 @@ def _of_noun(words: Sequence[Word], start: int) -> Iterator[Clause]:
         if word.lower in ("that", "which") and "s" in behind.tags:
             yield from _clause(words[place + 1 :], "does")
             return
-        if _is_modifier(words, place) and word.lower not in ("released", "set"):
+        if _is_modifier(words, place) and word.lower not in ("released", "set", "directed"):
             yield from _clause(_until_relative(words[place:]), "does", verb="is ")
             return
         if set(word.tags) <= set("CWX.") and word.text not in ",-":
@@ -314,7 +315,7 @@ def _unfit(text: str) -> bool:
     return bool(
         _ODD.search(text)
         or _WRONG_ARTICLE.search(text)
-        or any(pattern.search(lower) for pattern in (_REFUSED, NOTHING_SAID, CARE))
+        or any(pattern.search(lower) for pattern in (_REFUSED, NOTHING_SAID, CARE, _MISREAD))
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
+from mmreason.evidence.plan import STANDARD_RULE
 from mmreason.evidence.schema import Candidate, Case, Fact, Plan
 from mmreason.language import UNSPACED, is_chinese, phrase, stem_of_plural
 from mmreason.safety.untrusted import safe_item
@@ -22,6 +23,7 @@ from mmreason.wording.clauses import Clause, clauses
 from mmreason.wording.grammar import Grammar, Said, Thing, fill, grammar_of, slots_of
 from mmreason.wording.slots import done_with, said_facts, sentence, shape_keys, thing_slots, tie_slots, turned
 from mmreason.wording.template import GOOD_LENGTH, MOST_CANDIDATES
+from mmreason.wording.ties import tie_that_follows
 from mmreason.wording.titles import name_of
 
 _WORD = re.compile(r"[^\W_]+")
@@ -33,6 +35,7 @@ _SAYS_LITTLE = frozenset([
     "on", "at", "has", "have", "as", "released", "film", "movie",
 ])
 # fmt: on
+_MADE_BY = re.compile(r"is (?:directed|written|produced|based|adapted)\b")  # no more of what is liked
 _SECOND_VERB = re.compile(r" and \w+s\b")
 
 
@@ -55,7 +58,7 @@ def write(plan: Plan, case: Case, seed: int = 0) -> list[Candidate]:
         'A throw in wool that gets softer with use.'
     """
     grammar = grammar_of(case.language, case.item.domain)
-    found = clauses_of(case.item) if grammar and plan.facts else ()
+    found = [clause for clause in clauses_of(case.item) if not _is_common(clause, case)] if plan.facts else []
     if not grammar or not found or is_chinese(found[0].text) != (grammar.language == "zh"):
         return []
     told = (
@@ -66,6 +69,13 @@ def write(plan: Plan, case: Case, seed: int = 0) -> list[Candidate]:
     candidates = [Candidate(sentence(text), said, "extract") for text, said in told if len(text) <= _LONGEST]
     candidates.sort(key=lambda candidate: len(candidate.text) > GOOD_LENGTH)
     return candidates[:MOST_CANDIDATES]
+
+
+def _is_common(clause: Clause, case: Case) -> bool:
+    """Whether the catalogue says the same of many items: it says nothing of this one."""
+    facts = [fact for fact in case.facts if fact.source == "text" and fact.span and _says(clause, fact)]
+    concepts = [case.concepts[fact.concept] for fact in facts if fact.concept in case.concepts]
+    return any(concept.popularity > STANDARD_RULE.most_common_text for concept in concepts)
 
 
 def clauses_of(item: Item) -> tuple[Clause, ...]:
@@ -112,12 +122,20 @@ def _ties(
     said = [words for _, words in said_facts(grammar, plan, case)[:1]]
     if not said:
         return
+    tie = tie_that_follows(grammar, plan.tie, said[0], case) if plan.tie else None
+    if tie is None:
+        return
+    plan = replace(plan, tie=tie)
     thing = grammar.thing(case.item)
     done = done_with(grammar, plan.tie, case)
     slots = thing_slots(grammar, thing, said) | tie_slots(grammar, plan.tie, case, thing, said, done)
     for clause in turned(found, seed):
         says = _says(clause, plan.facts[0])
-        if clause.form == "part" or (clause.form == "is" and (said[0].one or not says)):
+        if (
+            clause.form == "part"
+            or _MADE_BY.match(clause.text)
+            or (clause.form == "is" and (said[0].one or not says))
+        ):
             continue
         slots["tells"] = _tells(grammar, clause, thing)
         slots["tells_more"] = "" if says else slots["tells"]
@@ -133,7 +151,7 @@ def _this_with(grammar: Grammar, clause: Clause, thing: Thing, first: Said, this
         return grammar.words.get("this_is", "")
     if says:
         return this
-    if not first.before or not thing.one:
+    if not first.before or not thing.one or not first.attribute.alone:
         return ""
     words = grammar.words["these" if thing.paired else "this"]
     space = grammar.words.get("space", " ")

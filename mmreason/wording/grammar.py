@@ -252,6 +252,8 @@ def _say(grammar: Grammar, name: str, value: str, among: bool) -> Said | None:
     if said is None:
         return None
     forms = attribute.forms
+    if among and phrase(value) in attribute.partly:
+        return None
     if isinstance(said, Forms):
         forms, said = said, value
     elif among and attribute.among:

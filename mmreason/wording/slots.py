@@ -15,13 +15,16 @@ from mmreason.schema import Interaction, Item
 from mmreason.wording import english
 from mmreason.wording.attributes import Attribute
 from mmreason.wording.grammar import Grammar, Said, Thing, fill
+from mmreason.wording.ties import same_kind
 from mmreason.wording.titles import name_of
 
 T = TypeVar("T")
 
 _PARTED = re.compile(r"[&,/>]| and ")
+_MADE = re.compile(r"\bmade\b")
 _LATEST = 12  # of the history's items with a taste, that are looked at
 _MOST_BEHIND = 5  # words of two facts behind a noun
+_TRADEMARK, _BRANDED = re.compile("[™®]"), re.compile(r"\w[™®]")
 _SHORT = 24  # characters of what may be said twice, of the history and of the item
 
 
@@ -48,7 +51,15 @@ def _say(grammar: Grammar, fact: Fact, case: Case) -> Said | None:
         colored = colors is not None and not words.isdisjoint(colors.known)
         if colored and any(_is_of(grammar, other, colors) for other in case.facts):
             return None
+    if _TRADEMARK.search(fact.value) and _is_contradicted(fact.value, case.item):
+        return None
     return grammar.say(fact, _is_among(grammar, fact, case))
+
+
+def _is_contradicted(value: str, item: Item) -> bool:
+    """Whether a trademark is not the one that the item's title and text name."""
+    text = f"{item.title} {item.text}"
+    return _BRANDED.search(text) is not None and value.split()[0].strip("™®").lower() not in text.lower()
 
 
 def _is_of(grammar: Grammar, fact: Fact, attribute: Attribute | None) -> bool:
@@ -112,9 +123,17 @@ def done_with(grammar: Grammar, tie: Tie | None, case: Case) -> Done | None:
         for event, words in grammar.events.items():
             counted = frozenset(words.get("of", (event,)))
             items = tuple(i for i in latest if i in happened and not counted.isdisjoint(happened[i]))
-            if len(items) >= strength:
-                return Done(strength, words, items)
+            enough = not words.get("mostly") or 2 * len(items) > len(latest)
+            different = _different(items, case)
+            if len(different) >= strength and enough:
+                return Done(strength, words, different)
     return None
+
+
+def _different(item_ids: Sequence[str], case: Case) -> tuple[str, ...]:
+    """The items without those that are called like a later one: variants of one thing count once."""
+    called = {case.history_items[i].title if i in case.history_items else i: i for i in item_ids}
+    return tuple(i for i in item_ids if i in called.values())
 
 
 def shape_keys(tie: Tie | None, said: Sequence[Said], done: Done | None) -> list[str]:
@@ -186,6 +205,8 @@ def _both(join: str, first: str, second: str) -> str:
     verb, space, _ = first.partition(" ")
     if space and second.startswith(verb + space):
         second = second.removeprefix(verb + space)
+    if _MADE.search(first) and _MADE.search(second):
+        return ""
     return fill(join, {"does": first, "does_two": second})
 
 
@@ -211,7 +232,7 @@ def _noun_phrase(grammar: Grammar, thing: Thing, said: Sequence[Said]) -> str:
         return ""
     space = grammar.words.get("space", " ")
     behind = space.join(after)
-    if len(after) > 1 and behind.count(" ") >= _MOST_BEHIND:
+    if len(after) > 1 and (behind.count(" ") >= _MOST_BEHIND or len(_MADE.findall(behind)) > 1):
         return ""
     slots = {"before": space.join(before), "thing": noun, "after": behind, "measure": grammar.measure(noun)}
     text = fill(grammar.words["noun_phrase"], slots)
@@ -235,6 +256,11 @@ def tie_slots(
         return slots
     first = said[0]
     group = _group(grammar, tie, case, thing)
+    alike = all(
+        i in case.history_items and same_kind(grammar, case.item, case.history_items[i]) for i in tie.item_ids
+    )
+    if grammar.language == "en" and not (first.one or alike):
+        slots["one"] = ""  # "a navy candle, like the lamp" would make a candle of the lamp
     things = first.many
     if not things and (first.before or first.after):
         parts = {"before": first.before, "things": group, "after": "" if first.before else first.after}
@@ -277,7 +303,9 @@ def _named(grammar: Grammar, item_ids: Sequence[str], case: Case, did: str) -> d
     if not titles or "theirs" not in words:
         return {}
     slots = {"title": titles[0], "title_two": titles[1] if len(titles) > 1 else "", "did": did}
-    names = ("named", "theirs", "theirs_two", "theirs_more")[: len(titles) + 1]
+    names = ("named", "theirs", "theirs_two", *(["theirs_more"] if len(titles) > 3 else []))[
+        : len(titles) + 1
+    ]
     return {"title": titles[0], **{name: fill(words[name], slots) for name in names if name in words}}
 
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from mmreason.evidence.plan import in_title
 from mmreason.evidence.schema import Candidate, Case, Fact, Plan
-from mmreason.wording.grammar import fill, grammar_of, slots_of
+from mmreason.wording.grammar import Said, fill, grammar_of, slots_of
 from mmreason.wording.slots import done_with, said_facts, sentence, shape_keys, thing_slots, tie_slots, turned
+from mmreason.wording.ties import tie_that_follows
 
 MOST_CANDIDATES = 4
 GOOD_LENGTH, LONGEST = 110, 150
@@ -41,6 +42,13 @@ def write(plan: Plan, case: Case, seed: int = 0) -> list[Candidate]:
     if not grammar or (plan.facts and not said):
         return []
     thing = grammar.thing(case.item)
+    if said and not thing.one and said[0][1].attribute.across != 1:
+        return []  # what has a color or a material, if not even that is known?
+    if plan.tie and said:
+        tie = tie_that_follows(grammar, plan.tie, said[0][1], case)
+        if tie is None:
+            return []
+        plan = replace(plan, tie=tie)
     slots = thing_slots(grammar, thing, [words for _, words in said])
     done = done_with(grammar, plan.tie, case)
     slots |= tie_slots(grammar, plan.tie, case, thing, [words for _, words in said], done)
@@ -50,7 +58,7 @@ def write(plan: Plan, case: Case, seed: int = 0) -> list[Candidate]:
         for shape in turned([each for each in grammar.shapes.get(key, ()) if _fits(each, slots)], seed):
             text = sentence(fill(shape, slots))
             facts = told.facts if _says_second(shape) else told.facts[:1]
-            news = len(facts) != 1 or not in_title(facts[0], case.item)
+            news = len(facts) != 1 or _is_news(plan, case, said[0][1])
             if news and len(text) <= LONGEST:
                 found.append(Candidate(text, replace(told, facts=facts), "template"))
         if found:
@@ -75,6 +83,11 @@ def tells(case: Case, fact: Fact) -> float:
     grammar = grammar_of(case.language, case.item.domain)
     said = grammar.say(fact) if grammar else None
     return said.attribute.tells if said else 0.0
+
+
+def _is_news(plan: Plan, case: Case, first: Said) -> bool:
+    """Whether a single fact is worth a sentence: not what the title says, nor a bare color without a tie."""
+    return not in_title(plan.facts[0], case.item) and (plan.tie is not None or first.attribute.alone)
 
 
 def _fits(shape: str, slots: Mapping[str, str]) -> bool:

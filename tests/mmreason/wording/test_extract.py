@@ -32,7 +32,10 @@ CAFE = Item(
 
 
 def tied(item: Item, fact: Fact, titles: list[str], often: bool, **step: object) -> tuple[Plan, Case]:
-    known = {f"h{n}": Item(f"h{n}", title, domain=item.domain) for n, title in enumerate(titles)}
+    known = {
+        f"h{n}": Item(f"h{n}", title, attributes=item.attributes, domain=item.domain)
+        for n, title in enumerate(titles)
+    }
     steps = [Interaction("u", item_id, **step) for item_id in known]  # type: ignore[arg-type]
     taste = Taste(fact.concept, tuple(known), lift=4.0, p_value=0.001 if often else 0.04)
     language = "zh" if item is CAFE else "en"
@@ -62,15 +65,13 @@ def test_a_fact_of_the_text_is_found_by_its_place() -> None:
 def test_a_habit_is_tied_to_what_the_clause_tells() -> None:
     plan, case = tied(THROW, WOOL, ["Rug", "Hat", "Shawl"], often=True, event="purchase")
     found = texts(plan, case)
-    assert "You often buy wool things, and this wool throw gets softer with use." in found
+    assert "You often buy wool throws, and this wool throw gets softer with use." in found
     assert all("wool" in text for text in found)
 
 
-def test_items_of_the_history_share_the_fact_and_not_the_clause() -> None:
+def test_a_clause_is_not_glued_to_what_single_items_share() -> None:
     plan, case = tied(THROW, WOOL, ["Rug"], often=False, event="purchase")
-    assert texts(plan, case) == {
-        "This throw is made of wool, like the Rug you bought, and gets softer with use."
-    }
+    assert texts(plan, case) == set()
 
 
 def test_a_genre() -> None:

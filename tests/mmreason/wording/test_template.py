@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,8 +18,11 @@ BOUGHT = {"purchase": {}, "rating": {"rating": 5.0}, "click": {}}
 def case_of(
     item: Item, facts: list[Fact], titles: list[str], event: str = "purchase", domain: str = "shop"
 ) -> Case:
-    """A history of items with these titles."""
-    known = {f"h{n}": Item(f"h{n}", title, domain=domain) for n, title in enumerate(titles)}
+    """A history of items with these titles, of the item's own kind."""
+    known = {
+        f"h{n}": Item(f"h{n}", title, attributes=item.attributes, domain=domain)
+        for n, title in enumerate(titles)
+    }
     user = User("u", [Interaction("u", item_id, event, **BOUGHT[event]) for item_id in known])
     return Case(user, item, facts, history_items=known)
 
@@ -70,6 +75,63 @@ def test_items_of_the_history_are_named_where_their_titles_can_be(title: str, na
     texts = all_texts(taste_plan(case, NAVY), case)
     assert all(named in text for text in texts)
     assert bool(texts) is bool(named)
+
+
+def of_kinds(titles: list[str], kinds: list[str], **attributes: list[str]) -> Case:
+    """A history of things of these kinds."""
+    case = case_of(MUG, [NAVY], titles)
+    for item, kind in zip(case.history_items.values(), kinds, strict=True):
+        item.attributes = {"category": [kind], **attributes}
+    return case
+
+
+def test_a_color_ties_unlike_things_only_if_several_have_it() -> None:
+    one, two = of_kinds(["Reed"], ["Lamps"]), of_kinds(["Reed", "Moss"], ["Lamps", "Rugs"])
+    assert all_texts(taste_plan(one, NAVY), one) == []
+    texts = all_texts(taste_plan(two, NAVY), two)
+    assert "This mug comes in navy, like the Moss and the Reed you bought." in texts
+    assert not any(text.startswith("A navy mug") for text in texts)
+
+
+def test_a_fit_ties_things_of_the_same_kind_only() -> None:
+    rim = Fact("a", "rim", "Gilded")
+    unlike, alike = (of_kinds(["Reed", "Moss"], [kind] * 2) for kind in ("Lamps", "Mugs"))
+    assert all_texts(taste_plan(unlike, rim), unlike) == []
+    assert "A mug with a gilded rim, like the Moss and the Reed you bought." in all_texts(
+        taste_plan(alike, rim), alike
+    )
+
+
+def test_what_is_made_for_others_is_no_tie() -> None:
+    case = of_kinds(["Reed", "Moss"], ["Mugs", "Mugs"], gender=["Women"])
+    case.item = Item("a", "Alder", attributes={**MUG.attributes, "gender": ["Men"]}, domain="shop")
+    assert all_texts(taste_plan(case, NAVY), case) == []
+
+
+def test_and_others_needs_two_more_of_other_names() -> None:
+    for titles, more in ((["Reed", "Moss", "Fern"], False), (["Reed", "Moss", "Fern", "Ivy"], True)):
+        case = case_of(MUG, [NAVY], titles)
+        texts = all_texts(taste_plan(case, NAVY, often=True), case)
+        assert any("and others" in text for text in texts) is more
+
+
+def test_most_of_a_taste_must_be_rated_highly_to_be_told_so() -> None:
+    case = case_of(MUG, [OAK], ["Reed", "Moss", "Fern"], "rating")
+    assert all_texts(taste_plan(case, OAK), case)
+    case.user.history = [replace(step, rating=2.0) for step in case.user.history[:2]] + case.user.history[2:]
+    assert all_texts(taste_plan(case, OAK), case) == []
+
+
+def test_a_bare_color_and_a_material_of_something_unknown_are_no_reason() -> None:
+    assert all_texts(Plan((NAVY,)), case_of(MUG, [NAVY], [])) == []
+    assert all_texts(Plan((OAK,)), case_of(Item("a", "Alder", domain="shop"), [OAK], [])) == []
+
+
+def test_a_trademark_that_the_title_contradicts_is_not_said() -> None:
+    fact = Fact("a", "material", "HeatWeave®")
+    for title, said in (("Alder CoolWeave™ Tee", False), ("Alder Tee", True)):
+        item = Item("a", title, attributes={"category": ["Tees"]}, domain="shop")
+        assert bool(all_texts(Plan((fact,)), case_of(item, [fact], []))) is said
 
 
 def test_each_text_states_the_plan_that_it_says() -> None:
