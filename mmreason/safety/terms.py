@@ -42,7 +42,10 @@ class TermFinder:
 
     def find(self, text: str) -> Iterator[tuple[str, tuple[int, int]]]:
         """Each term in a text: its kind, start and end in characters."""
-        found = [(match.group(), match.start(), match.end()) for match in _TOKEN.finditer(text.lower())]
+        lower = text.lower()
+        if self._by_first.keys().isdisjoint(_TOKEN.findall(lower)):
+            return
+        found = [(match.group(), match.start(), match.end()) for match in _TOKEN.finditer(lower)]
         skip = 0
         for place, (word, start, _) in enumerate(found):
             if place < skip or word not in self._by_first:

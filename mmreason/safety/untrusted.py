@@ -211,7 +211,7 @@ def _repeats(text: str) -> bool:
     """Whether a letter, a sign, a word or a whole passage comes again and again."""
     lower = text.lower()
     words = lower.split()
-    again = any(len(word) > 7 and len(word) - len(set(word)) > 6 for word in words)
+    again = any(len(word) - len(set(word)) > 6 for word in words if len(word) > 7)
     if not again and len(words) - len(set(words)) > 3:
         plain = _PLAIN_WORD.findall(lower)
         again = any(map(eq, plain, plain[1:]))

@@ -243,8 +243,12 @@ def verb_of_many(clause: str) -> str:
         >>> verb_of_many("keeps you dry"), verb_of_many("is light")
         ('keep you dry', 'are light')
     """
+    verb, space, rest = clause.partition(" ")
+    return f"{_plural_verb(verb.lower())}{space}{rest}"
+
+
+@lru_cache(maxsize=4096)
+def _plural_verb(verb: str) -> str:
     from lemminflect import getLemma
 
-    verb, space, rest = clause.partition(" ")
-    many = {"is": "are", "has": "have", "does": "do"}.get(verb.lower()) or getLemma(verb.lower(), "VERB")[0]
-    return f"{many}{space}{rest}"
+    return {"is": "are", "has": "have", "does": "do"}.get(verb) or getLemma(verb, "VERB")[0]

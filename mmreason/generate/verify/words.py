@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from mmreason.language import CJK, singulars
 
@@ -33,8 +33,7 @@ _BREAK = frozenset(".!?;:•–—|()[]{}。！？；：（）【】\n")
 _JOINERS = frozenset("-‐‑­_™®©℠'’*")
 
 
-@dataclass(slots=True)
-class Word:
+class Word(NamedTuple):
     """One word or mark.
 
     Attributes:
