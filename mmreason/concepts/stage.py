@@ -28,7 +28,7 @@ MORE: tuple[Callable[[Config], Iterator[Fact]], ...] = (seen_facts, praise_facts
 """Facts that only the whole catalogue tells: what its pictures show, what reviewers praise, what goes together. Each
 yields nothing where the run lacks what it needs."""
 
-MEMORY = "300MB"
+MEMORY = "200MB"
 """What joins and sorts may hold; the rest is on disk."""
 
 _COLUMNS = ", ".join(f'"{name}"' for name in FACTS.names)
