@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,10 +86,13 @@ def test_the_python_api_works_as_the_readme_writes_it(real_run: Config) -> None:
     assert vectors.shape == (2, 256) and vectors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
-    reasoner = Reasoner.from_pretrained(real_run.path("reason"))
-    hat = Item(id="h", title="Wool hat", images=[picture(pictured[1])])
+    reasoner = Reasoner.from_pretrained(real_run.path())
+    wool = {"material": ["wool"]}
+    hat = Item(id="h", title="Hat", images=[picture(pictured[1])], attributes=wool, domain="shop")
+    coat = replace(items[0], attributes={**wool, "type": ["Coats"]}, domain="shop")
     user = User("u", [Interaction(event="purchase", item=hat)])
-    reason = reasoner.explain(user, items[0])
-    assert reason.text and reason.score is not None and reason.score <= 0
-    many = list(reasoner.explain_many([(user, items[0]), (User("new"), items[1])]))
+    reason = reasoner.explain(user, coat)
+    assert reason.level in ("personal", "selling point") and "wool" in reason.text and reason.verified
+    assert any(stopped.startswith("lm: ") for stopped in reason.stopped) or reason.writer == "lm"
+    many = list(reasoner.explain_many([(user, coat), (User("new"), items[1])]))
     assert [r.item_id for r in many] == ["a", "b"] and many[0].text == reason.text
