@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from typing import Any
 
 from mmreason.evidence.claims import phrase
@@ -34,6 +36,7 @@ class Forms:
 
 
 TEXTS = tuple(f.name for f in fields(Forms))
+_WORD = re.compile(r"[\w'-]+")
 _FLAGS = ("keep", "capital", "digits", "free")
 _KEYS = frozenset(
     [
@@ -51,6 +54,7 @@ _KEYS = frozenset(
         "across",
         "alone",
         "partly",
+        "named",
     ]
 )
 
@@ -74,6 +78,8 @@ class Attribute:
         alone: Whether such a fact by itself is worth a sentence.
         silent: Values that are not said, nor what holds one of these words.
         partly: Values that, among others, are true of a part of the thing only, and not said.
+        named: A value is not said where the item's text names others and not this one: the text describes another
+            variant, or a list of genres holds what the film is not.
         forms: The texts.
         among: Instead, where the item has several values.
         adjective: Instead, where the value is an adjective.
@@ -92,12 +98,37 @@ class Attribute:
     free: bool = False
     across: int = 1
     alone: bool = True
+    named: bool = False
     silent: frozenset[str] = frozenset()
     partly: frozenset[str] = frozenset()
     forms: Forms = Forms()
     among: Forms | None = None
     adjective: Forms | None = None
     values: Mapping[str, str | Forms | None] = field(default_factory=dict)
+
+    def is_untold(self, value: str, text: str) -> bool:
+        """Whether a text names other values of this attribute and not this one.
+
+        Example:
+            >>> color = parse_attribute("color", {"known": ["red", "gray"], "named": True})
+            >>> [color.is_untold(value, "A gray hoodie in soft fleece.") for value in ("Gray", "Red")]
+            [False, True]
+        """
+        if not self.named:
+            return False
+        words = _words(text)
+        others = [*self.known, *self.values]
+        return not self._names(phrase(value), words) and any(self._names(other, words) for other in others)
+
+    def _names(self, value: str, words: frozenset[str]) -> bool:
+        forms = self.values.get(value)
+        before = forms.before if isinstance(forms, Forms) else ""
+        return any(spelled and words.issuperset(spelled.lower().split()) for spelled in (value, before))
+
+
+@lru_cache(maxsize=4096)
+def _words(text: str) -> frozenset[str]:
+    return frozenset(_WORD.findall(text.lower()))
 
 
 def parse_attribute(name: str, settings: Mapping[str, Any]) -> Attribute:
@@ -127,6 +158,7 @@ def parse_attribute(name: str, settings: Mapping[str, Any]) -> Attribute:
         free=bool(settings.get("free")),
         across=int(settings.get("across", 1)),
         alone=bool(settings.get("alone", True)),
+        named=bool(settings.get("named")),
         silent=frozenset(map(phrase, settings.get("not", ()))),
         partly=frozenset(map(phrase, settings.get("partly", ()))),
         forms=forms(settings),

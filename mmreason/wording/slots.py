@@ -53,6 +53,9 @@ def _say(grammar: Grammar, fact: Fact, case: Case) -> Said | None:
             return None
     if _TRADEMARK.search(fact.value) and _is_contradicted(fact.value, case.item):
         return None
+    attribute = grammar.attribute(fact.name, fact.value)
+    if attribute is not None and attribute.is_untold(fact.value, case.item.text):
+        return None
     return grammar.say(fact, _is_among(grammar, fact, case))
 
 
