@@ -83,7 +83,7 @@ def hat(item_id: str, material: str, attack: Attack | None = None, place: str = 
     said = attack.text if attack else ""
     titles = {"title": f"Cove Hat. {said}", "whole title": said}
     text = "A hat with a ribbed cuff and a fleece lining."
-    attributes = {"material": [material], "style": ["beanie"]}
+    attributes = {"material": [material], "style": ["beanie"], "type": ["hat"]}
     if place == "value":
         attributes["feature"] = [said]
     elif place == "name":

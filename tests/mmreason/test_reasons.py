@@ -13,22 +13,23 @@ from mmreason.generate.explain import explain
 from mmreason.generate.ladder import RUNGS
 from mmreason.schema import DataError
 
-FABRICS = ["Waxed cotton", "Merino wool", "Linen", "Tweed"]
+FABRICS = ["Waxed cotton", "Merino wool", "Linen", "Tweed", "Denim", "Velvet"]
 KINDS = ["Coats", "Hats", "Scarves"]
 QUICK = ["--align.text", "tfidf", "--align.text_weights", "", "--embed.decode_workers", "1"]
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """24 things of four fabrics; Ann buys waxed cotton, Bo tweed, and nine others what there is."""
+    """36 things of six fabrics; Ann buys waxed cotton, Bo tweed, and twenty others what else there is."""
     folder = tmp_path_factory.mktemp("source") / "my_shop"
     folder.mkdir()
     rows = ["id,title,description,material,type"]
-    for n in range(24):
-        fabric, kind = FABRICS[n % 4], KINDS[n % 3]
+    for n in range(36):
+        fabric, kind = FABRICS[n % 6], KINDS[n // 6 % 3]
         rows.append(f"sku-{n},Alder {n},Has a pocket that closes with a button.,{fabric},{kind}")
     (folder / "items.csv").write_text("\n".join(rows) + "\n")
-    bought = {"ann": [0, 4, 8], "bo": [3, 7, 11], **{f"u{n}": [n, n + 5] for n in range(9)}}
+    others = {f"u{n}": [6 * (n % 5) + 1 + n % 5, 6 * (n % 6) + 1 + (n + 2) % 5] for n in range(20)}
+    bought = {"ann": [0, 6, 12], "bo": [3, 9, 15], **others}
     steps = [f"{user},sku-{n},purchase,{1_700_000_000 + n}" for user, items in bought.items() for n in items]
     (folder / "interactions.csv").write_text("user_id,item_id,event,timestamp\n" + "\n".join(steps) + "\n")
     return folder
@@ -43,7 +44,7 @@ def run_dir(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_folder_becomes_reasons_and_a_report(run_dir: Path) -> None:
     rows = pq.read_table(run_dir / "reasons.parquet").to_pylist()
-    assert len(rows) == 11 * 5 and {row["level"] for row in rows} <= set(RUNGS)
+    assert len(rows) == 22 * 5 and {row["level"] for row in rows} <= set(RUNGS)
     of_ann = [row["text"] for row in rows if row["user_id"] == "ann" and row["level"] == "personal"]
     assert any("waxed cotton" in text for text in of_ann) and not any("tweed" in text for text in of_ann)
     page = (run_dir / "report.html").read_text()
@@ -53,7 +54,7 @@ def test_a_folder_becomes_reasons_and_a_report(run_dir: Path) -> None:
 
 def test_nobody_is_told_of_what_they_bought(run_dir: Path) -> None:
     rows = pq.read_table(run_dir / "reasons.parquet").to_pylist()
-    assert not {(row["user_id"], row["item_id"]) for row in rows} & {("ann", "sku-0"), ("bo", "sku-7")}
+    assert not {(row["user_id"], row["item_id"]) for row in rows} & {("ann", "sku-0"), ("bo", "sku-9")}
 
 
 def test_the_same_call_again_does_nothing(
@@ -79,9 +80,9 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_explain_tells_plan_and_evidence(run_dir: Path) -> None:
-    said = explain(str(run_dir), user="ann", item="sku-12")
-    assert said.startswith("Alder 12 (sku-12)") and "fact: material = Waxed cotton (attribute)" in said
-    assert "tie: taste" in said and "sku-4: Alder 4" in said
+    said = explain(str(run_dir), user="ann", item="sku-18")
+    assert said.startswith("Alder 18 (sku-18)") and "fact: material = Waxed cotton (attribute)" in said
+    assert "tie: taste" in said and "sku-6: Alder 6" in said
     assert explain(str(run_dir), user="bo").count("level: ") == 8
     with pytest.raises(DataError, match="user 'zoe' has no history"):
         explain(str(run_dir), user="zoe")
