@@ -24,7 +24,6 @@ from mmreason.files import atomic_write, remove, remove_leftovers
 from mmreason.generate.ladder import RUNGS
 from mmreason.generate.reasoner import Reasoner
 from mmreason.generate.requests import BadRequest, Pair, Request, read_requests, request_keys, strangers
-from mmreason.generate.writers import LM
 from mmreason.processes import on_main_process, share_of, wait_for_others
 from mmreason.products import combined, fingerprint
 from mmreason.progress import Progress
@@ -69,7 +68,7 @@ def generate(config: Config) -> str:
     catalogue = read_catalogue(config.path("catalogue"))
     evidence = EvidenceStore.open(config.path("evidence"))
     requests = list(read_requests(config, catalogue))
-    by_model = LM in config.generate.writers and config.path("reason", "config.json").is_file()
+    by_model = config.generate.trains_lm and config.path("reason", "config.json").is_file()
     store = EmbeddingStore.open(config.path("embed")) if by_model else None
     keys = request_keys(requests, catalogue.items, evidence, store, _made_by(config, by_model))
     reasoner: list[Reasoner] = []
@@ -89,7 +88,7 @@ def generate(config: Config) -> str:
         f"{len(table):,} requests ({done_before:,} were answered already): {rungs or 'no reasons'}",
         f"{failed:,} failed" if failed else "",
         ""
-        if by_model or LM not in config.generate.writers
+        if by_model or not config.generate.trains_lm
         else "no language model took part, as none was trained",
         strangers(requests, catalogue),
     ]

@@ -11,7 +11,7 @@ from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.device import pick_device, pick_dtype
 from mmreason.embed.embedder import Embedder
 from mmreason.evidence.plan import choose_page, plans
-from mmreason.evidence.schema import Case, Plan
+from mmreason.evidence.schema import Candidate, Case, Plan
 from mmreason.evidence.store import EvidenceStore
 from mmreason.generate.embeddings import Embeddings
 from mmreason.generate.ladder import Climbed, Ladder, make_ladder, opener, seed_of
@@ -223,14 +223,13 @@ class Reasoner:
         if self.embeddings is not None:
             self.embeddings.add_chimera(item_id, texts_of, pictures_of)
 
-    def _written(self, cases: Sequence[Case], batch_size: int = 32):  # type: ignore[no-untyped-def]
+    def _written(self, cases: Sequence[Case], batch_size: int = 32) -> list[list[Candidate]]:
         """The language model's candidates; none without one."""
         if self.lm is None or self.embeddings is None:
             return [[] for _ in cases]
-        known = {case.item.id: case.item for case in cases}
-        for case in cases:
-            known = {**case.history_items, **known}
-        self.embeddings.add(list(known.values()))
+        known = {item_id: item for case in cases for item_id, item in case.history_items.items()}
+        known |= {case.item.id: case.item for case in cases}
+        self.embeddings.add(known.values())
         return self.lm.write_all(cases, self.embeddings, batch_size)
 
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 from math import log
 
 from mmreason.catalogue.catalogue import Catalogue
-from mmreason.evidence.schema import Case
 from mmreason.evidence.store import EvidenceStore
 from mmreason.schema import Item, User
 from mmreason.shards.histories import aggregate, by_user
@@ -64,13 +63,13 @@ def _chosen(
     """The items that answer most of a user's tastes, then the most popular ones; none that they have taken."""
     had = {step.item_id for step in user.history}
     groups = {items[item_id].group for item_id in had if item_id in items}
-    case: Case = evidence.case(user, items[next(iter(places))], items)
+    case = evidence.case(user, items[next(iter(places))], items)
     scores: dict[str, float] = defaultdict(float)
     for taste in case.tastes:
         for item_id in showing.get(taste.concept, ()) if taste.liked else ():
             scores[item_id] += log(1 + taste.lift) * taste.share
     best = sorted(scores, key=lambda item_id: (-scores[item_id], places[item_id]))
-    new = (i for i in dict.fromkeys([*best, *places]) if i not in had and _one_of(items[i], groups))
+    new = (i for i in chain(best, places) if i not in had and _one_of(items[i], groups))
     return list(islice(new, top_k))
 
 
