@@ -214,6 +214,17 @@ class EmbedConfig:
 
 
 @dataclass
+class EvidenceConfig:
+    """What is found out of items and people.
+
+    Args:
+        sensitive: YAML file of further terms that nobody may infer of a person, kind → terms.
+    """
+
+    sensitive: str = ""
+
+
+@dataclass
 class PromptConfig:
     """What the LM is told in words.
 
@@ -379,6 +390,7 @@ class Config:
     align: AlignConfig = field(default_factory=AlignConfig)
     users: UserConfig = field(default_factory=UserConfig)
     embed: EmbedConfig = field(default_factory=EmbedConfig)
+    evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
     reason: ReasonConfig = field(default_factory=ReasonConfig)
     generate: GenerateConfig = field(default_factory=GenerateConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)

@@ -27,7 +27,10 @@ from mmreason.records import (
 from mmreason.schema import DataError
 from mmreason.settings import keep, with_absolute_paths
 
-FROM_OUTSIDE = ("source", "encoder weights", "language model", "requests")
+FROM_OUTSIDE = (
+    *("source", "encoder weights", "language model", "requests"),
+    *("sensitive terms", "compliance packs"),
+)
 """What no stage makes: looked at before anything is touched."""
 
 

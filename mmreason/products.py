@@ -271,11 +271,26 @@ def _rows_digest(folder: Path, names: list[str], metas: list[object]) -> str:
 
 
 def _evidence(config: Config) -> Parts:
-    return _files(config, "evidence/facts.parquet", "evidence/concepts.parquet")
+    return _files(config, "evidence/facts.parquet", "evidence/concepts.parquet", "evidence/sensitive.yaml")
 
 
 def _corrected_concepts(config: Config) -> Parts:
     return _files(config, "concepts.csv")
+
+
+def _aspects(config: Config) -> Parts:
+    """What reviews are read for: the aspects that were mined, else those that the stage learns, and a person edits."""
+    return _files(config, "mined/aspects.yaml") or _files(config, "evidence/aspects.yaml")
+
+
+def _sensitive_terms(config: Config) -> Parts:
+    return _named_files(
+        "evidence.sensitive", [config.evidence.sensitive] if config.evidence.sensitive else []
+    )
+
+
+def _compliance_packs(config: Config) -> Parts:
+    return _named_files("generate.packs", config.generate.packs)
 
 
 def _requests(config: Config) -> Parts:
@@ -323,10 +338,13 @@ PRODUCTS: dict[str, Callable[[Config], Parts]] = {
     "shared space": _shared_space,
     "vectors": _vectors,
     "corrected concepts": _corrected_concepts,
+    "aspects": _aspects,
+    "sensitive terms": _sensitive_terms,
     "evidence": _evidence,
     "language model": _language_model,
     "reason model": _reason_model,
     "models": _models,
+    "compliance packs": _compliance_packs,
     "requests": _requests,
     "reasons": _reasons,
     "judged reasons": _judged_reasons,
@@ -338,6 +356,14 @@ PRODUCTS: dict[str, Callable[[Config], Parts]] = {
 def _files(config: Config, *names: str) -> Parts:
     paths = {name: config.path(name) for name in names}
     return {name: file_digest(path) for name, path in paths.items() if path.is_file()}
+
+
+def _named_files(setting: str, names: Iterable[str]) -> Parts:
+    """Files that a setting names."""
+    for name in names:
+        if not Path(name).is_file():
+            raise DataError(f"{setting}: {name}: no such file; put it back, or name its new place")
+    return {name: file_digest(Path(name)) for name in names}
 
 
 def _noted(config: Config, name: str, key: str, look: Callable[[], Parts]) -> Parts:

@@ -104,10 +104,10 @@ STAGES = (
     Stage(
         "evidence",
         "mmreason.concepts.stage:find_evidence",
-        reads=("items", "behaviours", "vectors", "corrected concepts"),
+        reads=("items", "behaviours", "vectors", "corrected concepts", "aspects", "sensitive terms"),
         writes=("evidence",),
-        settings=("seed",),
-        spares=("evidence",),
+        settings=("evidence", "seed"),
+        spares=("evidence/read.parquet", "evidence/concepts.parquet"),
     ),
     Stage(
         "train",
@@ -130,7 +130,15 @@ STAGES = (
     Stage(
         "generate",
         "mmreason.generate.job:generate",
-        reads=("requests", "items", "evidence", "vectors", "reason model", "language model"),
+        reads=(
+            "requests",
+            "items",
+            "evidence",
+            "vectors",
+            "reason model",
+            "language model",
+            "compliance packs",
+        ),
         writes=("reasons",),
         settings=("generate", "seed", "dtype"),
         except_for=("generate.batch_size", "generate.part_size"),

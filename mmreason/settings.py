@@ -30,7 +30,8 @@ def with_absolute_paths(config: Config) -> Config:
     for section, names in (
         (made.align, ("image_weights", "text_weights", "features", "mine_from")),
         (made.reason, ("lm",)),
-        (made.generate, ("requests",)),
+        (made.evidence, ("sensitive",)),
+        (made.generate, ("requests", "packs")),
     ):
         for name in names:
             setattr(section, name, _absolute(getattr(section, name)))
@@ -104,7 +105,9 @@ def _nested(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _absolute(value: Any) -> Any:
-    """A path that is there by its full name; anything else as it is."""
+    """A path that is there by its full name, also in a list; anything else as it is."""
+    if isinstance(value, list):
+        return [_absolute(one) for one in value]
     if isinstance(value, str) and value and "://" not in value and Path(value).expanduser().exists():
         return str(Path(value).expanduser().absolute())
     return value

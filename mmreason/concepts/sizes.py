@@ -14,6 +14,7 @@ from mmreason.database import Database
 from mmreason.evidence.lookup import write_rows
 from mmreason.evidence.store import CONCEPTS
 from mmreason.safety.sensitive import sensitive_kind
+from mmreason.safety.terms import TermFinder
 
 _SHOWN = """
     CREATE TABLE shown AS
@@ -42,20 +43,23 @@ _NAMED = f"""
 """
 
 
-def write_concepts(database: Database, path: Path, corrections: Corrections) -> int:
+def write_concepts(
+    database: Database, path: Path, corrections: Corrections, sensitive: TermFinder | None
+) -> int:
     """Write the concepts that several items show.
 
     Args:
         database: With the views ``meant`` (facts with their concepts), ``items`` and ``interactions``.
         path: Of ``concepts.parquet``.
         corrections: What a person said of them.
+        sensitive: Finds further terms that tell of a person what nobody may infer.
 
     Returns:
         How many.
     """
     for statement in (_SHOWN, _STEPS, _SIZES):
         database.execute(statement)
-    return write_rows(path, CONCEPTS, _corrected(database.stream(_NAMED, 2048), corrections))
+    return write_rows(path, CONCEPTS, _corrected(database.stream(_NAMED, 2048), corrections, sensitive))
 
 
 def earlier_meaning(path: Path) -> dict[str, str]:
@@ -67,12 +71,15 @@ def earlier_meaning(path: Path) -> dict[str, str]:
     return {spelling: concept for concept, spellings in rows for spelling in spellings}
 
 
-def _corrected(batches: Iterator[pa.RecordBatch], corrections: Corrections) -> Iterator[pa.RecordBatch]:
+def _corrected(
+    batches: Iterator[pa.RecordBatch], corrections: Corrections, sensitive: TermFinder | None
+) -> Iterator[pa.RecordBatch]:
     """With what each would tell of a person, unless a person said so, and under the name that they gave it."""
     for batch in batches:
         rows = batch.to_pylist()
         for row in rows:
             row["value"] = corrections.values.get(row["id"], row["value"])
             found = corrections.sensitive.get(row["id"])
-            row["sensitive"] = sensitive_kind(f"{row['name']}\n{row['value']}") if found is None else found
+            said = f"{row['name']}\n{row['value']}"
+            row["sensitive"] = sensitive_kind(said, sensitive) if found is None else found
         yield pa.RecordBatch.from_pylist(rows, CONCEPTS)

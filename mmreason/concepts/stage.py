@@ -21,8 +21,10 @@ from mmreason.evidence.lookup import write_rows
 from mmreason.evidence.praise import praise_facts
 from mmreason.evidence.schema import Fact
 from mmreason.evidence.seen import seen_facts
-from mmreason.evidence.store import FACTS
-from mmreason.files import TEMPORARY, remove_leftovers
+from mmreason.evidence.store import FACTS, SENSITIVE
+from mmreason.files import TEMPORARY, atomic_write, remove, remove_leftovers
+from mmreason.safety.sensitive import read_terms
+from mmreason.safety.terms import TermFinder
 
 MORE: tuple[Callable[[Config], Iterator[Fact]], ...] = (seen_facts, praise_facts, bought_together)
 """Facts that only the whole catalogue tells: what its pictures show, what reviewers praise, what goes together. Each
@@ -38,7 +40,7 @@ def find_evidence(config: Config) -> str:
     """The stage: ``facts.parquet`` and ``concepts.parquet``; only items that changed are read again.
 
     Raises:
-        DataError: If there is no catalogue.
+        DataError: If there is no catalogue, or a file of terms or corrections cannot be read.
     """
     index = read_index(config.path("catalogue"))
     folder = config.path("evidence")
@@ -59,11 +61,24 @@ def find_evidence(config: Config) -> str:
         corrections = read_corrections(config.path(CORRECTIONS))
         known = earlier_meaning(folder / "concepts.parquet") | corrections.meaning
         find_meaning(database, Path(scratch), known)
-        concepts = write_concepts(database, folder / "concepts.parquet", corrections)
+        sensitive = _sensitive_terms(config)
+        concepts = write_concepts(database, folder / "concepts.parquet", corrections, sensitive)
         query = f"SELECT {_COLUMNS} FROM meant ORDER BY item_id, place, name"
         facts = write_rows(folder / "facts.parquet", FACTS, database.stream(query, BATCH))
         told = database.value("SELECT count(DISTINCT item_id) FROM kept")
     return _summary(items, read, told, facts, concepts, dropped)
+
+
+def _sensitive_terms(config: Config) -> TermFinder | None:
+    """The user's own terms; their file is kept with the evidence, so that they hold wherever it is read."""
+    path, own = config.path("evidence", SENSITIVE), config.evidence.sensitive
+    if not own:
+        remove(path)
+        return None
+    terms = read_terms(own)
+    with atomic_write(path) as file:
+        file.write(Path(own).read_bytes())
+    return terms
 
 
 def _summary(items: int, read: int, told: int, facts: int, concepts: int, dropped: dict[str, int]) -> str:

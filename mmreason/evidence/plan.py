@@ -270,7 +270,7 @@ def _relation_ties(case: Case) -> list[tuple[tuple[Fact, ...], Tie]]:
 
 def _is_sensitive(case: Case, fact: Fact) -> bool:
     concept = case.concepts.get(fact.concept)
-    return bool(concept and concept.sensitive) or bool(sensitive_kind(fact.value))
+    return bool(concept and concept.sensitive) or bool(sensitive_kind(fact.value, case.sensitive))
 
 
 def _popularity(case: Case, fact: Fact) -> float:

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Literal
 
 from mmreason.language import phrase
+from mmreason.safety.terms import TermFinder
 from mmreason.schema import Item, User
 
 FactSource = Literal["attribute", "title", "text", "picture", "review", "relation"]
@@ -171,6 +172,7 @@ class Case:
         history_facts: Item id → their facts.
         concepts: Concept id → concept, of all facts and tastes of the case.
         language: Of the reason: ``en``, ``zh`` …
+        sensitive: Finds the run's own terms that nobody may infer of a person, beside those of the toolkit.
     """
 
     user: User
@@ -181,6 +183,7 @@ class Case:
     history_facts: Mapping[str, Sequence[Fact]] = field(default_factory=dict)
     concepts: Mapping[str, Concept] = field(default_factory=dict)
     language: str = "en"
+    sensitive: TermFinder | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ from mmreason.evidence.facts import VERSION, facts_of, language_of
 from mmreason.evidence.lookup import NoRows, SortedTable
 from mmreason.evidence.schema import Case, Concept, Fact, Taste
 from mmreason.evidence.tastes import find_tastes
-from mmreason.safety.sensitive import sensitive_kind, sensitive_together
+from mmreason.safety.sensitive import read_terms, sensitive_kind, sensitive_together
+from mmreason.safety.terms import TermFinder
 from mmreason.safety.untrusted import safe_item
 from mmreason.schema import Item, User
 
@@ -48,6 +49,9 @@ CONCEPTS = pa.schema(
 )
 """Columns of ``concepts.parquet``: a :class:`Concept`."""
 
+SENSITIVE = "sensitive.yaml"
+"""The run's own terms of what nobody may infer of a person."""
+
 TASTED = frozenset(["attribute", "title", "text", "picture"])
 """Sources of facts that a person can have a taste for; what others say of an item or take with it is none."""
 
@@ -61,6 +65,9 @@ class EvidenceStore:
 
     Args:
         folder: ``<run>/evidence``.
+
+    Attributes:
+        sensitive: Finds the run's own terms that nobody may infer of a person.
 
     Raises:
         DataError: If there is no evidence, or it cannot be read.
@@ -77,6 +84,8 @@ class EvidenceStore:
         self.concepts: Mapping[str, Concept] = _Concepts(
             SortedTable(folder / "concepts.parquet") if folder else NoRows()
         )
+        own = folder / SENSITIVE if folder else None
+        self.sensitive = read_terms(own) if own and own.is_file() else None
         self._of_item = lru_cache(maxsize=_HELD)(self._look_up)
         self._given: dict[str, list[Fact]] = {}
         self._of_person: OrderedDict[Any, _History] = OrderedDict()
@@ -127,6 +136,7 @@ class EvidenceStore:
             history_facts=history.facts,
             concepts=history.concepts | self._concepts_of(facts),
             language=language or language_of(item),
+            sensitive=self.sensitive,
         )
 
     def _history(self, user: User, items: Mapping[str, Item]) -> _History:
@@ -147,7 +157,7 @@ class EvidenceStore:
             step.item_id: found for step in user.history if (found := step.item or items.get(step.item_id))
         }
         facts = {item_id: self.facts_of(each) for item_id, each in known.items()}
-        private, untold = _private(known, facts)
+        private, untold = _private(known, facts, self.sensitive)
         safe = {item_id: safe_item(each) for item_id, each in known.items() if item_id not in private}
         facts = {item_id: facts[item_id] for item_id in safe}
         concepts = self._concepts_of([fact for some in facts.values() for fact in some])
@@ -163,7 +173,9 @@ class EvidenceStore:
         return _History(items, safe, facts, concepts, find_tastes(user.history, shown, popularity))
 
     def _concepts_of(self, facts: Iterable[Fact]) -> dict[str, Concept]:
-        return {fact.concept: self.concepts.get(fact.concept) or alone(fact) for fact in facts}
+        return {
+            fact.concept: self.concepts.get(fact.concept) or alone(fact, self.sensitive) for fact in facts
+        }
 
     @cached_property
     def _meaning(self) -> dict[str, str]:
@@ -235,17 +247,19 @@ class _Concepts(Mapping[str, Concept]):
         return replace(Concept(**rows[0]), spellings=tuple(rows[0]["spellings"])) if rows else None
 
 
-def alone(fact: Fact) -> Concept:
-    """The concept of a fact that no other item shows."""
-    kind = sensitive_kind(fact.value) or sensitive_kind(fact.name)
+def alone(fact: Fact, sensitive: TermFinder | None = None) -> Concept:
+    """The concept of a fact that no other item shows; ``sensitive`` finds further terms."""
+    kind = sensitive_kind(fact.value, sensitive) or sensitive_kind(fact.name, sensitive)
     return Concept(fact.concept, fact.name, fact.value, sensitive=kind, spellings=(fact.spelling,))
 
 
-def _private(items: Mapping[str, Item], facts: Mapping[str, Iterable[Fact]]) -> tuple[set[str], set[str]]:
+def _private(
+    items: Mapping[str, Item], facts: Mapping[str, Iterable[Fact]], sensitive: TermFinder | None
+) -> tuple[set[str], set[str]]:
     """Ids of a history's items, and values of their facts, that would tell of their person what nobody may infer."""
     named = {("item", item_id): item.title for item_id, item in items.items()}
     said = sorted({fact.value for some in facts.values() for fact in some if fact.source in TASTED})
-    told = sensitive_together(named | {("value", value): value for value in said})
+    told = sensitive_together(named | {("value", value): value for value in said}, sensitive)
     return {name for of, name in told if of == "item"}, {name for of, name in told if of == "value"}
 
 

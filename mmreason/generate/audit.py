@@ -17,6 +17,7 @@ from mmreason.language import is_chinese
 from mmreason.readers.mapping import FIELDS
 from mmreason.readers.rows import format_of, read_rows, sample
 from mmreason.readers.source import SourceRow, batches
+from mmreason.safety.sensitive import read_terms
 from mmreason.schema import DataError, printable
 from mmreason.shops.guess import find
 
@@ -57,6 +58,7 @@ class _Counts:
 def audit(
     reasons: str,
     packs: list[str] | None = None,
+    sensitive: str = "",
     language: str = "",
     category: str = "",
     out: str = "",
@@ -68,6 +70,7 @@ def audit(
         reasons: Parquet, CSV, JSONL …, or a folder of such parts, with a column ``text`` (or ``reason``); columns of
             language and category are used where there are some.
         packs: Packs of your own (YAML), beside those that come with the toolkit.
+        sensitive: YAML file of further terms that nobody may infer of a person, kind → terms.
         language: Of all texts; by default that of the row, else ``zh`` or ``en`` by the look of the text.
         category: Of all items, where the table has no such column.
         out: Table of breaches; by default ``<reasons>.breaches.parquet``.
@@ -81,7 +84,7 @@ def audit(
     """
     path = Path(reasons)
     files = _files(path)
-    compliance = Compliance(packs or [])
+    compliance = Compliance(packs or [], read_terms(sensitive) if sensitive else None)
     target = Path(out) if out else path.with_name(f"{path.name.split('.')[0]}.breaches.parquet")
     counts = _Counts()
     found = (

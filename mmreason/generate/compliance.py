@@ -111,6 +111,7 @@ class Compliance:
 
     Args:
         packs: The caller's own files, which add to the ones that come with the toolkit.
+        sensitive: Finds further terms that nobody may infer of the reader.
 
     Raises:
         DataError: If a file is no pack; the message names the file and the key.
@@ -122,7 +123,8 @@ class Compliance:
         []
     """
 
-    def __init__(self, packs: Sequence[str | Path] = ()) -> None:
+    def __init__(self, packs: Sequence[str | Path] = (), sensitive: TermFinder | None = None) -> None:
+        self.sensitive = sensitive
         self.packs = (*_standard(), *(read_pack(Path(path)) for path in packs))
         self._holding = lru_cache(maxsize=16_384)(self._that_hold)
         self._compiled = lru_cache(maxsize=64)(self._compile)
@@ -150,7 +152,7 @@ class Compliance:
         found += [
             Breach(each.kind, each.span, _UNTRUSTED) for each in refusals(text) if each.kind not in _VERIFIED
         ]
-        return sorted(found + _of_the_person(text), key=lambda each: each.span)
+        return sorted(found + _of_the_person(text, self.sensitive), key=lambda each: each.span)
 
     def _that_hold(self, language: str, category: str) -> tuple[int, ...]:
         """Numbers of the packs for a language and a category."""
@@ -202,15 +204,15 @@ class _Compiled:
         return found
 
 
-def _of_the_person(text: str) -> list[Breach]:
+def _of_the_person(text: str, sensitive: TermFinder | None) -> list[Breach]:
     """Sentences that speak to the reader and hold what nobody may infer of them."""
     lower = text.lower()
-    if not any(map(lower.__contains__, ("you", "你", "您"))) or not sensitive_kind(lower):
+    if not any(map(lower.__contains__, ("you", "你", "您"))) or not sensitive_kind(lower, sensitive):
         return []
     return [
         Breach("sensitive", found.span(), f"it would tell of the reader's {kind}")
         for found in _SENTENCE.finditer(text)
-        if _PERSON.search(found.group()) and (kind := sensitive_kind(found.group()))
+        if _PERSON.search(found.group()) and (kind := sensitive_kind(found.group(), sensitive))
     ]
 
 

@@ -16,6 +16,7 @@ from mmreason.evidence.schema import Candidate, Case, Fact, Plan, Tie
 from mmreason.generate.compliance import Compliance
 from mmreason.generate.verify import Verdict, Verifier
 from mmreason.generate.writers import Writer, find_writers
+from mmreason.safety.terms import TermFinder
 from mmreason.schema import Evidence, Item, Reason
 from mmreason.wording.template import general_line
 
@@ -165,17 +166,20 @@ class Ladder:
         return False
 
 
-def make_ladder(writers: Sequence[str], packs: Sequence[str] = ()) -> Ladder:
+def make_ladder(
+    writers: Sequence[str], packs: Sequence[str] = (), sensitive: TermFinder | None = None
+) -> Ladder:
     """The ladder of the writers and compliance packs that a configuration names.
 
     Args:
         writers: Names in the registry; ``lm`` brings its candidates by itself.
         packs: Files of compliance packs, beside those of language and domain.
+        sensitive: Finds further terms that nobody may infer of a person.
 
     Raises:
         DataError: If a writer is unknown, or a pack cannot be read.
     """
-    return Ladder(find_writers(writers), Verifier(), Compliance(packs), general_line)
+    return Ladder(find_writers(writers), Verifier(), Compliance(packs, sensitive), general_line)
 
 
 def opener(text: str) -> str:

@@ -112,7 +112,9 @@ class Reasoner:
                 store, lambda: Embedder.from_pretrained(folder / "align", device, dtype), stored=items
             )
         evidence = evidence or EvidenceStore.open(None)
-        return cls(make_ladder(writers, packs), evidence, items, lm, embeddings, seed, language)
+        return cls(
+            make_ladder(writers, packs, evidence.sensitive), evidence, items, lm, embeddings, seed, language
+        )
 
     @classmethod
     def from_catalogue(cls, folder: str | Path, run_dir: str | Path = "", **settings: object) -> Reasoner:

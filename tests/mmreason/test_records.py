@@ -11,7 +11,7 @@ import pytest
 
 from mmreason.config import Config
 from mmreason.products import fingerprint
-from mmreason.records import STAGES, causes, find_stage, read_record, record_path, stage_identity
+from mmreason.records import STAGES, causes, find_stage, inputs, read_record, record_path, stage_identity
 from mmreason.schema import DataError
 
 
@@ -85,6 +85,42 @@ def test_replaced_weights_are_noticed_wherever_they_lie(copied: Config, tmp_path
     shutil.rmtree(lm)
     with pytest.raises(DataError, match="lm"):
         causes(find_stage("train"), moved)
+
+
+def test_edited_rules_make_stale_what_keeps_to_them(copied: Config, tmp_path: Path) -> None:
+    pack, terms = tmp_path / "house.yaml", tmp_path / "terms.yaml"
+    pack.write_text("rules: []\n")
+    terms.write_text("belief: [astrology]\n")
+    ruled = replace(
+        copied,
+        generate=replace(copied.generate, packs=[str(pack)]),
+        evidence=replace(copied.evidence, sensitive=str(terms)),
+    )
+    for name in ("evidence", "generate"):
+        inputs(find_stage(name), ruled).write(record_path(find_stage(name), ruled))
+    assert _stale(ruled) == {}
+    pack.write_text("rules: []\nallow: [price]\n")
+    assert _stale(ruled) == {"generate": [f"compliance packs ({pack}) changed"]}
+    terms.write_text("belief: [tarot]\n")
+    assert _stale(ruled)["evidence"] == [f"sensitive terms ({terms}) changed"]
+    pack.unlink()
+    with pytest.raises(DataError, match=r"generate\.packs: .*house\.yaml: no such file"):
+        causes(find_stage("generate"), ruled)
+
+
+def test_edited_aspects_make_the_evidence_stale(copied: Config) -> None:
+    learned, mined = copied.path("evidence", "aspects.yaml"), copied.path("mined", "aspects.yaml")
+    for path in (learned, mined):  # those that were mined stand before the ones that the stage has learned
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("aspects: {}\n")
+        name = f"{path.parent.name}/{path.name}"
+        assert name in _stale(copied)["evidence"][0]
+        inputs(find_stage("evidence"), copied).write(record_path(find_stage("evidence"), copied))
+        assert _stale(copied) == {}
+    learned.write_text("aspects: {fit: {}}\n")
+    assert _stale(copied) == {}
+    mined.write_text("aspects: {fit: {}}\n")
+    assert _stale(copied) == {"evidence": ["aspects (mined/aspects.yaml) changed"]}
 
 
 def test_a_model_replaced_by_hand_makes_stale_what_reads_it(copied: Config) -> None:

@@ -69,6 +69,16 @@ def test_paths_are_good_in_every_working_directory(shop: Path) -> None:
     assert made.reason.lm == "wheel:smollm2-135m" and config.catalogue.root == "my_shop"
 
 
+def test_files_of_ones_own_rules_are_good_in_every_working_directory(shop: Path) -> None:
+    for name in ("house.yaml", "terms.yaml"):
+        Path(name).write_text("{}")
+    config = Config()
+    config.generate.packs, config.evidence.sensitive = ["house.yaml", "gone.yaml"], "terms.yaml"
+    made = with_absolute_paths(config)
+    assert made.generate.packs == [str(shop.with_name("house.yaml")), "gone.yaml"]
+    assert made.evidence.sensitive == str(shop.with_name("terms.yaml"))
+
+
 def test_a_damaged_configuration_is_named(shop: Path) -> None:
     main(["ingest", "tables", "--root", "my_shop", "--run_dir", "run"])
     Path("run", NAME).write_text("align: [")

@@ -10,7 +10,9 @@ import pytest
 from mmreason.catalogue.catalogue import Catalogue, write_catalogue
 from mmreason.concepts.stage import find_evidence
 from mmreason.config import Config
+from mmreason.evidence.schema import Case
 from mmreason.evidence.store import EvidenceStore
+from mmreason.generate.ladder import make_ladder
 from mmreason.schema import Interaction, Item, User
 
 
@@ -77,6 +79,31 @@ def test_a_changed_catalogue_ends_as_a_new_one_and_reads_only_what_changed(tmp_p
         assert (tmp_path / "run/evidence" / name).read_bytes() == (
             tmp_path / "new/evidence" / name
         ).read_bytes()
+
+
+def test_terms_of_ones_own_are_never_a_taste_nor_told(tmp_path: Path) -> None:
+    items = [Item(f"i{n}", title=f"Chart {n}", attributes={"theme": ["tarot", "stars"]}) for n in range(6)]
+    items += [Item(f"o{n}", title=f"Lamp {n}", attributes={"theme": ["oak"]}) for n in range(12)]
+    steps = [("ann", f"i{n}") for n in range(4)] + [("bob", f"o{n}") for n in range(12)]
+    config = _run(tmp_path, items, steps)
+    held = {item.id: item for item in items}
+
+    def case() -> Case:
+        history = [Interaction("ann", f"i{n}", "purchase") for n in range(4)]
+        find_evidence(config)
+        return EvidenceStore.open(tmp_path / "evidence").case(User("ann", history), items[5], held)
+
+    assert {taste.concept for taste in case().tastes} == {"theme=tarot", "theme=stars"}
+    (tmp_path / "terms.yaml").write_text("belief: [tarot]\n")
+    config.evidence.sensitive = str(tmp_path / "terms.yaml")
+    found = case()
+    assert [taste.concept for taste in found.tastes] == ["theme=stars"]
+    assert found.concepts["theme=tarot"].sensitive == "belief"
+    text = "You keep choosing tarot, and this chart has tarot too."
+    ladder = make_ladder(["template"], sensitive=EvidenceStore.open(tmp_path / "evidence").sensitive)
+    assert [breach.kind for breach in ladder.compliance.breaches(text)] == ["sensitive"]
+    config.evidence.sensitive = ""
+    assert len(case().tastes) == 2 and not (tmp_path / "evidence/sensitive.yaml").exists()
 
 
 def test_nothing_but_the_results_is_left_behind(tmp_path: Path) -> None:

@@ -67,6 +67,15 @@ def test_a_folder_of_parts_and_packs_of_ones_own(tmp_path: Path) -> None:
         audit(str(folder), packs=[str(own)])
 
 
+def test_sensitive_terms_of_ones_own(tmp_path: Path) -> None:
+    terms = tmp_path / "terms.yaml"
+    terms.write_text("belief: [tarot]\n")
+    path = write(tmp_path / "reasons.parquet", [{"text": "You keep choosing tarot."}])
+    audit(str(path))
+    with pytest.raises(DataError, match="may not be shown"):
+        audit(str(path), sensitive=str(terms))
+
+
 def test_the_category_of_a_row_counts(tmp_path: Path) -> None:
     row = {"text": "A doctor who cures colds at half price."}
     assert "0 of 1" in audit(str(write(tmp_path / "films.jsonl", [{**row, "domain": "film"}])))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from mmreason.safety.sensitive import sensitive_kind, sensitive_together
+from mmreason.safety.sensitive import read_terms, sensitive_kind, sensitive_together
+from mmreason.safety.terms import TermFinder
+from mmreason.schema import DataError
 
 
 @pytest.mark.parametrize(
@@ -50,7 +53,32 @@ def test_what_only_looks_like_them_is_not(text: str) -> None:
 
 def test_terms_can_be_added() -> None:
     assert sensitive_kind("astrology charts") == ""
-    assert sensitive_kind("astrology charts", {"belief": ["astrology"]}) == "belief"
+    assert sensitive_kind("astrology charts", TermFinder({"belief": ["astrology"]})) == "belief"
+
+
+def test_terms_of_a_file_are_read_by_kind_and_by_language(tmp_path: Path) -> None:
+    path = tmp_path / "terms.yaml"
+    path.write_text("belief: [astrology]\nhealth: {en: [cold sore], zh: [口腔溃疡]}\n", encoding="utf-8")
+    more = read_terms(path)
+    texts = ("Astrology charts", "for cold sores", "口腔溃疡贴", "cold drinks", "wheelchair")
+    assert [sensitive_kind(text, more) for text in texts] == ["belief", "health", "health", "", "health"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("belief: [a", "cannot be read as YAML"),
+        ("- astrology", "must be kinds"),
+        ("belief: astrology", "belief: must be a list"),
+        ("belief: [no]", "quote"),
+        ("belief: {en: astrology}", "belief: must be a list"),
+    ],
+)
+def test_a_file_of_no_terms_is_named(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "terms.yaml"
+    path.write_text(text)
+    with pytest.raises(DataError, match=f"terms.yaml.*{said}"):
+        read_terms(path)
 
 
 def read(name: str) -> dict[str, Any]:
@@ -87,6 +115,6 @@ def test_two_signs_tell_and_one_does_not(kind: str) -> None:
 def test_a_sign_beside_a_term_that_tells_alone_tells() -> None:
     texts = {"a": "baby clothes", "b": "maternity dress", "c": "hats"}
     assert sensitive_together(texts) == {"a": "family", "b": "family"}
-    assert sensitive_together({"a": "star charts", "c": "hats"}, {"belief": ["star chart"]}) == {
+    assert sensitive_together({"a": "star charts", "c": "hats"}, TermFinder({"belief": ["star chart"]})) == {
         "a": "belief"
     }
