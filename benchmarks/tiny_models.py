@@ -4,6 +4,7 @@ machinery is measured."""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from mmreason.config import (
     AlignConfig,
@@ -65,21 +66,21 @@ def tiny_config(models: dict[str, str]) -> Config:
 
 
 def make_tiny_models(parent: Path) -> dict[str, str]:
-    """Write a tiny random text encoder and a tiny random decoder LM, with a byte-level tokenizer.
+    """Write a tiny random text encoder, decoder LM and model of natural language inference, with a byte-level tokenizer.
 
     Returns:
-        ``lm`` and ``text`` → their folders in ``parent``.
+        ``lm``, ``text`` and ``nli`` → their folders in ``parent``.
     """
     import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    core = Tokenizer(models.BPE(vocab={"<pad>": 0, "<eos>": 1, **_bytes(pre_tokenizers)}, merges=[]))
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    core.decoder = decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=core, pad_token="<pad>", eos_token="<eos>", model_max_length=512
+    from transformers import (
+        BertConfig,
+        BertForSequenceClassification,
+        BertModel,
+        LlamaConfig,
+        LlamaForCausalLM,
     )
+
+    tokenizer = byte_tokenizer()
     torch.manual_seed(0)
     size = {
         "vocab_size": len(tokenizer),
@@ -95,16 +96,32 @@ def make_tiny_models(parent: Path) -> dict[str, str]:
         pad_token_id=0,
         **size,
     )
+    bert = {"num_hidden_layers": 1, "max_position_embeddings": 512, **size}
+    labels = dict(enumerate(("contradiction", "entailment", "neutral")))
     folders = {}
     for name, model in (
         ("lm", LlamaForCausalLM(llama)),
-        ("text", BertModel(BertConfig(num_hidden_layers=1, max_position_embeddings=512, **size))),
+        ("text", BertModel(BertConfig(**bert))),
+        ("nli", BertForSequenceClassification(BertConfig(id2label=labels, **bert))),
     ):
         folder = parent / name
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         folders[name] = str(folder)
     return folders
+
+
+def byte_tokenizer() -> Any:
+    """A tokenizer of transformers with a token a byte, and no special ones around a text."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    core = Tokenizer(models.BPE(vocab={"<pad>": 0, "<eos>": 1, **_bytes(pre_tokenizers)}, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, pad_token="<pad>", eos_token="<eos>", model_max_length=512
+    )
 
 
 def _bytes(pre_tokenizers: object) -> dict[str, int]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from encoders.base import Encoder, MediaError, Modality, WeightsError
-from encoders.hf import load_hf_model
+from encoders.hf import WORD_FILES, load_hf_model, load_hf_tokenizer, positions
 from encoders.sentence_folder import (
     POOLINGS,
     Pooling,
@@ -31,8 +31,6 @@ _OTHER_TOWER = (
     "visual_projection.",
     "logit_",
 )  # not used here; many files lack it
-_WORD_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "vocab-src.json")
-_WITHOUT_WORDS = ("ByT5", "Canine", "Perceiver")  # tokenizers that read bytes or characters
 
 # No text averages more characters a token; what is behind that many is never seen and need not be tokenised.
 _CHARACTERS_PER_TOKEN = 16
@@ -140,7 +138,7 @@ class HfTextEncoder(TextEncoder):
         self.tokenizer = tokenizer
         self.pooling = (pooling,) if pooling else says.poolings
         self.after = nn.Sequential(*says.after)
-        usable = min(tokenizer.model_max_length, _positions(self.model, weights or name, tokenizer))
+        usable = min(tokenizer.model_max_length, positions(self.model, weights or name, tokenizer))
         self.max_length = int(min(max_length or says.max_length or _MAX_LENGTH, usable))
         self.fixed = self.max_length if model.config.model_type in _PADDED else 0
         self.pad = next(i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if i is not None)
@@ -246,49 +244,9 @@ class OpenClipTextEncoder(TextEncoder):
 
 
 def _load_pretrained(weights: str) -> tuple[Any, Any]:
-    from transformers import AutoTokenizer
-
     folder = transformer_folder(resolve_weights(weights))
     model, _ = load_hf_model(str(folder), "text encoder", _OTHER_TOWER)
-    try:
-        with quiet_transformers():
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:
-        raise WeightsError(f"{folder}: cannot load tokenizer: {str(error).splitlines()[0]}") from error
-    _check_words(folder, tokenizer)
-    return model, tokenizer
-
-
-def _check_words(folder: Path, tokenizer: Any) -> None:
-    """Without its files a tokenizer is made that knows a few special words and no other."""
-    has_file = any(next(folder.glob(name), None) for name in _WORD_FILES)
-    if type(tokenizer).__name__.startswith(_WITHOUT_WORDS):
-        return
-    if not has_file or len(tokenizer) <= len(set(tokenizer.all_special_ids)):
-        raise WeightsError(
-            f"{folder}: the tokenizer is missing; copy tokenizer.json (or its vocabulary) beside the weights"
-        )
-
-
-def _positions(model: nn.Module, name: str, tokenizer: Any) -> int:
-    """How many tokens a text may have: RoBERTa's positions, for one, begin behind the padding's.
-
-    Raises:
-        WeightsError: If the tokenizer has words that the model has not.
-    """
-    words: Any = model.get_input_embeddings() if not hasattr(model, "get_text_features") else None  # type: ignore[operator]
-    largest = max(tokenizer.get_vocab().values(), default=0)
-    known = getattr(words, "num_embeddings", largest + 1)
-    if largest >= known:
-        raise WeightsError(
-            f"{name}: the tokenizer has {largest + 1} words, the model {known}; they are of two models"
-        )
-    for module_name, module in model.named_modules():
-        if module_name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            behind = 0 if module.padding_idx is None else module.padding_idx + 1
-            return module.num_embeddings - behind
-    told = getattr(model.config.get_text_config(), "max_position_embeddings", None)  # type: ignore[operator, union-attr]
-    return told if isinstance(told, int) and told > 0 else 1 << 30
+    return model, load_hf_tokenizer(folder)
 
 
 def _openclip_tokenizer(name: str, weights: str, text_config: dict[str, Any]) -> Any:
@@ -301,7 +259,7 @@ def _openclip_tokenizer(name: str, weights: str, text_config: dict[str, Any]) ->
         return SimpleTokenizer(context_length=length, **options)
     path = resolve_weights(weights) if weights else None
     folder = path if path is None or path.is_dir() else path.parent
-    if folder and any(next(folder.glob(file), None) for file in _WORD_FILES):
+    if folder and any(next(folder.glob(file), None) for file in WORD_FILES):
         mode = text_config.get("tokenizer_mode")
         return HFTokenizer(str(folder), context_length=length, tokenizer_mode=mode, **options)
     try:

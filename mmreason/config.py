@@ -345,6 +345,20 @@ class GenerateConfig:
 
 
 @dataclass
+class VerifyConfig:
+    """What is asked of reasons beside the verifier's rules and the compliance packs.
+
+    Args:
+        nli: A model of natural language inference (a sequence classifier of transformers), ``hf://…`` or a local folder
+            with safetensors: what the evidence does not entail is stopped. Empty for none.
+        entailment: Smallest probability of entailment with which a reason passes.
+    """
+
+    nli: str = ""
+    entailment: float = 0.5
+
+
+@dataclass
 class EvaluateConfig:
     """Metrics and the report.
 
@@ -393,6 +407,7 @@ class Config:
     evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
     reason: ReasonConfig = field(default_factory=ReasonConfig)
     generate: GenerateConfig = field(default_factory=GenerateConfig)
+    verify: VerifyConfig = field(default_factory=VerifyConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
     def path(self, *parts: str) -> Path:

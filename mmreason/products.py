@@ -196,6 +196,10 @@ def _language_model(config: Config) -> Parts:
     return {"language model": _weights(config.reason.lm)} if config.generate.trains_lm else {}
 
 
+def _inference_model(config: Config) -> Parts:
+    return {"inference model": _weights(config.verify.nli)} if config.verify.nli else {}
+
+
 def _weights(spec: str) -> str:
     """The digest of weights; of those on a hub, the commit that is here, so that nothing is fetched to look."""
     if not spec.startswith("hf://"):
@@ -343,6 +347,7 @@ PRODUCTS: dict[str, Callable[[Config], Parts]] = {
     "evidence": _evidence,
     "language model": _language_model,
     "reason model": _reason_model,
+    "inference model": _inference_model,
     "models": _models,
     "compliance packs": _compliance_packs,
     "requests": _requests,

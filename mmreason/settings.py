@@ -32,6 +32,7 @@ def with_absolute_paths(config: Config) -> Config:
         (made.reason, ("lm",)),
         (made.evidence, ("sensitive",)),
         (made.generate, ("requests", "packs")),
+        (made.verify, ("nli",)),
     ):
         for name in names:
             setattr(section, name, _absolute(getattr(section, name)))

@@ -102,6 +102,8 @@ def _made_by(config: Config, by_model: bool) -> str:
     if by_model:
         models = combined(fingerprint("reason model", config) | fingerprint("language model", config))
         made += [models, settings.max_new_tokens, config.dtype]
+    if config.verify.nli:
+        made += [fingerprint("inference model", config), config.verify.entailment, config.dtype]
     return json.dumps(made)
 
 
@@ -132,6 +134,8 @@ def load_reasoner(config: Config, catalogue: Catalogue) -> Reasoner:
         max_new_tokens=settings.max_new_tokens,
         writers=settings.writers,
         packs=settings.packs,
+        nli=config.verify.nli,
+        entailment=config.verify.entailment,
         seed=config.seed,
         language=settings.language,
     )

@@ -1,20 +1,21 @@
 """The ladder: the best verified personal reason, else a selling point, else a general line, else nothing.
 
 Whoever wrote a text, it is checked the same way: the whole text is verified against the case, and the compliance packs
-hold on every rung. What is stopped is kept with its kind, so that the reason's ``cause`` can be told.
+hold on every rung; where there is a second check, it is asked of what passed these, for many cases at once. What is
+stopped is kept with its kind, so that the reason's ``cause`` can be told.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from mmreason.evidence.schema import Candidate, Case, Fact, Plan, Tie
 from mmreason.generate.compliance import Compliance
-from mmreason.generate.verify import Verdict, Verifier
+from mmreason.generate.verify import Claimed, Verdict, Verifier
 from mmreason.generate.writers import Writer, find_writers
 from mmreason.safety.terms import TermFinder
 from mmreason.schema import Evidence, Item, Reason
@@ -59,6 +60,36 @@ class Climbed:
     rejected: list[Rejected] = field(default_factory=list)
 
 
+Climb = Generator[Claimed, Verdict, "Climbed"]
+"""A case on its way: gives what the second check is to look at, and is sent its verdict."""
+
+
+class SecondCheck(Protocol):
+    """What looks again at texts that passed, many at once: slower than the rules, and stricter."""
+
+    def check_all(self, claimed: Sequence[Claimed]) -> list[Verdict]:
+        """A verdict for each, in order."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One case to find a reason for.
+
+    Attributes:
+        case: One user and one item.
+        plans: Best first.
+        written: Candidates that there are already, a language model's for instance; checked first.
+        seed: Of the writers' choices.
+        openers: First words that the page has used: a text that begins so is taken only if no other passes.
+    """
+
+    case: Case
+    plans: Sequence[Plan]
+    written: Sequence[Candidate] = ()
+    seed: int = 0
+    openers: Iterable[str] = ()
+
+
 @dataclass(frozen=True)
 class Ladder:
     """Chooses among candidates.
@@ -68,12 +99,14 @@ class Ladder:
         verifier: Accounts for a whole text.
         compliance: What no reason may hold.
         general: Writes the line of the rung ``template``.
+        second: Looks again at what passed; None for nothing.
     """
 
     writers: Mapping[str, Writer]
     verifier: Verifier
     compliance: Compliance
     general: Callable[[Case], str]
+    second: SecondCheck | None = None
 
     def climb(
         self,
@@ -83,23 +116,39 @@ class Ladder:
         seed: int = 0,
         openers: Iterable[str] = (),
     ) -> Climbed:
-        """The reason of a case.
+        """The reason of one case, with what was stopped; the arguments are those of a :class:`Request`."""
+        return self.climb_all([Request(case, plans, written, seed, openers)])[0]
+
+    def climb_all(self, requests: Sequence[Request]) -> list[Climbed]:
+        """The reason of each case, with what was stopped.
+
+        Where there is a second check, the cases climb together: each stops at a text that passed the rules, and the
+        texts of all are looked at in one call.
 
         Args:
-            case: One user and one item.
-            plans: Best first.
-            written: Candidates that there are already, a language model's for instance; checked first.
-            seed: Of the writers' choices.
-            openers: First words that the page has used: a text that begins so is taken only if no other passes.
-
-        Returns:
-            The reason, and what was stopped.
+            requests: In the order of the result.
         """
+        found: list[Climbed | None] = [None] * len(requests)
+        climbs = [self._climb(request) for request in requests]
+        answers: dict[int, Verdict | None] = dict.fromkeys(range(len(requests)))
+        while answers:
+            asked: dict[int, Claimed] = {}
+            for n, answer in answers.items():
+                try:
+                    asked[n] = next(climbs[n]) if answer is None else climbs[n].send(answer)
+                except StopIteration as done:
+                    found[n] = done.value
+            verdicts = self.second.check_all(list(asked.values())) if self.second and asked else []
+            answers = dict(zip(asked, verdicts, strict=True))
+        return [climbed for climbed in found if climbed is not None]
+
+    def _climb(self, request: Request) -> Climb:
+        case, plans, seed = request.case, request.plans, request.seed
         rejected: list[Rejected] = []
-        used = set(openers)
+        used = set(request.openers)
         selling: tuple[Candidate, list[Evidence]] | None = None
-        for candidate in written:
-            verdict = self._check(candidate, case, rejected)
+        for candidate in request.written:
+            verdict = yield from self._check(candidate, case, rejected)
             if verdict is None:
                 continue
             candidate = _with_plan(candidate, case, verdict)
@@ -109,7 +158,7 @@ class Ladder:
         for level in (PERSONAL, SELLING_POINT):
             if level == SELLING_POINT and selling is not None:
                 return _climbed(case, *selling, rejected, _cause(case, plans, rejected, level))
-            found = self._first([p for p in plans if p.level == level], case, seed, used, rejected)
+            found = yield from self._first([p for p in plans if p.level == level], case, seed, used, rejected)
             if found is not None:
                 cause = "" if level == PERSONAL else _cause(case, plans, rejected, level)
                 return _climbed(case, *found, rejected, cause)
@@ -130,14 +179,14 @@ class Ladder:
 
     def _first(
         self, plans: Sequence[Plan], case: Case, seed: int, used: set[str], rejected: list[Rejected]
-    ) -> tuple[Candidate, list[Evidence]] | None:
+    ) -> Generator[Claimed, Verdict, tuple[Candidate, list[Evidence]] | None]:
         """The first candidate of a rung that passes; one with an opener that was not used, if there is any."""
         tried, second = 0, None
         for candidate in self._candidates(plans, case, seed):
             if tried == MOST_TRIED:
                 break
             tried += 1
-            verdict = self._check(candidate, case, rejected)
+            verdict = yield from self._check(candidate, case, rejected)
             if verdict is None:
                 continue
             if opener(candidate.text) not in used:
@@ -152,12 +201,18 @@ class Ladder:
             for name in names[turn:] + names[:turn]:
                 yield from self.writers[name](plan, case, seed)
 
-    def _check(self, candidate: Candidate, case: Case, rejected: list[Rejected]) -> Verdict | None:
+    def _check(
+        self, candidate: Candidate, case: Case, rejected: list[Rejected]
+    ) -> Generator[Claimed, Verdict, Verdict | None]:
         verdict = self.verifier.check(candidate.text, case)
+        if verdict.passed and self._breaches(candidate, case, rejected):
+            return None
+        if verdict.passed and self.second is not None:
+            verdict = yield candidate.text, case, verdict
         if not verdict.passed:
             rejected.append(Rejected(candidate, verdict.kind, verdict.why))
             return None
-        return None if self._breaches(candidate, case, rejected) else verdict
+        return verdict
 
     def _breaches(self, candidate: Candidate, case: Case, rejected: list[Rejected]) -> bool:
         for breach in self.compliance.breaches(candidate.text, case.language, _category(case.item)):
@@ -167,7 +222,10 @@ class Ladder:
 
 
 def make_ladder(
-    writers: Sequence[str], packs: Sequence[str] = (), sensitive: TermFinder | None = None
+    writers: Sequence[str],
+    packs: Sequence[str] = (),
+    sensitive: TermFinder | None = None,
+    second: SecondCheck | None = None,
 ) -> Ladder:
     """The ladder of the writers and compliance packs that a configuration names.
 
@@ -175,11 +233,12 @@ def make_ladder(
         writers: Names in the registry; ``lm`` brings its candidates by itself.
         packs: Files of compliance packs, beside those of language and domain.
         sensitive: Finds further terms that nobody may infer of a person.
+        second: Looks again at what passed the rules.
 
     Raises:
         DataError: If a writer is unknown, or a pack cannot be read.
     """
-    return Ladder(find_writers(writers), Verifier(), Compliance(packs, sensitive), general_line)
+    return Ladder(find_writers(writers), Verifier(), Compliance(packs, sensitive), general_line, second)
 
 
 def opener(text: str) -> str:

@@ -14,7 +14,7 @@ from mmreason.evidence.plan import choose_page, plans
 from mmreason.evidence.schema import Candidate, Case, Plan
 from mmreason.evidence.store import EvidenceStore
 from mmreason.generate.embeddings import Embeddings
-from mmreason.generate.ladder import Climbed, Ladder, make_ladder, opener, seed_of
+from mmreason.generate.ladder import Climbed, Ladder, Request, make_ladder, opener, seed_of
 from mmreason.generate.writers import LM
 from mmreason.generate.writers.lm import LanguageModelWriter
 from mmreason.schema import DataError, Item, Reason, User
@@ -72,6 +72,8 @@ class Reasoner:
         max_new_tokens: int = 48,
         writers: Sequence[str] = DEFAULT_WRITERS,
         packs: Sequence[str] = (),
+        nli: str = "",
+        entailment: float = 0.5,
         seed: int = 0,
         language: str = "",
     ) -> Reasoner:
@@ -88,11 +90,14 @@ class Reasoner:
             max_new_tokens: Longest text of the language model, in tokens.
             writers: Which writers take part; ``lm`` only where there is a trained model.
             packs: Compliance packs beside those of language and domain.
+            nli: A model of natural language inference that looks again at what passed, ``hf://…`` or a local folder.
+            entailment: Smallest probability of entailment with which it lets a text pass.
             seed: Of every choice.
             language: Of the reasons; by default that of the item's text.
 
         Raises:
             DataError: If a file is missing or of another shape.
+            WeightsError: If the model of ``nli`` cannot be read.
         """
         from encoders.weights import resolve_weights
 
@@ -104,17 +109,21 @@ class Reasoner:
             folder = folder / "reason"
         elif not (folder / "config.json").is_file():
             raise DataError(f"{folder}: neither a run nor a checkpoint; give the folder of one")
-        lm, embeddings = None, None
+        lm, embeddings, second = None, None, None
         if LM in writers and (folder / "config.json").is_file():
             place = pick_device(device)
             lm = LanguageModelWriter.from_pretrained(folder, place, pick_dtype(dtype, place), max_new_tokens)
             embeddings = Embeddings(
                 store, lambda: Embedder.from_pretrained(folder / "align", device, dtype), stored=items
             )
+        if nli:
+            from mmreason.generate.verify.nli import EntailmentCheck
+
+            place = pick_device(device)
+            second = EntailmentCheck.from_pretrained(nli, place, pick_dtype(dtype, place), entailment)
         evidence = evidence or EvidenceStore.open(None)
-        return cls(
-            make_ladder(writers, packs, evidence.sensitive), evidence, items, lm, embeddings, seed, language
-        )
+        ladder = make_ladder(writers, packs, evidence.sensitive, second)
+        return cls(ladder, evidence, items, lm, embeddings, seed, language)
 
     @classmethod
     def from_catalogue(cls, folder: str | Path, run_dir: str | Path = "", **settings: object) -> Reasoner:
@@ -164,9 +173,12 @@ class Reasoner:
         stream = iter(requests)
         while window := list(islice(stream, WINDOW * batch_size)):
             cases = self.cases(window)
-            for case, written in zip(cases, self._written(cases, batch_size), strict=True):
-                seed = seed_of(case, self.seed)
-                yield self.ladder.climb(case, self._plans(case), written, seed)
+            yield from self.ladder.climb_all(
+                [
+                    Request(case, self._plans(case), written, seed_of(case, self.seed))
+                    for case, written in zip(cases, self._written(cases, batch_size), strict=True)
+                ]
+            )
 
     def explain_page(self, user: User, items: Sequence[Item]) -> list[Reason]:
         """Reasons for the items of one page: no opener, no fact and no tie dominates it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from mmreason.evidence.schema import Case
 from mmreason.schema import Evidence
 
 Rejection = Literal[
@@ -19,7 +20,10 @@ Rejection = Literal[
     "twice",
     "does not follow",
     "broken grammar",
+    "contradicted",
+    "not entailed",
 ]
+"""Of what kind a fault is; the last two are those of an entailment check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +46,7 @@ class Verdict:
     kind: Rejection = ""
     span: tuple[int, int] | None = None
     why: str = ""
+
+
+Claimed = tuple[str, Case, Verdict]
+"""A text, its case, and what was found of it."""
