@@ -66,7 +66,7 @@ def tiny_config(models: dict[str, str]) -> Config:
 
 
 def make_tiny_models(parent: Path) -> dict[str, str]:
-    """Write a tiny random text encoder, decoder LM and model of natural language inference, with a byte-level tokenizer.
+    """Write a tiny random text encoder, decoder LM and inference model, with a byte-level tokenizer.
 
     Returns:
         ``lm``, ``text`` and ``nli`` → their folders in ``parent``.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -21,7 +20,7 @@ from encoders.sentence_folder import (
     transformer_folder,
 )
 from encoders.state import OPEN_CLIP_FILES, load_state, read_state
-from encoders.weights import quiet_transformers, resolve_weights
+from encoders.weights import resolve_weights
 
 _MAX_LENGTH = 256  # tokens of a text, where nobody says otherwise
 _PADDED = ("siglip", "siglip2")  # models that were trained on texts of one length, padding included

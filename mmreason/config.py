@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from mmreason.config_data import BalanceConfig, CatalogueConfig, PackConfig, SimulateConfig, SplitConfig
-from mmreason.schema import DataError
+from mmreason.config_reasons import EvaluateConfig, GenerateConfig, VerifyConfig
 
 
 @dataclass
@@ -294,87 +294,6 @@ class ReasonConfig:
     save_every: int = 20
     log_every: int = 5
     max_length: int = 64
-
-
-@dataclass
-class GenerateConfig:
-    """Bulk generation.
-
-    Args:
-        name: Of the job, which has a folder of its own, ``generate/<name>``; empty takes the name of the requests file
-            without its ending, or ``test``.
-        requests: Table of (user_id, item_id), in any format that a catalogue may have; empty takes the test split.
-        batch_size: Rows decoded together.
-        part_size: Rows per output part; a killed run loses at most one part.
-        max_new_tokens: Longest text of the language model, in tokens.
-        limit: Stop after this many requests; 0 for all.
-        top_k: Items a user that reasons are written for where nothing is asked for and there is no test split.
-        writers: Who puts plans into words, the first is preferred: ``lm`` (where one was trained), ``template``,
-            ``extract``, or those of installed packages.
-        language: Of the reasons; empty takes that of the item's text.
-        packs: Compliance packs of your own (YAML files), beside those of language and domain.
-    """
-
-    name: str = ""
-    requests: str = ""
-    batch_size: int = 32
-    part_size: int = 64
-    max_new_tokens: int = 48
-    limit: int = 0
-    top_k: int = 5
-    writers: list[str] = field(default_factory=lambda: ["lm", "template", "extract"])
-    language: str = ""
-    packs: list[str] = field(default_factory=list)
-
-    @property
-    def trains_lm(self) -> bool:
-        """Whether a language model is among the writers, so that one is trained where there are reasons."""
-        return "lm" in self.writers
-
-    @property
-    def job(self) -> str:
-        """The name of the job.
-
-        Raises:
-            DataError: If it is no name of a folder.
-        """
-        name = self.name or (Path(self.requests).stem if self.requests else "test")
-        if Path(name).name != name or name.startswith("."):
-            raise DataError(f"generate.name {name!r} is no name of a folder; use letters, digits, - and _")
-        return name
-
-
-@dataclass
-class VerifyConfig:
-    """What is asked of reasons beside the verifier's rules and the compliance packs.
-
-    Args:
-        nli: A model of natural language inference (a sequence classifier of transformers), ``hf://…`` or a local folder
-            with safetensors: what the evidence does not entail is stopped. Empty for none.
-        entailment: Smallest probability of entailment with which a reason passes.
-    """
-
-    nli: str = ""
-    entailment: float = 0.5
-
-
-@dataclass
-class EvaluateConfig:
-    """Metrics and the report.
-
-    Args:
-        job: Name of the generate job that is measured; empty takes that of ``generate``.
-        sample: Rows shown in the report.
-        rows: Rows of the swap tests and the text-only floor; 0 for all.
-        baseline: Train and measure the text-only LM beside the model.
-        baseline_steps: Its LoRA steps; 0 for as many as the model has.
-    """
-
-    job: str = ""
-    sample: int = 24
-    rows: int = 96
-    baseline: bool = True
-    baseline_steps: int = 0
 
 
 @dataclass

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mmreason.config import Config
+from mmreason.config import Config, VerifyConfig
 from mmreason.products import fingerprint
 from mmreason.records import STAGES, causes, find_stage, inputs, read_record, record_path, stage_identity
 from mmreason.schema import DataError
@@ -174,3 +174,16 @@ def test_files_of_the_source_count_by_size_and_time(
     (shop / "photos" / "a.jpg").write_bytes(b"another")
     after = fingerprint("source", config)
     assert [name for name in before if before[name] != after[name]] == ["photos/a.jpg"]
+
+
+def test_another_inference_model_makes_reasons_stale(
+    copied: Config, tiny_models: dict, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_models["nli"], tmp_path / "nli")
+    checked = replace(copied, verify=VerifyConfig(nli=str(tmp_path / "nli")))
+    assert _stale(checked).keys() == {"generate"}
+    before = fingerprint("inference model", checked)
+    weights = tmp_path / "nli" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
+    assert fingerprint("inference model", checked) != before
+    assert fingerprint("inference model", copied) == {}

@@ -48,7 +48,9 @@ def _words(language: str) -> dict[str, str]:
     """The frames of a language; the English ones where there are none."""
     name = f"{language.lower().partition('-')[0].partition('_')[0]}.yaml"
     found = files("mmreason.generate.verify").joinpath(name).is_file()
-    frames: dict[str, str] = packaged_yaml("mmreason.generate.verify", name if found else "en.yaml")["premise"]
+    frames: dict[str, str] = packaged_yaml("mmreason.generate.verify", name if found else "en.yaml")[
+        "premise"
+    ]
     return frames
 
 
@@ -62,7 +64,9 @@ def _of_history(
     for item_id in known[:_MOST_ITEMS]:
         did = _did(case, [item_id], grammar)
         values = [
-            fact.value for fact in case.history_facts.get(item_id, ()) if fact.source in ("attribute", "picture")
+            fact.value
+            for fact in case.history_facts.get(item_id, ())
+            if fact.source in ("attribute", "picture")
         ]
         if did:
             told = ", ".join(dict.fromkeys(values[:_MOST_VALUES]))

@@ -16,7 +16,7 @@ import torch
 
 from mmreason import DataError, Interaction, Item, Reason, Reasoner, User
 from mmreason.catalogue.catalogue import Catalogue, read_catalogue
-from mmreason.config import Config
+from mmreason.config import Config, VerifyConfig
 from mmreason.evidence.claims import Vocabulary
 from mmreason.evidence.store import EvidenceStore
 from mmreason.generate.decode import greedy
@@ -431,3 +431,17 @@ def test_without_a_language_model_reasons_come_from_the_evidence(tiny_run: Confi
 def test_generate_reports_what_was_there(tiny_run: Config) -> None:
     total = len(read_job(tiny_run))
     assert f"{total} requests ({total} were answered already)" in generate(tiny_run)
+
+
+def test_an_inference_model_looks_at_every_reason(
+    tiny_run: Config, tmp_path: Path, tiny_models: dict[str, str]
+) -> None:
+    """A random model is never sure, so nothing that says something gets past it, and the rows say why."""
+    copied = replace(tiny_run, run_dir=str(tmp_path / "run"))
+    shutil.copytree(tiny_run.run_dir, copied.run_dir)
+    strict = replace(copied, verify=VerifyConfig(nli=tiny_models["nli"], entailment=0.999))
+    assert "0 were answered already" in generate(strict)
+    rows = read_job(strict).to_pylist()
+    assert {row["level"] for row in rows} <= {"template", "nothing"}
+    assert any("not entailed" in row["stopped"] or "contradicted" in row["stopped"] for row in rows)
+    assert "0 were answered already" not in generate(strict)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -16,10 +16,12 @@ from mmreason.generate.ladder import (
     SELLING_POINT,
     TEMPLATE,
     Climbed,
+    Request,
     make_ladder,
     opener,
     seed_of,
 )
+from mmreason.generate.verify import Claimed, Verdict
 from mmreason.schema import Interaction, Item, User
 from mmreason.wording.template import tells
 
@@ -109,3 +111,40 @@ def test_facts_of_a_plan_are_kept_with_the_reason() -> None:
     kept = _climb(case).reason.plan["facts"]
     assert all(any(fact["value"] == known.value for known in case.facts) for fact in kept)
     assert isinstance(case.facts[0], Fact)
+
+
+@dataclass
+class Picky:
+    """Stops every text of so many first calls; keeps how many it was shown at a time."""
+
+    calls: int
+    shown: list[int] = field(default_factory=list)
+
+    def check_all(self, claimed: Sequence[Claimed]) -> list[Verdict]:
+        self.shown.append(len(claimed))
+        stops = len(self.shown) <= self.calls
+        return [replace(v, passed=False, kind="not entailed") if stops else v for _, _, v in claimed]
+
+
+def test_a_second_check_stops_what_the_rules_let_through_and_sees_all_cases_at_once() -> None:
+    cases = [_case(User(name, ANN.history)) for name in "abcde"]
+    asked = [Request(case, plans(case, tells), seed=seed_of(case, 0)) for case in cases]
+    picky = Picky(calls=1)
+    found = replace(LADDER, second=picky).climb_all(asked)
+    assert picky.shown == [5, 5]
+    for climbed, without in zip(found, LADDER.climb_all(asked), strict=True):
+        assert climbed.reason.user_id == without.reason.user_id
+        assert climbed.reason.text and climbed.reason.text != without.reason.text
+        assert climbed.reason.stopped == ["template: not entailed"]
+
+
+def test_what_no_candidate_survives_leaves_the_general_line() -> None:
+    climbed = replace(LADDER, second=Picky(calls=99)).climb(_case(), plans(_case(), tells))
+    assert climbed.reason.level == TEMPLATE and "not entailed" in climbed.reason.cause
+
+
+def test_the_second_check_is_not_asked_of_what_is_stopped_already() -> None:
+    picky = Picky(calls=0)
+    text = "This wool throw is waterproof."
+    climbed = replace(LADDER, second=picky).climb(_case(), [], [Candidate(text, Plan(()), "lm")])
+    assert not picky.shown and climbed.reason.level == TEMPLATE

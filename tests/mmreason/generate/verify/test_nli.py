@@ -159,7 +159,9 @@ def test_batches_hold_every_row_once_and_are_bounded() -> None:
 
 def test_the_premise_tells_what_is_known() -> None:
     told = premise(_case(), Verdict(True))
-    assert told.startswith("This is Fjord Hat. You bought Holt Throw: wool, grey. You bought Holt Rug: wool, grey.")
+    assert told.startswith(
+        "This is Fjord Hat. You bought Holt Throw: wool, grey. You bought Holt Rug: wool, grey."
+    )
     assert "You bought 2 things of this kind: wool." in told
     assert "This hat is made of wool. Its washing is by hand." in told
     assert "It goes with Holt Rug. 7 of 9 people praise the fit." in told
