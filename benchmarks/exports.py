@@ -5,7 +5,8 @@ python benchmarks/exports.py --products 300 --orders 2000          # smaller
 python benchmarks/exports.py --systems shopify hm
 
 Five shop systems come in by `mmreason ingest FOLDER` alone, three logs by a mapping of at most 12 lines. Of every true
-field (title, text, pictures, group, each attribute; each order line's user, item and time) at least 99 % must arrive,
+field (title, text, pictures, group, links to other products, each attribute; each order line's user, item and time) at
+least 99 % must arrive,
 and no column that keeps a shop running (price, stock, …) may be an attribute.
 """
 
@@ -32,6 +33,16 @@ BAR = 0.99
 MOST_LINES = 12
 DAY = 86_400
 TAGGED = ("shopify", "woocommerce")
+LINKED = {
+    "shopify": ("goes_with", "related"),
+    "woocommerce": ("goes_with", "alternatives"),
+    "google_merchant": ("goes_with", "alternatives"),
+    "bigcommerce": ("related",),
+    "magento_csv": ("goes_with", "related", "alternatives"),
+}
+"""System → the links that it exports; logs have related items in a column."""
+
+KINDS = {"goes_with": "goes with", "related": "related", "alternatives": "alternative"}
 CATEGORISED = ("shopify", "woocommerce", "google_merchant", "bigcommerce", "magento_csv")
 
 True_ = Callable[[Product, Variant], object]
@@ -94,16 +105,26 @@ def item_shares(system: str, shop: Shop, catalogue: Catalogue) -> dict[str, floa
     found: Counter[str] = Counter()
     groups: dict[str, set[str]] = defaultdict(set)
     variants = 0
+    kinds = LINKED.get(system, ("related",))
     for product in shop.products:
+        links = {KINDS[kind]: {p.handle for p in some} for kind in kinds if (some := getattr(product, kind))}
         for variant in product.variants:
             variants += 1
             item = catalogue.items.get(variant.sku, Item(""))
             groups[product.handle].add(item.group)
+            found["links"] += linked_products(item, catalogue) == links
             for name, (true, arrived) in truth.items():
                 found[name] += true(product, variant) == arrived(item)
     alone = Counter(group for some in groups.values() for group in some)
     whole = sum(len(some) == 1 and alone[next(iter(some))] == 1 for some in groups.values())
-    return {name: found[name] / variants for name in truth} | {"group": whole / len(shop.products)}
+    return {name: found[name] / variants for name in (*truth, "links")} | {
+        "group": whole / len(shop.products)
+    }
+
+
+def linked_products(item: Item, catalogue: Catalogue) -> dict[str, set[str]]:
+    """Kind of link → the products, as the groups of their variants are called, that an item is linked to."""
+    return {kind: {catalogue.items[i].group for i in ids} for kind, ids in item.links.items()}
 
 
 def true_fields(system: str) -> dict[str, tuple[True_, Callable[[Item], object]]]:

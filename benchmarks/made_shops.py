@@ -68,6 +68,9 @@ class Product:
     material: str
     pictures: list[str]
     variants: list[Variant]
+    goes_with: list[Product] = field(default_factory=list)
+    related: list[Product] = field(default_factory=list)
+    alternatives: list[Product] = field(default_factory=list)
 
     @property
     def html(self) -> str:
@@ -100,6 +103,10 @@ def make(products: int, orders: int, seed: int = 0) -> Shop:
     """A shop with some products of one to four variants, and orders of one to three lines."""
     rng = random.Random(seed)
     shop = Shop([_product(number, rng) for number in range(products)])
+    links = random.Random(seed + 1)
+    for product in shop.products:
+        others = [other for other in links.sample(shop.products, min(6, products)) if other is not product]
+        product.goes_with, product.related, product.alternatives = others[:2], others[2:3], others[3:5]
     for number in range(orders):
         lines = []
         for product in rng.sample(shop.products, min(rng.choice([1, 1, 1, 2, 3]), products)):
@@ -151,6 +158,11 @@ def write_pictures(folder: Path) -> None:
         Image.new("RGB", (8, 8), (number * 6, 80, 120)).save(path)
 
 
+def handles(products: list[Product], sign: str = ",") -> str:
+    """Products as a cell of links names them."""
+    return sign.join(product.handle for product in products)
+
+
 def write_table(path: Path, rows: Iterable[dict[str, Any]], delimiter: str = ",") -> None:
     """Write a table whose columns are those of its rows."""
     rows = list(rows)
@@ -160,6 +172,9 @@ def write_table(path: Path, rows: Iterable[dict[str, Any]], delimiter: str = ","
         )
         writer.writeheader()
         writer.writerows(rows)
+
+
+RECOMMENDED = "(product.metafields.shopify--discovery--product_recommendation"
 
 
 def shopify(shop: Shop, folder: Path) -> None:
@@ -182,6 +197,9 @@ def _shopify_rows(p: Product) -> Iterator[dict[str, Any]]:
         "Option1 Name": "Color", "Option2 Name": "Size", "Status": "active", "SEO Title": p.title,
         "Material (product.metafields.custom.material)": p.material,
         "Best before (product.metafields.custom.best_before)": "2027-01-01",
+        f"Complementary products {RECOMMENDED}.complementary_products)": handles(p.goes_with, "; "),
+        f"Related products {RECOMMENDED}.related_products)": handles(p.related, "; "),
+        f"Related products settings {RECOMMENDED}.related_products_display)": "only manual",
     }  # fmt: skip
     for number in range(max(len(p.variants), len(p.pictures))):
         row: dict[str, Any] = {"Handle": p.handle}
@@ -245,7 +263,7 @@ def _woo_rows(p: Product) -> Iterator[dict[str, Any]]:
     yield {
         "ID": 100_000 + p.number, "Type": "variable", "SKU": p.handle, "Name": p.title, "Description": p.html,
         "Categories": " > ".join(p.category), "Tags": ", ".join(p.tags), "Images": ", ".join(p.pictures),
-        "Brands": p.brand,
+        "Brands": p.brand, "Upsells": handles(p.alternatives, ", "), "Cross-sells": handles(p.goes_with, ", "),
         "Attribute 1 value(s)": ", ".join(colors), "Attribute 2 value(s)": ", ".join(sizes),
         "Attribute 3 value(s)": p.material, "Parent": "", **named, **plumbing,
     }  # fmt: skip
@@ -267,7 +285,10 @@ def google_merchant(shop: Shop, folder: Path) -> None:
          "price": "14.00 EUR", "condition": "new", "brand": p.brand, "gtin": 4_000_000_000_000 + p.number,
          "google_product_category": "Apparel & Accessories", "product_type": " > ".join(p.category),
          "item_group_id": p.handle, "color": v.color, "size": v.size, "material": p.material, "custom_label_0": "hot",
-         "shipping_weight": "2 kg"}
+         "shipping_weight": "2 kg",
+         "related_product": ",".join(
+             [f"accessory:id:{other.variants[0].sku}" for other in p.goes_with]
+             + [f"substitute:id:{other.variants[0].sku}" for other in p.alternatives])}
         for p in shop.products for v in p.variants
     ]  # fmt: skip
     write_table(folder / "feed.tsv", rows, "\t")
@@ -302,7 +323,7 @@ def _bigcommerce_rows(p: Product) -> Iterator[dict[str, Any]]:
         "Item Type": "Product", "Product ID": p.number, "Product Name": p.title, "Product Type": "P", "Price": 14,
         "Product Code/SKU": p.handle, "Brand Name": p.brand, "Product Description": p.html, "Product Weight": 0.2,
         "Category": "/".join(p.category), "Product Custom Fields": f"Material={p.material}",
-        "Track Inventory": "by option",
+        "Track Inventory": "by option", "Related Products": ",".join(str(other.number) for other in p.related),
         "Product Visible?": "Y", **shown,
     }  # fmt: skip
     for v in p.variants:
@@ -350,6 +371,8 @@ def _magento_rows(p: Product) -> Iterator[dict[str, Any]]:
         "categories": "Default Category/" + "/".join(p.category), "visibility": "Catalog, Search",
         "additional_attributes": f"material={p.material},manufacturer={p.brand},is_returnable=Use config",
         "additional_images": ",".join(more), "configurable_variations": variations, **plumbing,
+        "related_skus": handles(p.related), "crosssell_skus": handles(p.goes_with),
+        "upsell_skus": handles(p.alternatives),
     }  # fmt: skip
 
 
@@ -410,6 +433,7 @@ def hm(shop: Shop, folder: Path) -> str:
 
 ITEMS = (
     "items: {{file: items.csv, id: {id}, title: title, text: text, group: product_code,\n  images: pictures,\n"
+    "  links: {{related: related_products}},\n"
     "  attributes: {{color: color, size: size, material: material, brand: brand}}}}\n"
 )
 
@@ -418,6 +442,7 @@ def _plain_items(shop: Shop, folder: Path, name: str, pictured: bool = True) -> 
     rows = [
         {name: v.sku, "title": p.title, "text": p.html, "product_code": p.handle, "color": v.color, "size": v.size,
          "material": p.material, "brand": p.brand, "price": "14.00",
+         "related_products": "|".join(other.variants[0].sku for other in p.related),
          **({"pictures": "|".join([v.picture, *p.pictures])} if pictured else {})}
         for p in shop.products for v in p.variants
     ]  # fmt: skip

@@ -61,6 +61,7 @@ STAGES = (
         writes=("items", "own behaviours"),
         settings=("catalogue", "split", "seed"),
         except_for=("catalogue.max_quarantined",),
+        version=2,
     ),
     Stage(
         "simulate",

@@ -26,12 +26,13 @@ from mmreason.arguments import (
     whole,
 )
 from mmreason.coercion import DataError, coerce, is_amount, is_time
+from mmreason.links import links
 from mmreason.values import facts, identifier, is_nothing, text
 
 EVENTS = ("impression", "click", "view", "watch", "read", "cart", "purchase", "rating", "review")
 """The events a history may hold; an interaction with another one is quarantined."""
 
-NESTED = frozenset({"images", "attributes", "hidden", "evidence", "plan", "stopped"})
+NESTED = frozenset({"images", "attributes", "hidden", "links", "evidence", "plan", "stopped"})
 """Fields that are JSON in a table's cell."""
 
 Split = Literal["train", "valid", "test"]
@@ -55,6 +56,7 @@ class Item:
         attributes: Facts that the texts may tell, name → values (``{"material": ["cotton"]}``).
         hidden: Facts that only the picture tells; kept for checking, never given to a text input.
         domain: ``shop``, ``video``, ``news`` or the caller's own word.
+        links: Items that the source shows beside this one, kind (one of :data:`mmreason.links.LINKS`) → ids.
         group: Variants of one product share a group; splits and false negatives go by it. Default: the id.
         split: Which side of the split the item is on.
 
@@ -70,6 +72,7 @@ class Item:
     video: Any = None
     attributes: Attributes = field(default_factory=dict)
     hidden: Attributes = field(default_factory=dict)
+    links: dict[str, list[str]] = field(default_factory=dict)
     domain: str = ""
     group: str = ""
     split: Split = "train"
@@ -91,6 +94,8 @@ class Item:
             coerce(self, "attributes", facts)
         if not are_facts(self.hidden):
             coerce(self, "hidden", facts)
+        if type(self.links) is not dict or self.links:
+            coerce(self, "links", links)
         if type(self.group) is not str:
             coerce(self, "group", identifier)
         self.group = self.group or self.id

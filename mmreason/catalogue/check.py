@@ -12,6 +12,7 @@ from typing import Any, get_args
 from mmreason.catalogue.media import Media
 from mmreason.catalogue.quarantine import Quarantine
 from mmreason.cleaning import plain_text, private_user, without_contacts
+from mmreason.links import links
 from mmreason.readers.source import SourceRow, batches
 from mmreason.schema import Attributes, DataError, Item, Reason, Split, from_record
 from mmreason.values import identifier
@@ -106,6 +107,7 @@ def _item(row: SourceRow) -> Item:
         video=video or None,
         attributes=_facts(record, "attributes"),
         hidden=_facts(record, "hidden"),
+        links=row.read("links", links, {}),
         domain=domain,
         group=_id_of(row, "group"),
         split=_split(record),

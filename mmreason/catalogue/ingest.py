@@ -78,6 +78,8 @@ def ingest(config: Config) -> str:
             parts.append(f"{fields:,} fields of items could not be read and are left out")
         if flaws := quarantine.count("flaws"):
             parts.append(f"{flaws:,} pictures have flaws and are read all the same")
+        if links := quarantine.count("links"):
+            parts.append(f"{links:,} items have links to items that are not there, which are left out")
         if not_fetched:
             parts.append(f"{not_fetched:,} addresses not fetched (catalogue.allow_download is off)")
         parts += _split(config, new, staging.split_given)
@@ -123,7 +125,8 @@ def _write_staged(
     staging: Staging, folder: Path, quarantine: Quarantine, hidden: list[str]
 ) -> dict[str, int]:
     """Write the three tables; returns how many rows each holds."""
-    shown = (table.select(SCHEMAS[Item].names) for table in staging.items(quarantine))
+    linked = staging.linked(staging.items(quarantine), quarantine)
+    shown = (table.select(SCHEMAS[Item].names) for table in linked)
     hides = hidden and staging.rows["items"]
     items = _hide(shown, hidden, hidden_words(staging.facts(), hidden)) if hides else shown
     interactions = (frame.select(*COLUMNS).to_arrow() for frame in staging.interactions(quarantine))

@@ -29,7 +29,8 @@ class Quarantine:
     """Bad rows with their reasons, written as they are found, and the count that nothing was lost.
 
     Kinds: ``items``, ``interactions``, ``reasons``, and of an item that stays ``media`` (a picture or video) and
-    ``fields`` (any other field that could not be read) or ``flaws`` (of a picture that is read all the same).
+    ``fields`` (any other field that could not be read), ``flaws`` (of a picture that is read all the same) or ``links``
+    (to items that are not there).
 
     Args:
         path: The file, one JSON object a line; it appears when the block ends well.

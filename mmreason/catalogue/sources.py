@@ -37,6 +37,7 @@ class OpenSource:
             item.id, item.group = self._id(item.id), self._id(item.group)
             item.images = [f"{self.media_folder}/{image}" for image in item.images]
             item.video = item.video and f"{self.media_folder}/{item.video}"
+            item.links = {kind: list(map(self._id, ids)) for kind, ids in item.links.items()}
         return item
 
     def own_interactions(self, frame: pl.DataFrame) -> pl.DataFrame:

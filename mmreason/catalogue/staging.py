@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,44 @@ class Staging:
                 column = table.schema.get_field_index("split")
                 yield table.set_column(column, "split", mine["split"]).filter(kept)
 
+    def linked(self, tables: Iterable[pa.Table], quarantine: Quarantine) -> Iterator[pa.Table]:
+        """Items whose links hold ids of items that are kept; a group's id stands for its first item.
+
+        Args:
+            tables: Of :meth:`items`.
+            quarantine: Gets a row for each item with links to what is not there.
+        """
+        for table in tables:
+            given = {n: json.loads(text) for n, text in enumerate(table["links"].to_pylist()) if text != "{}"}
+            if not given:
+                yield table
+                continue
+            known = self._ids_of(
+                dict.fromkeys(i for some in given.values() for ids in some.values() for i in ids)
+            )
+            texts = ["{}"] * table.num_rows
+            for n, some in given.items():
+                found = {
+                    kind: list(dict.fromkeys(known[i] for i in ids if i in known))
+                    for kind, ids in some.items()
+                }
+                texts[n] = json.dumps({kind: ids for kind, ids in found.items() if ids}, ensure_ascii=False)
+                if unknown := [i for ids in some.values() for i in ids if i not in known]:
+                    row = table.select(["file", "row", "place", "id"]).slice(n, 1).to_pylist()[0]
+                    _set_aside("links", {**row, "links": unknown}, quarantine, "unknown linked item")
+            yield table.set_column(table.schema.get_field_index("links"), "links", pa.array(texts))
+
+    def _ids_of(self, names: Iterable[str]) -> dict[str, str]:
+        """Names that are an item's id or a group's → the item's id."""
+        self._database.execute(
+            "CREATE OR REPLACE TABLE named AS SELECT unnest($names) AS name", {"names": list(names)}
+        )
+        return {
+            row["name"]: row["id"]
+            for batch in self._database.stream(_NAMED, 8192)
+            for row in batch.to_pylist()
+        }
+
     def facts(self) -> Iterator[Attributes]:
         """The attributes of each item that is kept, hidden ones included."""
         query = "SELECT attributes, hidden FROM items SEMI JOIN (FROM marks WHERE kept) k ON items.place = k.place"
@@ -185,6 +223,11 @@ _MARKS = """
 CREATE TABLE marks AS SELECT
     place, id, "group", domain, split, media, row_number() OVER (PARTITION BY id ORDER BY place) = 1 AS kept
 FROM items
+"""
+
+_NAMED = """
+SELECT name, coalesce(any_value(id) FILTER (id = name), arg_min(id, place)) AS id
+FROM named JOIN marks ON kept AND (id = name OR "group" = name) GROUP BY name
 """
 
 _SPLITS = f"""

@@ -16,7 +16,19 @@ from mmreason.readers.source import batches
 from mmreason.schema import DataError, Evidence, Interaction, Item, Reason, from_record
 
 _TEXT = pa.string()
-_ITEM = ("id", "title", "text", "images", "video", "attributes", "hidden", "domain", "group", "split")
+_ITEM = (
+    "id",
+    "title",
+    "text",
+    "images",
+    "video",
+    "attributes",
+    "hidden",
+    "links",
+    "domain",
+    "group",
+    "split",
+)
 SCHEMAS: dict[type, pa.Schema] = {
     Item: pa.schema(dict.fromkeys(_ITEM, _TEXT)),  # nested fields are JSON
     Interaction: pa.schema(

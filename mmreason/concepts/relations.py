@@ -1,4 +1,4 @@
-"""What goes together: products that several people bought both of, more often than chance would have it."""
+"""What goes together: what several people bought both of, more often than by chance, and what the source links."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from mmreason.catalogue.index import read_index
 from mmreason.config import Config
@@ -21,6 +22,7 @@ MIN_LIFT = 2.0
 
 _MOST_BOUGHT = 100  # products of a person, the latest; who bought more, buys for others
 _MOST_TOLD = 10  # relations of an item, the best supported
+_MOST_LINKED = 50  # of a kind, of an item: a gift box is shown beside everything
 
 # Products are groups of variants: a person buys one mug of a colour, and it goes with the teapot in any.
 _PAIRS = f"""
@@ -49,6 +51,29 @@ _PAIRS = f"""
     ORDER BY id, people DESC, other_id
 """
 
+# What a product is shown beside, by the products that most people took: of each its first variant, and what they took.
+_LINKED = f"""
+    WITH taken AS (SELECT item_id, count(*) AS steps FROM interactions WHERE event <> 'impression' GROUP BY item_id),
+    variants AS (
+        SELECT id, "group" AS product, coalesce(steps, 0) AS steps,
+            row_number() OVER (PARTITION BY "group" ORDER BY id) = 1 AS first
+        FROM items LEFT JOIN taken ON item_id = id
+    ), links AS (
+        SELECT "group" AS product, kind, unnest(from_json(ids, '["VARCHAR"]')) AS target
+        FROM (SELECT "group", each.key AS kind, each.value AS ids FROM items, json_each(links) AS each)
+    ), pairs AS (
+        SELECT DISTINCT links.product AS one, kind, target.product AS other
+        FROM links JOIN variants AS target ON target.id = links.target WHERE one <> other
+    ), told AS (
+        SELECT * FROM pairs JOIN (SELECT product, sum(steps) AS steps FROM variants GROUP BY product) ON product = one
+        QUALIFY row_number() OVER (PARTITION BY other, kind ORDER BY steps DESC, one) <= {_MOST_LINKED}
+    )
+    SELECT shown.id AS item_id, kind, beside.id AS other_id
+    FROM told JOIN variants AS shown ON shown.product = other
+        JOIN variants AS beside ON beside.product = one AND (beside.first OR beside.steps > 0)
+    ORDER BY item_id, kind, told.steps DESC, other_id
+"""
+
 
 def bought_together(config: Config) -> Iterator[Fact]:
     """``bought with`` of items, whose value is the other item's id; nothing where nobody bought anything.
@@ -56,6 +81,23 @@ def bought_together(config: Config) -> Iterator[Fact]:
     A product's relation holds for each of its variants, with each variant of the other that somebody bought.
     ``supporters`` are the people who bought both products, ``asked`` those who bought one of the two.
     """
+    for row in _rows(config, _PAIRS):
+        supporters, asked = row["people"], row["either"]
+        yield Fact(
+            row["item_id"], "bought with", row["other_id"], "relation", supporters=supporters, asked=asked
+        )
+
+
+def linked(config: Config) -> Iterator[Fact]:
+    """The source's own links: of an item what it is shown beside; the kind is the name, the other item's id the value.
+
+    Who took the other item is told that this one goes with it: the direction is the source's.
+    """
+    for row in _rows(config, _LINKED):
+        yield Fact(row["item_id"], row["kind"], row["other_id"], "relation")
+
+
+def _rows(config: Config, query: str) -> Iterator[dict[str, Any]]:
     folder = config.path("catalogue")
     index = read_index(folder)
     with (
@@ -64,13 +106,5 @@ def bought_together(config: Config) -> Iterator[Fact]:
     ):
         for name in ("items", "interactions"):
             database.view(name, index.paths[name])
-        for batch in database.stream(_PAIRS, 2048):
-            for row in batch.to_pylist():
-                yield Fact(
-                    row["item_id"],
-                    "bought with",
-                    row["other_id"],
-                    "relation",
-                    supporters=row["people"],
-                    asked=row["either"],
-                )
+        for batch in database.stream(query, 2048):
+            yield from batch.to_pylist()

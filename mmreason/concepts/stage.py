@@ -12,7 +12,7 @@ from mmreason.concepts.corrections import NAME as CORRECTIONS
 from mmreason.concepts.corrections import read_corrections
 from mmreason.concepts.meaning import find_meaning
 from mmreason.concepts.reading import BATCH, READ, read_facts, rows_of_facts
-from mmreason.concepts.relations import bought_together
+from mmreason.concepts.relations import bought_together, linked
 from mmreason.concepts.sizes import earlier_meaning, write_concepts
 from mmreason.concepts.worth import leave_out
 from mmreason.config import Config
@@ -26,7 +26,7 @@ from mmreason.files import TEMPORARY, atomic_write, remove, remove_leftovers
 from mmreason.safety.sensitive import read_terms
 from mmreason.safety.terms import TermFinder
 
-MORE: tuple[Callable[[Config], Iterator[Fact]], ...] = (seen_facts, praise_facts, bought_together)
+MORE: tuple[Callable[[Config], Iterator[Fact]], ...] = (seen_facts, praise_facts, bought_together, linked)
 """Facts that only the whole catalogue tells: what its pictures show, what reviewers praise, what goes together. Each
 yields nothing where the run lacks what it needs."""
 

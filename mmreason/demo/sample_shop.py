@@ -23,6 +23,9 @@ REVIEWS = CODE / "ReviewSampleData/fixtures/products_reviews.csv"
 PICTURES = "pub/media/catalog/product"
 SAMPLES = "pub/media/downloadable/files/samples"
 
+LINKS = {"related": "related", "crosssell": "goes with", "upsell": "alternative"}
+"""Name of a file of links → their kind."""
+
 COLLECTIONS = {
     "eco_collection": "Eco Friendly",
     "performance_fabric": "Performance Fabrics",
@@ -49,6 +52,9 @@ def read(config: Config) -> Tables:
     alias = _apparel(root, items)
     _gear(root, items)
     _videos(root, items)
+    links = _links(root)
+    for row in items:
+        row.record["links"] = links.get(row.record["group"]) or links.get(row.record["id"], {})
     alias |= {row.record["id"]: row.record["id"] for row in items}
     reviews = (SourceRow(row.file, row.number, _review(row.record, alias)) for row in _rows(root / REVIEWS))
     return Tables(root, items, row_frames(reviews))
@@ -82,6 +88,17 @@ def _apparel(root: Path, items: list[SourceRow]) -> dict[str, str]:
         for color, picture in variants[sku].items():
             items.append(SourceRow(row.file, row.number, _apparel_item(row.record, color, picture)))
     return alias
+
+
+def _links(root: Path) -> dict[str, dict[str, list[str]]]:
+    """Product's SKU → kind of link → SKUs."""
+    links: dict[str, dict[str, list[str]]] = {}
+    for path in sorted((root / CODE).glob("*/fixtures/**/*.csv")):
+        if kind := LINKS.get(path.stem):
+            for row in _rows(path):
+                found = links.setdefault(row.record["sku"], {}).setdefault(kind, [])
+                found += row.record["linked_sku"].split()
+    return links
 
 
 def _pictured(base_image: str, pictures: dict[str, str]) -> str:

@@ -29,9 +29,6 @@ from mmreason.language import UNSPACED, stem_of_plural
 from mmreason.safety.sensitive import sensitive_kind
 from mmreason.schema import Item
 
-RELATIONS = frozenset(["bought with", "related"])
-"""Names of facts that name another item."""
-
 _WORD = re.compile(r"[^\W_]+")
 # How apt a source is to tell what decides.
 _SOURCES = {"attribute": 1.0, "picture": 0.8, "review": 1.0, "title": 0.4, "text": 0.6, "relation": 1.0}
@@ -210,7 +207,7 @@ def _each_once(case: Case) -> list[Fact]:
     """Facts that may be a reason, each concept once, by the surest of its facts."""
     best: dict[str, Fact] = {}
     for fact in case.facts:
-        if fact.name in RELATIONS or fact.source == "review":
+        if fact.source in ("relation", "review"):
             continue
         known = best.get(fact.concept)
         if known is None or (fact.probability, _SOURCES[fact.source]) > (
@@ -256,14 +253,17 @@ def _own(case: Case) -> frozenset[str]:
 
 
 def _relation_ties(case: Case) -> list[tuple[tuple[Fact, ...], Tie]]:
-    """Items of the history that this one goes with, and what reviewers praise."""
-    took = {"related": {step.item_id for step in case.user.history if step.event != "impression"}}
-    took["bought with"] = {step.item_id for step in case.user.history if step.event == "purchase"}
-    ties = [
-        Tie("complement", (fact.value,), fact=fact)
+    """Items of the history that this one goes with, the latest first, and what reviewers praise."""
+    took = {step.item_id: place for place, step in enumerate(case.user.history) if step.event != "impression"}
+    bought = {step.item_id for step in case.user.history if step.event == "purchase"}
+    beside = [
+        fact
         for fact in case.facts
-        if fact.value in took.get(fact.name, ()) and fact.value in case.history_items
+        if fact.source == "relation" and fact.name != "alternative" and fact.value in case.history_items
+        if fact.value in (bought if fact.supporters else took)
     ]
+    beside.sort(key=lambda fact: -took[fact.value])
+    ties = [Tie("complement", (fact.value,), fact=fact) for fact in beside]
     ties += [Tie("popular", fact=fact) for fact in case.facts if fact.source == "review"]
     return [((), tie) for tie in ties]
 

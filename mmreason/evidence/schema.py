@@ -25,13 +25,13 @@ class Fact:
     Attributes:
         item_id: The item.
         name: The attribute that says it (``material``); ``decade`` for that of a year; of a phrase its form (``thing``,
-            ``is``, ``does``, ``about``); of reviewers ``praise``; of a relation ``bought with`` or ``related``.
+            ``is``, ``does``, ``about``); of reviewers ``praise``; of a relation its kind, as in :mod:`mmreason.links`.
         value: As the catalogue writes it; of a relation the other item's id.
         source: Where it stands: an ``attribute``, the ``title`` or ``text``, what the ``picture`` or video shows, what
             several people's ``review`` says, or a ``relation`` to another item.
         span: Start and end in the title or text, in characters.
         probability: That it is true; below 1 only of what is read off a picture.
-        supporters: People who say so in reviews, or who took both items of a relation.
+        supporters: People who say so in reviews, or who bought both items of a relation; none of a link of the source.
         asked: People who speak of it at all, or who took one of the two items.
         concept_id: The concept that it shares with facts that mean the same; empty is its own spelling.
     """

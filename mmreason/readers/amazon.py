@@ -67,6 +67,7 @@ def _read_item(row: SourceRow) -> None:
     raw = row.record
     row.record = {"id": raw.get("parent_asin"), "title": raw.get("title"), "domain": "shop"}
     row.record |= dict.fromkeys(("text", "images", "video", "attributes"), raw)
+    row.record["links"] = {"bought with": raw.get("bought_together")}
     row.read(
         "text", lambda raw: "\n".join([*_texts(raw.get("description")), *_texts(raw.get("features"))]), ""
     )

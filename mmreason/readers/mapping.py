@@ -7,6 +7,7 @@ items:
   text: [short_description, description]   # joined
   images: [photo, more_photos]             # all of them
   attributes: {material: Material, brand: Brand}
+  links: {goes with: cross_sells, related: related_ids}    # ids of other items
   domain: {value: shop}                    # the same for every row
 interactions:
   file: orders.csv
@@ -46,6 +47,7 @@ from typing import Any
 
 import yaml
 
+from mmreason.links import LINKS, link_kind
 from mmreason.readers.columns import columns_of, is_there
 from mmreason.readers.rows import sample
 from mmreason.readers.source import inside
@@ -172,6 +174,7 @@ FIELDS: dict[str, dict[str, list[str]]] = {
         "video": ["video", "video_url", "video_path", "clip"],
         "attributes": ["attributes"],
         "hidden": ["hidden"],
+        "links": ["links"],
         "domain": ["domain"],
         "group": [
             "group",
@@ -259,7 +262,7 @@ class TableMap:
     Attributes:
         file: Its path in the catalogue's folder.
         fields: Field → column; a list of columns for ``images``, ``title`` and ``text``; ``{"value": …}`` for
-            the same in every row; for ``attributes`` and ``hidden`` also attribute → column.
+            the same in every row; for ``attributes`` and ``hidden`` also attribute → column, for ``links`` kind.
         layout: The shop system whose export the file is; empty for a plain table.
         columns: Names of the columns of a delimited file without a header.
     """
@@ -310,6 +313,9 @@ def _checked(path: Path, root: Path, kind: str, table: Any) -> TableMap:
     if unknown or missing:
         wrong = f"unknown field {unknown[0]!r}" if unknown else f"no {missing[0]}"
         raise DataError(f"{path}: {kind} has {wrong}; its fields are {', '.join(FIELDS[kind])}")
+    kinds = fields.get("links")
+    if isinstance(kinds, Mapping) and (odd := [kind for kind in kinds if not link_kind(str(kind))]):
+        raise DataError(f"{path}: links has no kind {odd[0]!r}; there are {', '.join(LINKS)}")
     mapped = TableMap(str(table["file"]), fields, columns=tuple(map(str, table.get("columns") or ())))
     files = mapped.files(root.parent if root.is_file() else root)
     columns = [*sample(files[0], mapped.columns), *(PRODUCT_COLUMNS if "products" in fields else ())]
@@ -341,6 +347,8 @@ def _sources(name: str, source: Any) -> list[str]:
     """The columns that a field is made of."""
     if name == "item_id" and not isinstance(source, str):
         return [str(join["column"] if isinstance(join, Mapping) else join) for join in joins_of(source)]
+    if name == "links" and isinstance(source, Mapping):
+        return [str(column) for column in source.values()]
     if name in ("attributes", "hidden") and isinstance(source, Mapping):
         return [
             str(column["column"] if isinstance(column, Mapping) else column) for column in source.values()

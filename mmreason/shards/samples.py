@@ -38,6 +38,7 @@ def encode_item(item: Item, media_root: Path, lost: list[dict[str, str]]) -> Sam
         lost: Gets a line for each file that is gone, empty or unreadable; the sample goes without it.
     """
     record = asdict(item) | {"images": [], "video": None}
+    del record["links"]  # no model reads them
     members: dict[str, bytes] = {"json": b""}
     for name in item.images:
         data = _read_media(media_root, item, name, lost)

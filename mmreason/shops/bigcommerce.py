@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from mmreason.shops.layouts import (
     facts,
     item,
     levels,
+    linked,
     listed,
     number,
     overlaid,
@@ -31,6 +32,7 @@ NAME = ("name", "product_name")
 TEXT = ("description", "product_description")
 CATEGORIES = ("categories", "category", "category_string")
 PICTURE = ("image_url_import", "internal_image_url_export")
+AUTOMATIC = "-1"  # among related products: those that the shop finds itself
 GPS = ("gender", "age_group", "color", "size", "material", "pattern")
 _OLD_OPTION = re.compile(r"\[[A-Z]+\]([^=,]+)=([^,]*)")  # [S]Size=Small,[CS]Colour=Silver:#cecece
 _OPTION = re.compile(
@@ -44,22 +46,29 @@ _FIELD = re.compile(r'"?([^=;"]+)=([^;"]*)"?')  # Material=Wool;Fit=Slim
 def items(rows: Rows, folder: Path) -> Iterator[SourceRow]:
     """One item a product and variant."""
     product: list[SourceRow] = []
+    groups = _groups(rows)
     for row in rows():
         if row.problem:
             yield row
             continue
         if _kind(row) == "product":
-            yield from _items(product)
+            yield from _items(product, groups)
             product = []
         product.append(row)
-    yield from _items(product)
+    yield from _items(product, groups)
+
+
+def _groups(rows: Rows) -> dict[str, str]:
+    """Product's number, by which links name it → its group."""
+    products = (row.record for row in rows() if not row.problem and _kind(row) == "product")
+    return {code(main, *NUMBER): code(main, *SKU) for main in products if code(main, *SKU)}
 
 
 def _kind(row: SourceRow) -> str:
     return cell(row.record, *KIND).lower()
 
 
-def _items(rows: list[SourceRow]) -> Iterator[SourceRow]:
+def _items(rows: list[SourceRow], groups: Mapping[str, str]) -> Iterator[SourceRow]:
     """The product in the first row, and its variants."""
     if not rows:
         return
@@ -69,6 +78,7 @@ def _items(rows: list[SourceRow]) -> Iterator[SourceRow]:
     group = code(main, *SKU) or number
     inherited = _attributes(main)
     fields = {"group": group, "title": cell(main, *NAME), "text": cell(main, *TEXT)}
+    links = {kind: [groups.get(i, i) for i in ids if i != AUTOMATIC] for kind, ids in linked(main).items()}
     for row in rows:
         if row is not rows[0] and _kind(row) not in ("sku", "variant"):
             continue
@@ -81,6 +91,7 @@ def _items(rows: list[SourceRow]) -> Iterator[SourceRow]:
             id=sku or variant,
             images=[address(path) for path in dict.fromkeys([own, *pictures]) if path],
             attributes=overlaid(facts(*((name, [value]) for name, value in options)), inherited),
+            links=links,
             keys={"sku": sku, "product id": number, "variant id": code(row.record, *NUMBER)},
         )
 

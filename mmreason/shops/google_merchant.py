@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from xml.parsers import expat
 
@@ -25,12 +25,21 @@ from mmreason.shops.layouts import (
 )
 
 ATTRIBUTES = ("brand", "color", "size", "gender", "age_group", "material", "pattern")
+LINKS = {
+    **dict.fromkeys(("part_of_set", "required_part", "accessory"), "goes with"),
+    "often_bought_with": "bought with",
+    **dict.fromkeys(("substitute", "different_brand"), "alternative"),
+}
+"""Type of relationship of a ``related_product`` → kind of link."""
+
+_LINK = re.compile(r"(\w+)\s*:\s*(id|gtin)\s*:\s*([^,;\s]+)")
 _ENTRIES = ("item", "entry")
 _BLOCK = 1 << 16
 
 
 def items(rows: Rows, folder: Path) -> Iterator[SourceRow]:
     """One item a row; variants say themselves which group they are of."""
+    numbers = _by_gtin(rows)
     for row in rows():
         if row.problem:
             yield row
@@ -45,12 +54,36 @@ def items(rows: Rows, folder: Path) -> Iterator[SourceRow]:
             text="\n".join([cell(record, "description"), *listed(cell(record, "product_highlight"))]).strip(),
             images=[address(p) for p in _pictures(record)],
             attributes=_attributes(record),
+            links=_links(record, numbers),
             keys={
                 "mpn": code(record, "mpn"),
                 "gtin": code(record, "gtin"),
                 "group": cell(record, "item_group_id"),
             },
         )
+
+
+def _by_gtin(rows: Rows) -> dict[str, str]:
+    """GTIN → id, of the items that links name by it."""
+    named = {
+        number
+        for row in rows()
+        for _, by, number in _LINK.findall(cell(row.record, "related_product"))
+        if by == "gtin"
+    }
+    if not named:
+        return {}
+    records = (row.record for row in rows() if not row.problem)
+    return {code(r, "gtin"): code(r, "id") for r in records if code(r, "gtin") in named}
+
+
+def _links(record: dict[str, str], numbers: Mapping[str, str]) -> dict[str, list[str]]:
+    """The items that a row names as related (``accessory:id:AZ7A``), by kind."""
+    found: dict[str, list[str]] = {}
+    for kind, by, number in _LINK.findall(cell(record, "related_product")):
+        if kind in LINKS:
+            found.setdefault(LINKS[kind], []).append(numbers.get(number, number) if by == "gtin" else number)
+    return found
 
 
 def _pictures(record: dict[str, str]) -> list[str]:
@@ -182,6 +215,7 @@ GOOGLE_MERCHANT = Layout(
         "item_group_id": "group",
         **dict.fromkeys(("product_type", "google_product_category"), "attribute category"),
         "product_detail": "attributes",
+        "related_product": "links",
         **{name: f"attribute {name}" for name in ATTRIBUTES},
         **dict.fromkeys(("gtin", "mpn"), "an id that orders may use"),
     },

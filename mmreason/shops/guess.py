@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from mmreason.flags import selling_point
+from mmreason.links import item_ids, link_kind
 from mmreason.readers.mapping import EVERY, FIELDS, NEEDED, TableMap
 from mmreason.schema import DataError
 from mmreason.shops.layouts import NOTHING, Layout, attribute_of, plain_name
 from mmreason.shops.orders import ITEM
 from mmreason.shops.plumbing import are_flags, is_telling, parting, why_not
-from mmreason.values import is_picture
+from mmreason.values import identifier, is_picture
 
 MOST_ATTRIBUTES = 40
 """Of a table with more columns that could be attributes, those that are filled most often are."""
@@ -117,6 +118,9 @@ def guess_items(path: Path, columns: Mapping[str, list[Any]]) -> tuple[TableMap,
     """
     fields = named_fields("items", path, columns)
     used = {column: name for name, column in fields.items() if isinstance(column, str)}
+    if fields.get("links") not in columns and (links := _links(columns, fields.get("id"))):
+        fields["links"] = links
+        used |= {column: f"links: {kind}" for kind, column in links.items()}
     left = {column: values for column, values in columns.items() if column not in used}
     explicit = fields.get("attributes") in columns or any(
         c.startswith(("attributes.", "hidden.")) for c in columns
@@ -157,6 +161,24 @@ def guess_items(path: Path, columns: Mapping[str, list[Any]]) -> tuple[TableMap,
     return TableMap(path.name, fields), [
         column_of(name, uses[name], values) for name, values in columns.items()
     ]
+
+
+def _links(columns: Mapping[str, list[Any]], own: Any) -> dict[str, str]:
+    """Kind of link → the column that is called like it and lists ids of other items."""
+    ids = {identifier(value) for value in columns.get(own, ())}
+    found: dict[str, str] = {}
+    for column, values in columns.items():
+        kind = link_kind(plain_name(column))
+        if kind and any(not ids.isdisjoint(_ids_in(value)) for value in values):
+            found.setdefault(kind, column)
+    return found
+
+
+def _ids_in(value: Any) -> list[str]:
+    try:
+        return item_ids(value)
+    except ValueError:  # an object
+        return []
 
 
 def _has_pictures(column: str, words: list[str]) -> bool:

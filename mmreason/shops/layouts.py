@@ -14,6 +14,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from mmreason.links import item_ids, link_kind
 from mmreason.readers.rows import read_rows
 from mmreason.readers.source import SourceRow
 from mmreason.schema import Attributes
@@ -83,6 +84,8 @@ class Layout:
         column = self.translated.get(column, column)
         if column in self.uses:
             return self.uses[column]
+        if kind := link_of(column):
+            return f"links: {kind}"
         why = why_not_by_name(column) or "says nothing of the item"
         return f"left out: {why}" if column in self.passed else ""
 
@@ -191,8 +194,28 @@ def own_columns(record: Mapping[str, Any], layout: Layout) -> Iterator[tuple[str
     """The columns that a shop added itself, as attributes: metafields, custom fields."""
     known = layout.known
     for column in record:
-        if column not in known and (text := cell(record, column)):
+        if column not in known and not link_of(column) and (text := cell(record, column)):
             yield attribute_of(column), listed(text, ";" if ";" in text else "|")
+
+
+def linked(record: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The links of a product, kind → what its columns of links list.
+
+    Example:
+        >>> linked({"upsells": "A1, id:40", "related_products_product_metafields_custom_related_products": "mug; cap"})
+        {'alternative': ['A1', 'id:40'], 'related': ['mug', 'cap']}
+    """
+    found: dict[str, list[str]] = {}
+    for column in record:
+        if (kind := link_of(column)) and (ids := item_ids(cell(record, column))):
+            found.setdefault(kind, []).extend(ids)
+    return found
+
+
+@cache
+def link_of(column: str) -> str:
+    """The kind of link that a column holds, from its plain name; empty if it holds none."""
+    return link_kind(attribute_of(column).rpartition("product recommendation ")[2])
 
 
 def attribute_of(column: str) -> str:

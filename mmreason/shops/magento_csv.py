@@ -10,7 +10,19 @@ from typing import Any
 
 from mmreason.readers.source import SourceRow
 from mmreason.schema import Attributes
-from mmreason.shops.layouts import Layout, Rows, address, cell, code, facts, item, levels, listed, overlaid
+from mmreason.shops.layouts import (
+    Layout,
+    Rows,
+    address,
+    cell,
+    code,
+    facts,
+    item,
+    levels,
+    linked,
+    listed,
+    overlaid,
+)
 from mmreason.shops.plumbing import why_not_by_name
 
 MEDIA = (
@@ -76,6 +88,7 @@ def _item(row: SourceRow, parent: _Parent | None, pictures: _Pictures) -> Source
         text="\n".join(filter(None, texts)),
         images=[pictures.found(path) for path in dict.fromkeys(images)],
         attributes=overlaid(_attributes(record), _attributes(above)),
+        links=linked(record) or linked(above),
         keys={"sku": sku, "variant title": cell(record, "name"), "url key": cell(record, "url_key")},
     )
 

@@ -18,6 +18,7 @@ from mmreason.shops.layouts import (
     facts,
     item,
     levels,
+    linked,
     listed,
     number,
     overlaid,
@@ -88,6 +89,7 @@ def _variants(rows: list[SourceRow], several: Set[str]) -> Iterator[SourceRow]:
             text=cell(main, *TEXT),
             images=[address(p) for p in dict.fromkeys([own, *_not_of_others(shared, taken, own)]) if p],
             attributes=overlaid(facts(*((name, [value]) for name, value in options)), inherited),
+            links=linked(main),
             keys={
                 "sku": "" if sku in several else sku,
                 "handle": handle,
@@ -129,7 +131,7 @@ def _attributes(main: dict[str, Any]) -> dict[str, list[str]]:
         ("tags", listed(cell(main, "tags"))),
         ("gender", [cell(main, "google_shopping_gender")]),
         ("age_group", [cell(main, "google_shopping_age_group")]),
-        *own_columns(main, SHOPIFY),
+        *own_columns({n: value for n, value in main.items() if "shopify_discovery" not in n}, SHOPIFY),
     )
 
 

@@ -231,6 +231,8 @@ def _rename(row: SourceRow, fields: Mapping[str, Any], gaps: Sequence[str]) -> N
             record[name] = (
                 {key: _attribute(row.record, column) for key, column in source.items()}
                 if name in _NESTED
+                else {kind: cell(row.record, column) for kind, column in source.items()}
+                if name == "links"
                 else source["value"]
                 if "value" in source
                 else path_of(str(source["pattern"]), row.record, fields)

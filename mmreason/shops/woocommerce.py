@@ -20,6 +20,7 @@ from mmreason.shops.layouts import (
     facts,
     item,
     levels,
+    linked,
     listed,
     overlaid,
     own_columns,
@@ -84,6 +85,7 @@ def _item(row: SourceRow, parent: _Parent | None) -> SourceRow:
         text="\n".join(filter(None, text)),
         images=[address(path) for path in dict.fromkeys(images)],
         attributes=overlaid(_attributes(record), _attributes(above)),
+        links=linked(record) or linked(above),
         keys={"sku": sku, "product id": number, "parent": code(above, "sku")},
     )
 
@@ -127,6 +129,8 @@ _TRANSLATED = {
     "tags": "schlagwörter étiquettes etiquetas tag",
     "brands": "marken marques marcas marchi merken",
     "images": "bilder imágenes immagine immagini afbeeldingen",
+    "upsells": "zusatzverkäufe ventes_incitatives montées_en_gamme ventas_dirigidas up_sell up_sells",
+    "cross_sells": "querverkäufe ventes_croisées ventas_cruzadas cross_sell",
     "parent": "übergeordnetes_produkt superior principal padre genitore hoofd bovenliggend",
 }
 _ATTRIBUTE_NAMES = {

@@ -154,7 +154,9 @@ def shape_keys(tie: Tie | None, said: Sequence[Said], done: Done | None) -> list
     if done is None:
         return []
     if tie.kind == "complement":
-        return ["bought_with" if tie.fact and tie.fact.name == "bought with" else "complement"]
+        if tie.fact is None or tie.fact.name != "bought with":
+            return ["complement"]
+        return ["bought_with" if tie.fact.supporters else "bought_beside"]
     keys = {3: ["often", "two", "two_unnamed"], 2: ["two", "two_unnamed"], 1: ["one"]}
     return [f"{said[0].attribute.shapes}{key}" for key in keys[done.strength]]
 

@@ -9,7 +9,7 @@ from mmreason.evidence.plan import in_title
 from mmreason.evidence.schema import Candidate, Case, Fact, Plan
 from mmreason.wording.grammar import Said, fill, grammar_of, slots_of
 from mmreason.wording.slots import done_with, said_facts, sentence, shape_keys, thing_slots, tie_slots, turned
-from mmreason.wording.ties import tie_that_follows
+from mmreason.wording.ties import goes_together, tie_that_follows
 
 MOST_CANDIDATES = 4
 GOOD_LENGTH, LONGEST = 110, 150
@@ -44,6 +44,8 @@ def write(plan: Plan, case: Case, seed: int = 0) -> list[Candidate]:
     thing = grammar.thing(case.item)
     if said and not thing.one and said[0][1].attribute.across != 1:
         return []  # what has a color or a material, if not even that is known?
+    if plan.tie and not goes_together(grammar, plan.tie, case):
+        return []
     if plan.tie and said:
         tie = tie_that_follows(grammar, plan.tie, said[0][1], case)
         if tie is None:

@@ -46,6 +46,20 @@ def tie_that_follows(grammar: Grammar, tie: Tie, first: Said, case: Case) -> Tie
     return replace(tie, item_ids=tuple(kept)) if kept else None
 
 
+def goes_together(grammar: Grammar, tie: Tie, case: Case) -> bool:
+    """Whether "goes with" is true of a complement that the source links; of any other tie nothing is asked.
+
+    Things of one kind do not go with each other, nor what is made for other people. Of ``related`` items only those
+    of which it is known that they are unlike do: sources call alternatives so, too.
+    """
+    if tie.kind != "complement" or tie.fact is None or tie.fact.name == "bought with":
+        return True
+    other = case.history_items[tie.fact.value]
+    if same_kind(grammar, case.item, other) or _for_others(grammar, case.item, other):
+        return False
+    return tie.fact.name != "related" or (grammar.thing(case.item).known and grammar.thing(other).known)
+
+
 def same_kind(grammar: Grammar, item: Item, other: Item) -> bool:
     """Whether two items are called the same; not of those of which nothing is known but that they are things."""
     thing = grammar.thing(item)

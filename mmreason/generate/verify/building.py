@@ -88,9 +88,9 @@ class _Builder:
             for value, texts in self.read[group].items():
                 for text in texts:
                     setattr(self._expression(text), attribute, value)
-        for group, attribute in (("negations", "negates"), ("fits", "fits"), ("links", "links")):
+        for group in ("negates", "fits", "links", "others"):
             for text in self.read[group]:
-                setattr(self._expression(text), attribute, True)
+                setattr(self._expression(text), group, True)
 
     def _classes(self) -> None:
         """Words that stand for one another: a class of what is said, or of words of grammar ("is" and "are")."""
@@ -134,9 +134,9 @@ class _Builder:
                     ).licensed = True
 
     def _inherit(self) -> None:
-        """What a word claims, an expression with it claims too: *most* of, *fits* right in."""
+        """What a word claims, an expression with it claims too: *most* of, *fits* right in; not of other people."""
         for found in self.known.values():
-            for word in found.words if len(found.words) > 1 else ():
+            for word in found.words if len(found.words) > 1 and not found.others else ():
                 inner = self.known.get((word,), found)
                 found.quantity = found.quantity or inner.quantity
                 found.event = found.event or inner.event

@@ -183,9 +183,13 @@ def follows(text: Checked) -> Fault | None:
     mine = {entry.concept for token in said for entry in token.of_item}
     if all(token.naming for token in said) or _is_another(text):
         mine |= text.item.concepts
-    links = any(token.expression and token.expression.links and not token.is_claim for token in text.tokens)
+    told = [token.expression for token in text.tokens if token.expression and not token.is_claim]
+    links = any(expression.links for expression in told)
+    others = any(expression.others for expression in told)
     for claim in text.claims:
-        if not claim.concepts or claim.linked:
+        if claim.link and others and claim.link.name != "bought with":
+            return Fault("does not follow", claim.span, f"nobody is known to take it with {claim.what!r}")
+        if not claim.concepts or claim.link:
             continue
         shared = claim.concepts & mine or any(_overlaps(token, claim) for token in said)
         if claim.named and not links:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from mmreason.evidence.schema import Fact
 from mmreason.generate.verify.reading import Reading, Token
 from mmreason.generate.verify.tables import ItemTable, UserTable
 
@@ -37,7 +38,7 @@ class Claim:
         quantity: The strongest word of quantity: ``two``, ``often`` …
         least: How many items it needs at least.
         often: Whether "often" is true of it.
-        linked: Whether it names an item that the recommended one is known to go with.
+        link: The relation between the recommended item and the one that it names, if there is one.
         named: Whether it names an item of the history by its title.
     """
 
@@ -51,7 +52,7 @@ class Claim:
     quantity: str
     least: int
     often: bool
-    linked: bool = False
+    link: Fact | None = None
     named: bool = False
 
 
@@ -127,7 +128,7 @@ def _claim(
     concepts = [frozenset(entry.concept for entry in token.of_user) for token in group]
     named = any(entry.kind == "name" for token in group for entry in token.of_user)
     holders = _held(concepts if named else [*concepts, *likened], user)
-    linked = any(holder in item.linked for holder in holders)
+    link = next((found for holder in holders if (found := _link(holder, item, user))), None)
     made = _strength(clause, holders, concepts, user, singular=named or _is_singular(group, clause))
     if named:  # of the "others" beside it nothing more is said
         done, events, quantity, _, often = made
@@ -139,9 +140,21 @@ def _claim(
         tuple(stem for token in group for stem in token.stems),
         holders,
         *made,
-        linked,
+        link,
         named,
     )
+
+
+def _link(holder: str, item: ItemTable, user: UserTable) -> Fact | None:
+    """What links the item to one of the history; things of one kind do not go with each other."""
+    link = item.linked.get(holder)
+    if (
+        link
+        and link.name != "bought with"
+        and any(holder in user.holders.get(kind, ()) for kind in item.kinds)
+    ):
+        return None
+    return link
 
 
 def _held(concepts: Sequence[frozenset[str]], user: UserTable) -> tuple[str, ...]:

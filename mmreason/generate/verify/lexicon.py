@@ -35,6 +35,7 @@ class Expression:
         negates: Whether it turns a claim round.
         fits: Whether it says that the item goes with a person.
         links: Whether it says that the item goes with another one.
+        others: Whether it says that other people take both.
         licensed: Whether a reason may use it at all.
     """
 
@@ -46,6 +47,7 @@ class Expression:
     negates: bool = False
     fits: bool = False
     links: bool = False
+    others: bool = False
     licensed: bool = False
 
 

@@ -88,15 +88,21 @@ class ItemTable:
     Attributes:
         entries: Ways of saying a fact, a clause of the text, or the title.
         concepts: All its concepts.
-        linked: Other items that it is bought with or related to → the concept of that fact.
+        linked: Other items that it is bought with or related to → that fact.
+        kinds: Concepts of what it is called.
     """
 
     def __init__(self, case: Case, lexicon: Lexicon) -> None:
-        own = [*_of_title(case.item, f"item:{case.item.id}", in_parts=True), *_of_thing(case.item, case)]
+        things = [*_of_thing(case.item, case)]
+        own = [*_of_title(case.item, f"item:{case.item.id}", in_parts=True), *things]
         own += [_of_clause(clause, lexicon) for clause in clauses_of(case.item)]
         self.entries = Index([*_of_facts(case.facts, case, lexicon), _by_first(own)])
         self.concepts = frozenset(fact.concept for fact in case.facts)
-        self.linked = {fact.value: fact for fact in case.facts if fact.source == "relation"}
+        self.kinds = frozenset(entry.concept for entry in things)
+        self.linked: dict[str, Fact] = {}
+        for fact in case.facts:
+            if fact.source == "relation" and fact.name != "alternative":
+                self.linked.setdefault(fact.value, fact)
         self._text = f"{case.item.title}\n{case.item.text}"
 
     @cached_property

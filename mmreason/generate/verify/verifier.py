@@ -112,6 +112,9 @@ def _evidence(token: Token, text: Checked) -> Evidence:
     ids = dict.fromkeys(i for entry in mine for i in text.user.holders.get(entry.concept, ()))
     entry = next(iter(mine), None)
     words = text.words(token)
+    link = next((claim.link for claim in text.claims if claim.link and claim.span == token.span), None)
+    if link is not None:
+        return Evidence(link.name, words, link.source, [link.value], token.span)
     if entry is not None and entry.name:
         return Evidence(entry.name, entry.value, entry.source, list(ids), token.span)
     if entry is not None:

@@ -54,3 +54,27 @@ def test_two_people_or_clicks_are_not_enough(tmp_path: Path) -> None:
     few = [step for step in STEPS if step[0] not in ("u0", "u1")]
     assert _relations(tmp_path / "few", ITEMS, few) == []
     assert _relations(tmp_path / "clicks", ITEMS, STEPS, "click") == []
+
+
+def test_the_sources_links_tell_what_goes_with_what_was_taken(tmp_path: Path) -> None:
+    items = [
+        Item("teapot", links={"goes with": ["mug red"], "alternative": ["kettle"]}),
+        Item("mug red", group="mug", links={"related": ["mug blue"]}),
+        Item("mug blue", group="mug", links={"related": ["lamp"]}),
+        Item("kettle"),
+        Item("lamp"),
+    ]
+    found = {(f.item_id, f.name, f.value) for f in _relations(tmp_path, items, [("u", "mug red")], "click")}
+    assert found == {
+        ("mug red", "goes with", "teapot"),
+        ("mug blue", "goes with", "teapot"),
+        ("kettle", "alternative", "teapot"),
+        ("lamp", "related", "mug red"),  # what somebody took
+        ("lamp", "related", "mug blue"),  # and the product's first variant
+    }
+
+
+def test_what_is_shown_beside_everything_keeps_the_products_that_most_took(tmp_path: Path) -> None:
+    items = [Item(f"i{n:03}", links={"goes with": ["box"]}) for n in range(60)]
+    found = _relations(tmp_path, [*items, Item("box")], [("u", "i059"), ("v", "i059"), ("u", "i058")])
+    assert len(found) == 50 and [f.value for f in found][:3] == ["i059", "i058", "i000"]

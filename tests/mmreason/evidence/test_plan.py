@@ -71,7 +71,7 @@ def test_what_has_no_words_is_in_no_plan() -> None:
 
 
 def test_items_of_the_history_that_this_one_goes_with_are_ties() -> None:
-    goes_with = Fact("a", "related", "b", "relation")
+    goes_with = Fact("a", "goes with", "b", "relation")
     found = plans(case_of([goes_with, Fact("a", "related", "x", "relation")], taste(RED, "b")))
     assert [plan.tie for plan in found] == [Tie("complement", ("b",), fact=goes_with)]
 

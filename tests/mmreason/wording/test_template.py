@@ -188,6 +188,9 @@ def test_what_several_bought_together_and_what_reviewers_praise_are_said() -> No
     case = case_of(MUG, [together], ["Moss Vase"])
     texts = all_texts(Plan((), Tie("complement", ("h0",), fact=together)), case)
     assert "People who bought the Moss Vase, as you did, often bought this mug too." in texts
+    together = replace(together, supporters=0)  # the shop says so, and it may have been looked at only
+    texts = all_texts(Plan((), Tie("complement", ("h0",), fact=together)), case)
+    assert "Often bought with the Moss Vase you bought." in texts
     praise = Fact("a", "praise", "handle", "review", supporters=3, asked=3)
     assert "Reviewers praise the handle." in all_texts(
         Plan((), Tie("popular", fact=praise)), case_of(MUG, [praise], [])
