@@ -66,9 +66,19 @@ class Reading:
     tokens: list[Token] = field(default_factory=list)
 
 
-def read(text: str, item: ItemTable, user: UserTable, lexicon: Lexicon) -> Reading:
-    """Read a text beside what is known of an item and a history."""
-    reading = Reading(text, _Reader(text, item, user, lexicon).read())
+def read(
+    text: str, item: ItemTable, user: UserTable, lexicon: Lexicon, in_clauses: bool = False
+) -> Reading:
+    """Read a text beside what is known of an item and a history.
+
+    Args:
+        text: A reason.
+        item: What can be said of the item.
+        user: What can be said of the history.
+        lexicon: Of the language.
+        in_clauses: Whether the item's clauses are known as wholes too.
+    """
+    reading = Reading(text, _Reader(text, item, user, lexicon, in_clauses).read())
     _attribute_names(reading.tokens, lexicon)
     _subjects(reading.tokens, lexicon.commas_end)
     _namings(reading.tokens)
@@ -84,8 +94,11 @@ def read(text: str, item: ItemTable, user: UserTable, lexicon: Lexicon) -> Readi
 class _Reader:
     """Takes the longest thing that is known to begin at each word in turn."""
 
-    def __init__(self, text: str, item: ItemTable, user: UserTable, lexicon: Lexicon) -> None:
+    def __init__(
+        self, text: str, item: ItemTable, user: UserTable, lexicon: Lexicon, in_clauses: bool
+    ) -> None:
         self.text, self.item, self.user, self.lexicon = text, item, user, lexicon
+        self.of_item = item.with_clauses if in_clauses else item.entries
         self.words = list(expanded(words_of(text), lexicon.contractions))
         self.stems = [word.stem for word in self.words]
         # Without commas, so that a clause is found whatever marks it is written with; a mark that ends one stays.
@@ -111,7 +124,7 @@ class _Reader:
             kind = "stop" if breaks(word) else "comma" if word.lower in ",，、" else "other"
             return Token(word.start, word.end, (word.lower,), (word.stem,), mark=kind)
         expression = self.lexicon.longest(self.words, place)
-        of_item, size_item = self._longest(self.item.entries, place)
+        of_item, size_item = self._longest(self.of_item, place)
         of_user, size_user = self._longest(self.user.entries, place)
         if size_item and self._takes_noun(of_item, place + size_item):
             of_item, size_item = [], 0
@@ -155,7 +168,7 @@ class _Reader:
     def _inside(self, place: int, size: int) -> list[Entry]:
         """The facts that a clause says."""
         stems = self.stems[place : place + size]
-        found = [longest(self.item.entries, stems, at, size - 1)[0] for at in range(size)]
+        found = [longest(self.of_item, stems, at, size - 1)[0] for at in range(size)]
         return [entry for those in found for entry in those if entry.whole and not entry.clause]
 
     def _make(self, place: int, size: int, **known: Any) -> Token:

@@ -86,7 +86,7 @@ class ItemTable:
     """What can be said of an item.
 
     Attributes:
-        entries: Ways of saying a fact, a clause of the text, or the title.
+        entries: Ways of saying a fact, or the title.
         concepts: All its concepts.
         linked: Other items that it is bought with or related to → that fact.
         kinds: Concepts of what it is called.
@@ -95,8 +95,9 @@ class ItemTable:
     def __init__(self, case: Case, lexicon: Lexicon) -> None:
         things = [*_of_thing(case.item, case)]
         own = [*_of_title(case.item, f"item:{case.item.id}", in_parts=True), *things]
-        own += [_of_clause(clause, lexicon) for clause in clauses_of(case.item)]
-        self.entries = Index([*_of_facts(case.facts, case, lexicon), _by_first(own)])
+        self._ways = [*_of_facts(case.facts, case, lexicon), _by_first(own)]
+        self._item, self._lexicon = case.item, lexicon
+        self.entries = Index(self._ways)
         self.concepts = frozenset(fact.concept for fact in case.facts)
         self.kinds = frozenset(entry.concept for entry in things)
         self.linked: dict[str, Fact] = {}
@@ -104,6 +105,12 @@ class ItemTable:
             if fact.source == "relation" and fact.name != "alternative":
                 self.linked.setdefault(fact.value, fact)
         self._text = f"{case.item.title}\n{case.item.text}"
+
+    @cached_property
+    def with_clauses(self) -> Index:
+        """The entries, and clauses of the text as wholes: made when asked for, as few texts need them."""
+        clauses = [_of_clause(clause, self._lexicon) for clause in clauses_of(self._item)]
+        return Index([*self._ways, _by_first(clauses)]) if clauses else self.entries
 
     @cached_property
     def words(self) -> Sequence[str | None]:

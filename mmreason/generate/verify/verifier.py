@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from mmreason.evidence.schema import Case
 from mmreason.generate.verify.building import lexicon
-from mmreason.generate.verify.checks import CHECKS, Checked
+from mmreason.generate.verify.checks import CHECKS, Checked, Fault
 from mmreason.generate.verify.claims import claims_of
 from mmreason.generate.verify.licence import Licence
 from mmreason.generate.verify.reading import Token, read
@@ -50,11 +50,13 @@ class Verifier:
             case: The item and the person it speaks of.
         """
         looked_at = self._read(text, case)
+        fault = _fault(looked_at)
+        if fault and looked_at.item.with_clauses is not looked_at.item.entries:
+            looked_at = self._read(text, case, in_clauses=True)
+            fault = _fault(looked_at)
         evidence = [_evidence(token, looked_at) for token in looked_at.tokens if token.is_claim]
-        for check in CHECKS:
-            fault = check(looked_at)
-            if fault is not None:
-                return Verdict(False, "", evidence, *fault)
+        if fault:
+            return Verdict(False, "", evidence, *fault)
         return Verdict(True, "personal" if looked_at.claims else "selling point", evidence)
 
     def learn(self, text: str, case: Case) -> None:
@@ -67,11 +69,11 @@ class Verifier:
             text: The reason.
             case: Its item and person. What only the picture shows must be among the facts.
         """
-        read_so = self._read(text, case)
+        read_so = self._read(text, case, in_clauses=True)
         licence = self._licences.setdefault(case.item.domain, read_so.licence)
         licence.learn(read_so.reading, read_so.item, read_so.user, read_so.lexicon)
 
-    def _read(self, text: str, case: Case) -> Checked:
+    def _read(self, text: str, case: Case, in_clauses: bool = False) -> Checked:
         known = lexicon(case.language)
         item = self._kept(
             self._items,
@@ -85,7 +87,7 @@ class Verifier:
             (case.user.history, case.history_facts, case.tastes),
             lambda: user_table(case, known),
         )
-        reading = read(text, item, user, known)
+        reading = read(text, item, user, known, in_clauses)
         licence = self._licences.get(case.item.domain) or Licence()
         claims = claims_of(reading, item, user)
         return Checked(reading, item, user, known, case.item.domain, claims, len(user.done), licence)
@@ -104,6 +106,11 @@ class Verifier:
         if len(tables) > _KEPT:
             tables.popitem(last=False)
         return table
+
+
+def _fault(text: Checked) -> Fault | None:
+    """The first fault of a text; None if it has none."""
+    return next((fault for check in CHECKS if (fault := check(text)) is not None), None)
 
 
 def _evidence(token: Token, text: Checked) -> Evidence:
