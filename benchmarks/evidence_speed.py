@@ -176,12 +176,14 @@ def _reasons(run: Path, pairs: int, seed: int) -> tuple[float, int, int]:
     from mmreason.evidence.plan import plans
     from mmreason.evidence.store import EvidenceStore
     from mmreason.generate.ladder import NOTHING, PERSONAL, make_ladder, seed_of
+    from mmreason.processes import collect_rarely
     from mmreason.wording.template import tells
 
     items = {item.id: item for item in stream_table(run / "catalogue" / "items.parquet", Item)}
     store, ladder = EvidenceStore.open(run / "evidence"), make_ladder(["template"])
     rng = random.Random(seed)
     levels = []
+    collect_rarely()
     started = time.monotonic()
     for number in range(pairs):
         if number % 10 == 0:

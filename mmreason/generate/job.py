@@ -24,7 +24,7 @@ from mmreason.files import atomic_write, remove, remove_leftovers
 from mmreason.generate.ladder import RUNGS
 from mmreason.generate.reasoner import Reasoner
 from mmreason.generate.requests import BadRequest, Pair, Request, read_requests, request_keys, strangers
-from mmreason.processes import on_main_process, share_of, wait_for_others
+from mmreason.processes import collect_rarely, on_main_process, share_of, wait_for_others
 from mmreason.products import combined, fingerprint
 from mmreason.progress import Progress
 from mmreason.schema import DataError, Reason, to_record
@@ -76,6 +76,7 @@ def generate(config: Config) -> str:
     def write(part: list[Pair]) -> list[Reason]:
         if not reasoner:
             reasoner.append(load_reasoner(config, catalogue))
+            collect_rarely()
         return list(reasoner[0].explain_many(part, config.generate.batch_size))
 
     folder = config.path("generate", config.generate.job)
