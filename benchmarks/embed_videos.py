@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from tqdm import tqdm
 from encoders import MediaError, VideoEncoder, create_encoder
 from encoders.media.frames import sample_frames
 from encoders.media.sampling import segment_centres
+from encoders.media.video_index import opened, read_index
 from encoders.state import load_state
 from mmreason.config import EmbedConfig
 from mmreason.schema import Item
@@ -165,24 +167,33 @@ def textured(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     return total.clip(0, 255).astype(np.uint8)
 
 
+@cache
+def positions(path: Path) -> list[int]:
+    """Numbers of the frames that both sides look at; found before the timing."""
+    with opened(str(path)) as (container, stream):
+        return segment_centres(read_index(container, stream, path.name), FRAMES)
+
+
 def peer_frames(path: Path) -> np.ndarray:
     """As decord's documentation reads frames."""
     from decord import VideoReader, cpu
 
     reader = VideoReader(str(path), ctx=cpu(0))
     try:
-        return reader.get_batch(segment_centres(len(reader), FRAMES)).asnumpy()
+        return reader.get_batch(positions(path)).asnumpy()
     finally:
         reader.seek(0)  # or it reads ahead while the model runs, which would only slow it down
 
 
 def readable(path: Path) -> bool:
     """Whether decord and this package both read a file."""
+    from decord import DECORDError
+
     try:
         sample_frames(path, FRAMES, 224)
         peer_frames(path)
         return True
-    except Exception:
+    except (MediaError, DECORDError, RuntimeError):
         return False
 
 

@@ -26,7 +26,7 @@ from mmreason.schema import Item
 from mmreason.store.features import FeatureCache, input_key
 from mmreason.store.standardised import InputKeys, StandardisedFeatures
 
-VERSION = 4  # of what the encoders compute: raised when the same settings give other features
+VERSION = 5  # of what the encoders compute: raised when the same settings give other features
 
 
 def cache_folder(config: Config) -> Path:

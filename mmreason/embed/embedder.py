@@ -41,7 +41,9 @@ class Embedder:
     ) -> None:
         self.device = pick_device(device)
         self.dtype = pick_dtype(dtype, self.device)
-        self.encoders = {name: e.to(self.device, dtype=self.dtype).eval() for name, e in encoders.items()}
+        self.encoders = {
+            name: e.to(self.device, dtype=self._dtype_of(e)).eval() for name, e in encoders.items()
+        }
         self.model = model.to(self.device).eval()
 
     @classmethod
@@ -115,6 +117,7 @@ class Embedder:
         if int8 and not (self.device.type == "cpu" and is_fast()):
             raise DataError(f"int8 needs a CPU with VNNI, this is {self.device}; set embed.int8 to false")
         for encoder in self.encoders.values():
+            dtype = self._dtype_of(encoder)
             encoder.float()
             if self.device.type == "cpu":
                 for part in [*encoder.modules()]:  # a video encoder holds a picture encoder
@@ -123,8 +126,13 @@ class Embedder:
             if int8:
                 quantise_linears(encoder)
             else:
-                encoder.to(dtype=self.dtype)
+                encoder.to(dtype=dtype)
         return self
+
+    def _dtype_of(self, encoder: Encoder) -> torch.dtype:
+        """Of its weights: a convolutional tower stays in fp32 on a CPU, where bf16 spoils rare pictures for little gain."""
+        convolves = any(isinstance(module, nn.BatchNorm2d) for module in encoder.modules())
+        return torch.float32 if convolves and self.device.type == "cpu" else self.dtype
 
     def to(self, device: str) -> Embedder:
         """Move encoders and heads; where that fails, they stay where they were.

@@ -111,6 +111,18 @@ def test_alone_or_in_any_batch(make_config, tmp_path: Path, dtype: str, apart: f
         assert cosines.min() > 1 - apart
 
 
+def test_a_convolutional_tower_stays_in_fp32_on_a_cpu(make_config, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    config = make_config(tmp_path).align
+    config.image, config.image_weights = "timm:test_efficientnet", ""
+    embedder = Embedder.create(config, "cpu", "bf16")
+    for encoders in (embedder.encoders, embedder.optimize().encoders):
+        dtypes = {
+            name: {p.dtype for p in encoders[name].parameters()} for name in ("image", "video", "text")
+        }
+        assert dtypes["image"] == dtypes["video"] == {torch.float32}
+        assert dtypes["text"] == {torch.bfloat16}
+
+
 @pytest.mark.skipif(not is_fast(), reason="this CPU has no VNNI")
 def test_int8_is_close_and_the_same_in_any_batch(make_config, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     config = make_config(tmp_path).align
