@@ -116,8 +116,8 @@ class Embedder:
 
         if int8 and not (self.device.type == "cpu" and is_fast()):
             raise DataError(f"int8 needs a CPU with VNNI, this is {self.device}; set embed.int8 to false")
-        for encoder in self.encoders.values():
-            dtype = self._dtype_of(encoder)
+        dtypes = [self._dtype_of(encoder) for encoder in self.encoders.values()]  # of what is folded below, too
+        for encoder, dtype in zip(self.encoders.values(), dtypes, strict=True):
             encoder.float()
             if self.device.type == "cpu":
                 for part in [*encoder.modules()]:  # a video encoder holds a picture encoder
