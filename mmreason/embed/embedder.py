@@ -116,7 +116,9 @@ class Embedder:
 
         if int8 and not (self.device.type == "cpu" and is_fast()):
             raise DataError(f"int8 needs a CPU with VNNI, this is {self.device}; set embed.int8 to false")
-        dtypes = [self._dtype_of(encoder) for encoder in self.encoders.values()]  # of what is folded below, too
+        dtypes = [
+            self._dtype_of(encoder) for encoder in self.encoders.values()
+        ]  # of what is folded below, too
         for encoder, dtype in zip(self.encoders.values(), dtypes, strict=True):
             encoder.float()
             if self.device.type == "cpu":
@@ -130,7 +132,7 @@ class Embedder:
         return self
 
     def _dtype_of(self, encoder: Encoder) -> torch.dtype:
-        """Of its weights: a convolutional tower stays in fp32 on a CPU, where bf16 spoils rare pictures for little gain."""
+        """Of its weights: on a CPU convolutions stay in fp32, as bf16 spoils rare pictures there for little gain."""
         convolves = any(isinstance(module, nn.BatchNorm2d) for module in encoder.modules())
         return torch.float32 if convolves and self.device.type == "cpu" else self.dtype
 

@@ -138,7 +138,9 @@ class StandardScore:
             popularity = concept.popularity if concept else 0.0
             alone = concept is not None and concept.items <= 1
             parts["specificity"] = 0.0 if alone else -0.3 * math.log10(max(popularity, 1e-3))
-            parts["certainty"] = 2 * sum(math.log(max(f.probability, 1e-3)) for f in facts if f.probability < 1)
+            parts["certainty"] = 2 * sum(
+                math.log(max(f.probability, 1e-3)) for f in facts if f.probability < 1
+            )
             parts["helpfulness"] = told * _SOURCES[facts[0].source]
             parts["novelty"] = -0.3 * in_title(facts[0], case.item)
         if len(facts) > 1:

@@ -66,9 +66,7 @@ class Reading:
     tokens: list[Token] = field(default_factory=list)
 
 
-def read(
-    text: str, item: ItemTable, user: UserTable, lexicon: Lexicon, in_clauses: bool = False
-) -> Reading:
+def read(text: str, item: ItemTable, user: UserTable, lexicon: Lexicon, in_clauses: bool = False) -> Reading:
     """Read a text beside what is known of an item and a history.
 
     Args:

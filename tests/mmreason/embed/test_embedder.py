@@ -116,9 +116,7 @@ def test_a_convolutional_tower_stays_in_fp32_on_a_cpu(make_config, tmp_path: Pat
     config.image, config.image_weights = "timm:test_efficientnet", ""
     embedder = Embedder.create(config, "cpu", "bf16")
     for encoders in (embedder.encoders, embedder.optimize().encoders):
-        dtypes = {
-            name: {p.dtype for p in encoders[name].parameters()} for name in ("image", "video", "text")
-        }
+        dtypes = {name: {p.dtype for p in encoders[name].parameters()} for name in ("image", "video", "text")}
         assert dtypes["image"] == dtypes["video"] == {torch.float32}
         assert dtypes["text"] == {torch.bfloat16}
 
