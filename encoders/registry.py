@@ -29,7 +29,8 @@ _KINDS = {
 ENTRY_POINTS = "mmreason.encoders"
 """Group of the entry points by which installed packages add kinds of encoders."""
 
-_FITTED = ("tfidf", "word2vec")  # there is one of each: they need no name
+FITTED = ("tfidf", "word2vec")
+"""Kinds that are fitted on a catalogue's texts; there is one of each, which needs no name."""
 
 
 def create_encoder(spec: str, weights: str = "", **options: Any) -> Encoder:
@@ -57,7 +58,7 @@ def create_encoder(spec: str, weights: str = "", **options: Any) -> Encoder:
     """
     kind, _, name = spec.partition(":")
     kinds = [*_KINDS, *_added_kinds()]
-    if kind not in kinds or not (name or kind in _FITTED):
+    if kind not in kinds or not (name or kind in FITTED):
         raise ValueError(
             f"unknown encoder {spec!r}: expected <kind>:<name> with a kind of {', '.join(kinds)}"
         )
@@ -88,7 +89,7 @@ def list_encoders(pattern: str = "*") -> list[str]:
 
 
 def _specs(kind: str) -> list[str]:
-    if kind in _FITTED:
+    if kind in FITTED:
         return [kind]
     return [f"{kind}:{name}" for name in _encoder_class(kind).names() or ["*"]]
 

@@ -49,6 +49,14 @@ class TextEncoder(Encoder):
         """As :meth:`preprocess`, for many texts at once, which is faster."""
         return self.preprocessing.many(raws)
 
+    def is_word(self, text: str) -> bool:
+        """Whether the tokenizer has a text as one word, and does not spell it out of pieces."""
+        tokenizer = getattr(self.preprocessing.tokenizer, "tokenizer", self.preprocessing.tokenizer)
+        if hasattr(tokenizer, "unk_token_id"):
+            ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+            return len(ids) == 1 and ids[0] != tokenizer.unk_token_id
+        return len(tokenizer.encode(text)) == 1
+
     def _length(self, raw: Any) -> int:
         return len(raw) if isinstance(raw, str) else 0
 

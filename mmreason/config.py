@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from mmreason.config_data import BalanceConfig, CatalogueConfig, PackConfig, SimulateConfig, SplitConfig
-from mmreason.config_reasons import EvaluateConfig, GenerateConfig, VerifyConfig
+from mmreason.config_reasons import EvaluateConfig, EvidenceConfig, GenerateConfig, VerifyConfig
 
 
 @dataclass
@@ -211,17 +211,6 @@ class EmbedConfig:
     int8: bool = False
     decode_workers: int = 0
     decode_seconds: float = 60.0
-
-
-@dataclass
-class EvidenceConfig:
-    """What is found out of items and people.
-
-    Args:
-        sensitive: YAML file of further terms that nobody may infer of a person, kind → terms.
-    """
-
-    sensitive: str = ""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The settings of the stages that write, check and measure reasons."""
+"""The settings of the stages that find evidence, and write, check and measure reasons."""
 
 from __future__ import annotations
 
@@ -6,6 +6,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmreason.schema import DataError
+
+
+@dataclass
+class EvidenceConfig:
+    """What is found out of items and people.
+
+    Args:
+        sensitive: YAML file of further terms that nobody may infer of a person, kind → terms.
+        synonyms: Let phrases that the text encoder holds for the same in other words share a concept.
+    """
+
+    sensitive: str = ""
+    synonyms: bool = True
 
 
 @dataclass

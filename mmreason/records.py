@@ -109,6 +109,7 @@ STAGES = (
         writes=("evidence",),
         settings=("evidence", "seed"),
         spares=("evidence/read.parquet", "evidence/concepts.parquet"),
+        version=2,
     ),
     Stage(
         "train",

@@ -5,21 +5,24 @@ Three steps, from sure to likely, each over distinct spellings and not over item
 1. one value in several spellings: case, hyphens, trademark signs, plurals, the order of a phrase's words;
 2. one value under several attributes, where the items say so: those of ``type: Mugs`` are those of ``category: Mugs``,
    while ``color: orange`` and ``flavor: orange`` stay apart; a phrase that is an attribute's value is that value;
-3. phrases written nearly alike, by character n-grams, which read any script. A phrase joins the nearest one that is
-   commoner, and never by way of a third, so that no chain grows.
+3. phrases written nearly alike, by character n-grams, which read any script; and phrases that say the same in other
+   words, by a text encoder (:mod:`mmreason.concepts.synonyms`). A phrase joins the nearest one that is commoner, and
+   never by way of a third, so that no chain grows.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import groupby, takewhile
+from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
 import pyarrow as pa
 
+from mmreason.concepts.synonyms import Vectors, near_places, synonymous
+from mmreason.concepts.wordforms import are_forms, same_numbers
 from mmreason.database import Database
 from mmreason.evidence.lookup import write_rows
 from mmreason.language import UNSPACED, phrase, singulars
@@ -37,16 +40,10 @@ COMPARED = 20_000
 NEAR = 0.8
 """Cosine of character n-grams from which phrases mean the same."""
 
-_NEIGHBOURS = 10
 _SPELT = pa.schema({**dict.fromkeys(("spelling", "name", "key", "node"), pa.string()), "items": pa.int64()})
+_PAIR = pa.schema({"here": pa.string(), "there": pa.string()})
 _MEANING = pa.schema({"spelling": pa.string(), "concept_id": pa.string()})
 _SIGNS, _PARTS = re.compile(r"[™®©℠]"), re.compile(r"[^\W_]+(?:['’.][^\W_]+)*%?")
-_NUMBER = re.compile(
-    r"\d+|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|single|double|triple|dual|no|not|non|without|free)\b|"
-    r"[一二两三四五六七八九十不没无]"
-)
-"""What makes another thing of phrases that are else alike: "two pockets", "without pockets"."""
-
 _DIGIT = re.compile(r"\d")
 _ARTICLES = frozenset(["a", "an", "the", "and", "of", "with", "for", "in", "its", "your"])
 
@@ -76,13 +73,16 @@ def _singular(word: str) -> str:
     return next(iter(singulars(word)), word)
 
 
-def find_meaning(database: Database, folder: Path, known: Mapping[str, str]) -> None:
+def find_meaning(
+    database: Database, folder: Path, known: Mapping[str, str], vectors: Vectors | None = None
+) -> None:
     """Make the view ``meant``: the facts with their concepts.
 
     Args:
         database: With the view ``kept`` of facts.
         folder: For the view's files.
         known: Spelling → concept that it has already: of a person's corrections, or of an earlier run.
+        vectors: A text encoder that finds synonyms; None for none.
     """
     spelt, meaning = folder / "spelt.parquet", folder / "meaning.parquet"
     query = f"""
@@ -91,11 +91,13 @@ def find_meaning(database: Database, folder: Path, known: Mapping[str, str]) -> 
     """
     write_rows(spelt, _SPELT, (_with_keys(batch) for batch in database.stream(query, 4096)))
     database.view("spelt", spelt)
-    database.execute(
-        "CREATE TABLE nodes AS SELECT node, name, key, sum(items) AS items FROM spelt GROUP BY ALL"
-    )
+    database.execute("""
+        CREATE TABLE nodes AS
+        SELECT node, name, key, sum(items) AS items, max({'items': items, 'spelling': spelling}).spelling AS spelling
+        FROM spelt GROUP BY node, name, key
+    """)
     joined = _across_attributes(database)
-    joined |= _near_phrases(database, joined.keys())
+    joined |= _near_phrases(database, folder, joined.keys(), vectors)
     rows = database.stream("SELECT node, spelling FROM spelt ORDER BY node, items DESC, spelling", 4096)
     groups = _grouped(rows, joined)
     write_rows(meaning, _MEANING, _concepts_of(groups, known))
@@ -163,32 +165,64 @@ class _Roots:
         self.above[self.of(other)] = self.of(one)
 
 
-def _near_phrases(database: Database, joined: Collection[str]) -> dict[str, str]:
-    """Node of a phrase → the commonest node that is written nearly alike."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.neighbors import NearestNeighbors
-
+def _near_phrases(
+    database: Database, folder: Path, joined: Collection[str], vectors: Vectors | None
+) -> dict[str, str]:
+    """Node of a phrase → the commonest node that is written nearly alike, or else says the same in other words."""
     query = f"""
-        SELECT node, key FROM nodes WHERE name IN {FORMS} ORDER BY items DESC, node LIMIT {COMPARED}
+        SELECT node, key, spelling FROM nodes WHERE name IN {FORMS} ORDER BY items DESC, node LIMIT {COMPARED}
     """
-    found = [(node, key) for node, key in _rows(database, query) if node not in joined]
+    found = [row for row in _rows(database, query) if row[0] not in joined]
     if len(found) < 2:
         return {}
-    vectors = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True).fit_transform(
-        [key for _, key in found]
-    )
-    near = NearestNeighbors(n_neighbors=min(_NEIGHBOURS, len(found)), metric="cosine").fit(vectors)
-    distances, places = near.kneighbors(vectors)
-    mutual = [set(row) for row in places.tolist()]
+    near = list(_written_alike([key for _, key, _ in found]))
+    if vectors is not None:
+        near += _synonyms(database, folder, found, vectors)
     hubs: dict[str, str] = {}
-    for here, (node, key) in enumerate(found):
-        for there, distance in zip(places[here].tolist(), distances[here].tolist(), strict=True):
-            other = found[there]
-            is_hub = there < here and here in mutual[there] and other[0] not in hubs
-            if is_hub and distance <= 1 - NEAR and _are_one(key, other[1]):
-                hubs[node] = other[0]
-                break
+    for here, there in sorted(near, key=itemgetter(0)):  # of one phrase in the order that they were found
+        node, other = found[here][0], found[there][0]
+        if node not in hubs and other not in hubs:
+            hubs[node] = other
     return hubs
+
+
+def _written_alike(keys: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Places of keys that differ in how their words are formed; the second is the commoner one's."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    grams = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True).fit_transform(keys)
+    for here, there in near_places(grams, NEAR):
+        if _are_one(keys[here], keys[there]):
+            yield here, there
+
+
+def _synonyms(
+    database: Database, folder: Path, found: Sequence[tuple[str, ...]], vectors: Vectors
+) -> list[tuple[int, int]]:
+    """Places of phrases that say the same in other words, and that no item shows both."""
+    phrases = [(key, spelling.partition("=")[2]) for _, key, spelling in found]
+    pairs = list(
+        synonymous(phrases, vectors, _words_of_values(database, {w for k, _ in phrases for w in k.split()}))
+    )
+    rows = [{"here": found[here][0], "there": found[there][0]} for here, there in pairs]
+    write_rows(folder / "pairs.parquet", _PAIR, [pa.RecordBatch.from_pylist(rows, _PAIR)])
+    database.view("pairs", folder / "pairs.parquet")
+    both = """
+        WITH shown AS (
+            SELECT DISTINCT item_id, node FROM kept JOIN spelt USING (spelling)
+            WHERE node IN (SELECT here FROM pairs UNION SELECT there FROM pairs)
+        )
+        SELECT DISTINCT here, there FROM pairs
+        JOIN shown a ON a.node = here JOIN shown b ON b.node = there AND b.item_id = a.item_id
+    """
+    apart = set(_rows(database, both))
+    return [(here, there) for here, there in pairs if (found[here][0], found[there][0]) not in apart]
+
+
+def _words_of_values(database: Database, words: Collection[str]) -> set[str]:
+    """Those of some words that the values of attributes hold."""
+    query = f"SELECT DISTINCT unnest(string_split(key, ' ')) AS word FROM nodes WHERE name NOT IN {FORMS}"
+    return {word for (word,) in _rows(database, query) if word in words}
 
 
 def _are_one(one: str, other: str) -> bool:
@@ -198,19 +232,13 @@ def _are_one(one: str, other: str) -> bool:
         >>> _are_one("contrast topstitch", "contrast topstitching"), _are_one("black hood", "red hood")
         (True, False)
     """
-    if sorted(_NUMBER.findall(one)) != sorted(_NUMBER.findall(other)):
+    if not same_numbers(one, other):
         return False
     if UNSPACED.search(one) or one.replace(" ", "") == other.replace(" ", ""):
         return True
     here, there = set(one.split()), set(other.split())
     pairs = zip(sorted(here - there), sorted(there - here), strict=False)
-    return len(here) == len(there) and all(_are_forms(*pair) for pair in pairs)
-
-
-def _are_forms(one: str, other: str) -> bool:
-    """Whether two words begin alike, and for the most part are alike."""
-    common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
-    return common >= 4 and common * 5 >= 3 * max(len(one), len(other))
+    return len(here) == len(there) and all(are_forms(*pair) for pair in pairs)
 
 
 def _grouped(batches: Iterator[pa.RecordBatch], joined: Mapping[str, str]) -> Iterator[list[tuple[str, str]]]:

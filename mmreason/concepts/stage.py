@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from encoders.registry import FITTED
 from mmreason.catalogue.index import read_index
 from mmreason.concepts.corrections import NAME as CORRECTIONS
 from mmreason.concepts.corrections import read_corrections
@@ -14,6 +15,7 @@ from mmreason.concepts.meaning import find_meaning
 from mmreason.concepts.reading import BATCH, READ, read_facts, rows_of_facts
 from mmreason.concepts.relations import bought_together, linked
 from mmreason.concepts.sizes import earlier_meaning, write_concepts
+from mmreason.concepts.synonyms import Vectors
 from mmreason.concepts.worth import leave_out
 from mmreason.config import Config
 from mmreason.database import Database
@@ -60,13 +62,23 @@ def find_evidence(config: Config) -> str:
         database.execute("CREATE VIEW kept AS FROM worthy UNION ALL FROM more")
         corrections = read_corrections(config.path(CORRECTIONS))
         known = earlier_meaning(folder / "concepts.parquet") | corrections.meaning
-        find_meaning(database, Path(scratch), known)
+        find_meaning(database, Path(scratch), known, _vectors(config))
         sensitive = _sensitive_terms(config)
         concepts = write_concepts(database, folder / "concepts.parquet", corrections, sensitive)
         query = f"SELECT {_COLUMNS} FROM meant ORDER BY item_id, place, name"
         facts = write_rows(folder / "facts.parquet", FACTS, database.stream(query, BATCH))
         told = database.value("SELECT count(DISTINCT item_id) FROM kept")
     return _summary(items, read, told, facts, concepts, dropped)
+
+
+def _vectors(config: Config) -> Vectors | None:
+    """The run's text encoder, where it is one that learned from more than this catalogue."""
+    learned = config.align.text.partition(":")[0] not in FITTED and bool(config.align.text_weights)
+    if not (config.evidence.synonyms and learned and config.path("align", "config.json").is_file()):
+        return None
+    from mmreason.embed.texts import TextFeatures  # needs torch, which n-grams do without
+
+    return TextFeatures(config)
 
 
 def _sensitive_terms(config: Config) -> TermFinder | None:

@@ -45,15 +45,8 @@ def identity_of(embedder: Embedder, name: str, encoder: Encoder, int8: bool = Fa
     """
     modality = name.partition(":")[0]
     config = embedder.model.config
-    tower = "text" if modality == "text" else "image"
-    identity: dict[str, Any] = {
-        "version": VERSION,
-        "modality": modality,
-        "encoder": getattr(config, tower),
-        "weights": weights_digest(getattr(config, f"{tower}_weights")),
-        "dtype": "int8" if int8 else str(embedder.dtype).removeprefix("torch."),
-    }
-    if tower == "image":
+    identity = tower_identity(config, modality, embedder.dtype, int8)
+    if modality != "text":
         identity |= {"feature": config.image_feature, "preprocessing": repr(encoder.preprocessing)}
     if isinstance(encoder, SequenceEncoder):
         identity["pooling"] = type(encoder.pool).__name__
@@ -62,6 +55,20 @@ def identity_of(embedder: Embedder, name: str, encoder: Encoder, int8: bool = Fa
             digest.update(tensor.float().cpu().numpy().tobytes())
         identity["pooling_weights"] = digest.hexdigest()
     return identity
+
+
+def tower_identity(
+    config: AlignConfig, modality: str, dtype: torch.dtype, int8: bool = False
+) -> dict[str, Any]:
+    """What features depend on of a tower, whatever its preprocessing; of a text tower that is all."""
+    tower = "text" if modality == "text" else "image"
+    return {
+        "version": VERSION,
+        "modality": modality,
+        "encoder": getattr(config, tower),
+        "weights": weights_digest(getattr(config, f"{tower}_weights")),
+        "dtype": "int8" if int8 else str(dtype).removeprefix("torch."),
+    }
 
 
 def kind_of(name: str, identity: Mapping[str, Any]) -> str:
