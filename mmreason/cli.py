@@ -119,7 +119,7 @@ def parser(verb_asked: str = "run") -> ArgumentParser:
     for name, text in help_texts.items():
         verb = ArgumentParser(exit_on_error=False, description=text)
         if name == verb_asked and name in COMMANDS and not _takes_config(name):
-            verb.add_function_arguments(_function(name))
+            verb.add_function_arguments(_function(name), as_group=False)
         elif name == verb_asked:
             _add_config(verb)
             _add_flags(verb, name)

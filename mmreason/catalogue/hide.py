@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from mmreason.language import UNSPACED
 from mmreason.schema import Attributes, DataError, Item
@@ -110,17 +110,6 @@ def drop_sentences(text: str, words: re.Pattern[str]) -> str:
         return text
     kept = " ".join(part for part in _SENTENCE.split(text) if part.strip() and not words.search(part))
     return cut_words(kept, words)
-
-
-def hide_attributes(items: Collection[Item], names: Sequence[str]) -> None:
-    """Move attributes to ``item.hidden`` and take their values out of all that a text encoder reads.
-
-    Raises:
-        DataError: If no item has such an attribute.
-    """
-    words = hidden_words((item.facts() for item in items), names)
-    for item in items:
-        hide_from(item, names, words)
 
 
 def hidden_words(facts: Iterable[Attributes], names: Sequence[str]) -> re.Pattern[str]:

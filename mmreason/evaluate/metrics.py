@@ -19,7 +19,7 @@ import sacrebleu
 
 from mmreason.evidence.claims import Mention
 from mmreason.language import CJK, phrase
-from mmreason.schema import Item, Reason
+from mmreason.schema import Item
 
 WORD = re.compile(rf"[{CJK}]|[^\W_{CJK}]+(?:['’\-][^\W_{CJK}]+)*")
 
@@ -218,23 +218,6 @@ def rouge_standard(*, predictions: Sequence[str], references: Sequence[str], n: 
         both = a.total() + b.total()
         scores.append(2 * (a & b).total() / both if both else 0.0)
     return 100 * _ratio(sum(scores), len(scores))
-
-
-def statement_precision(*, predictions: Sequence[Reason]) -> float:
-    """Share of a reason's statements that the evidence supports, mean over reasons (after arXiv 2512.24366).
-
-    A statement is an entry of ``Reason.evidence``; it is supported unless its source is ``none``. Reasons
-    that state nothing are left out, so report how many do.
-
-    Args:
-        predictions: Verified reasons.
-    """
-    supported = [
-        sum(e.source != "none" for e in reason.evidence) / len(reason.evidence)
-        for reason in predictions
-        if reason.evidence
-    ]
-    return _ratio(sum(supported), len(supported))
 
 
 def attribute_accuracy(

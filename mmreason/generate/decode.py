@@ -16,7 +16,7 @@ class Decoded:
 
     Attributes:
         ids: Token ids per row, without the end token.
-        scores: Mean log-probability of each row's tokens, the end token included.
+        scores: Mean log-probability of each row's tokens, the end token included; NaN where the LM computed no number.
     """
 
     ids: list[list[int]]

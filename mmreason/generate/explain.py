@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mmreason.catalogue.catalogue import read_catalogue
-from mmreason.evidence.schema import Plan
+from mmreason.evidence.schema import Fact, Plan
 from mmreason.generate.ladder import Climbed
 from mmreason.generate.reasoner import Reasoner
 from mmreason.generate.recommend import recommend
@@ -73,17 +73,25 @@ def _lines(climbed: Climbed, reasoner: Reasoner) -> Iterator[str]:
         )
 
 
+def _people(fact: Fact) -> str:
+    return f", {fact.supporters} of {fact.asked} people" if fact.asked else ""
+
+
+def _told_by(fact: Fact | None) -> str:
+    """What a tie rests on that is no taste: praise, or a relation."""
+    return f", {fact.name}{_people(fact)}" if fact else ""
+
+
 def _plan_lines(plan: Plan | None, reasoner: Reasoner) -> Iterator[str]:
     if plan is None:
         return
     for fact in plan.facts:
         sure = f", {fact.probability:.0%} sure" if fact.probability < 1 else ""
-        people = f", {fact.supporters} of {fact.asked} people" if fact.asked else ""
-        yield f"fact: {fact.name} = {fact.value} ({fact.source}{sure}{people})"
+        yield f"fact: {fact.name} = {fact.value} ({fact.source}{sure}{_people(fact)})"
     if plan.tie is not None:
         taste = plan.tie.taste
         lift = f", {taste.lift:.1f} times as much as everybody" if taste else ""
-        yield f"tie: {plan.tie.kind}{lift}"
+        yield f"tie: {plan.tie.kind}{lift}{_told_by(plan.tie.fact)}"
         for item_id in plan.tie.item_ids[:5]:
             known = reasoner.items.get(item_id)
             yield f"  {item_id}: {known.title if known else 'not in the catalogue'}"

@@ -76,3 +76,14 @@ def test_an_unknown_encoder_is_named(tmp_path: Path) -> None:
 def test_there_is_a_tool_for_every_verb() -> None:
     verbs = {p.read_text().split('main(["')[1].split('"')[0] for p in (ROOT / "tools").glob("*.py")}
     assert verbs == {"run", "reasons", *(stage.name for stage in STAGES), *COMMANDS}
+
+
+@pytest.mark.parametrize("verb", COMMANDS)
+def test_the_help_of_a_verb_names_its_arguments_and_nothing_internal(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([verb, "--help"])
+    told = capsys.readouterr().out
+    assert stop.value.code == 0 and any(f"  --{name}" in told for name in ("run_dir", "reasons", "folder"))
+    assert "<function" not in told and " at 0x" not in told

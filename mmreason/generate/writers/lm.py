@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from mmreason.probes.picture import PictureProbe
 from mmreason.reason.batch import Collator, request
 from mmreason.reason.lm import load_tokenizer
 from mmreason.reason.model import ReasonModel
-from mmreason.schema import Item
+from mmreason.schema import DataError, Item
 
 
 class LanguageModelWriter:
@@ -59,6 +60,9 @@ class LanguageModelWriter:
             cases: Their items, also those of the histories, are embedded.
             embeddings: Of these items.
             batch_size: Rows decoded together.
+
+        Raises:
+            DataError: If what the model computes of a case is not a number.
         """
         written: list[list[Candidate]] = [[] for _ in cases]
         order = sorted(range(len(cases)), key=lambda row: _length(cases[row]))
@@ -87,6 +91,12 @@ class LanguageModelWriter:
         batch = collator([request(case.user, case.item.id) for case in cases])
         embeds, mask, _ = self.model.inputs(batch.to(next(self.model.parameters()).device))
         out = greedy(self.model.lm, embeds, mask, self.max_new_tokens, self.tokenizer.eos_token_id)
+        for case, score in zip(cases, out.scores, strict=True):
+            if not math.isfinite(score):
+                raise DataError(
+                    f"user {case.user.id!r}, item {case.item.id!r}: what the language model computes is not a number; "
+                    "embed the item and those of the history again, or train with a lower learning rate"
+                )
         texts = [self.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in out.ids]
         return list(zip(texts, out.scores, strict=True))
 

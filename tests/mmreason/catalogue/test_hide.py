@@ -6,10 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmreason.catalogue.hide import cut_words, drop_sentences, hide_attributes, vocabulary
+from mmreason.catalogue.hide import cut_words, drop_sentences, hidden_words, hide_from, vocabulary
 from mmreason.schema import DataError, Item, item_text
 
 COLORS = vocabulary("color", ["Color-Blocked"])
+
+
+def hide(items: list[Item], *names: str) -> None:
+    words = hidden_words((item.facts() for item in items), names)
+    for item in items:
+        hide_from(item, names, words)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +56,7 @@ def test_hides_everywhere() -> None:
     item.attributes["red list"] = ["no"]
     other = Item("b", "Tee", attributes={"color": ["Puce"]})
     third = Item("c", "Puce tee", "Looks puce. Soft.", attributes={"pattern": ["Color-Blocked"]})
-    hide_attributes([item, other, third], ["color"])
+    hide([item, other, third], "color")
     assert (item.title, item.text) == ("Coat", "Wool.")
     assert item.attributes == {"fabric": ["wool"]} and item.hidden == {"color": ["Gray"]}
     assert (third.title, third.text, third.attributes) == ("tee", "Soft.", {"pattern": ["Color-Blocked"]})
@@ -58,7 +64,7 @@ def test_hides_everywhere() -> None:
 
 def test_unknown_attribute_names_what_there_is() -> None:
     with pytest.raises(DataError, match=r"no item has the attribute 'colr'; there are color"):
-        hide_attributes([Item("a", attributes={"color": ["red"]})], ["colr"])
+        hidden_words([{"color": ["red"]}], ["colr"])
 
 
 words = st.sampled_from(
@@ -81,7 +87,7 @@ items = st.builds(
 
 @given(st.lists(items, min_size=1, max_size=3))
 def test_no_hidden_value_is_readable(catalogue: list[Item]) -> None:
-    hide_attributes(catalogue, ["color", "pattern"])
+    hide(catalogue, "color", "pattern")
     hidden = {value for item in catalogue for values in item.hidden.values() for value in values} | {
         "grey",
         "blue",

@@ -10,7 +10,7 @@ from rouge_score import rouge_scorer
 
 from mmreason.evaluate import metrics
 from mmreason.evidence.claims import Vocabulary
-from mmreason.schema import Evidence, Item, Reason
+from mmreason.schema import Item
 
 RNG = random.Random(0)
 TEXTS = [
@@ -108,15 +108,6 @@ def test_standard_rouge_equals_rouge_score(n):
     assert metrics.rouge_standard(predictions=PREDICTIONS, references=REFERENCES, n=n) == pytest.approx(
         100 * sum(scores) / len(scores)
     )
-
-
-def test_statement_precision_is_a_mean_over_reasons_that_state_something():
-    def reason(*sources):
-        return Reason("u", "i", "", [Evidence("a", "b", source) for source in sources])
-
-    rows = [reason("attribute", "none"), reason("picture"), reason()]
-    assert metrics.statement_precision(predictions=rows) == 0.75
-    assert math.isnan(metrics.statement_precision(predictions=[reason()]))
 
 
 def test_attribute_accuracy():

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -78,6 +79,31 @@ def test_rows_that_end_early_leave_the_others_alone(reasoner: Reasoner) -> None:
         assert alone.scores[0] == pytest.approx(out.scores[row], abs=1e-4)
         full = free.ids[row]
         assert out.ids[row] == (full[: full.index(eos)] if eos in full else full)
+
+
+def test_what_is_not_a_number_costs_its_own_request_alone(
+    reasoner: Reasoner, requests: list[tuple[User, Item]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embeddings, some = reasoner.embeddings, requests[:4]
+    assert embeddings is not None
+    broken, get = some[1][1].id, embeddings.get
+
+    def broken_get(name: str, ids: list[str]) -> np.ndarray:
+        return np.where([[i == broken] for i in ids], np.float32("nan"), get(name, ids))
+
+    monkeypatch.setattr(embeddings, "get", broken_get)
+    with pytest.raises(DataError, match=f"item {broken!r}: what the language model computes is not a number"):
+        list(reasoner.explain_many(some))
+    run_job(some, ["a", "b", "c", "d"], lambda pairs: list(reasoner.explain_many(pairs)), tmp_path, 4)
+    rows = read_parts(tmp_path).to_pylist()
+    of_broken = [broken in (item.id, *(step.item_id for step in user.history)) for user, item in some]
+    assert 1 <= sum(of_broken) < 4
+    assert ["not a number" in (row["error"] or "") for row in rows] == of_broken
+    monkeypatch.undo()
+    texts = [reason.text for reason in reasoner.explain_many(some)]
+    assert [row["text"] for row, bad in zip(rows, of_broken, strict=True) if not bad] == [
+        text for text, bad in zip(texts, of_broken, strict=True) if not bad
+    ]
 
 
 def test_batched_equals_single(reasoner: Reasoner, requests: list[tuple[User, Item]]) -> None:

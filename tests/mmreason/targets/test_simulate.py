@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmreason.catalogue.catalogue import read_catalogue
-from mmreason.catalogue.hide import hide_attributes
+from mmreason.catalogue.hide import hidden_words, hide_from
 from mmreason.catalogue.ingest import ingest
 from mmreason.catalogue.split import assign_splits
 from mmreason.config import CatalogueConfig, Config, SimulateConfig
@@ -52,7 +52,9 @@ def make_items(seed: int, per_domain: int = 60) -> dict[str, Item]:
                 facts["style"] = ["tee", "Full-zip"]
             item = Item(f"{domain}{number}", attributes=facts, domain=domain, group=f"{domain}{number // 2}")
             items[item.id] = item
-    hide_attributes(items.values(), ["color"])
+    words = hidden_words((item.facts() for item in items.values()), ["color"])
+    for item in items.values():
+        hide_from(item, ["color"], words)
     splits = assign_splits((item.group for item in items.values()), 0.2, 0.1, seed)
     for item in items.values():
         item.split = splits[item.group]
