@@ -34,6 +34,7 @@ from mmreason.language import is_chinese
 from mmreason.safety.untrusted import refusals
 from mmreason.schema import Interaction, Item, User
 from mmreason.wording import extract, template
+from mmreason.wording.general import general_lines
 
 WRITERS = (template.write, extract.write)
 MATERIALS = ("merino wool", "waxed cotton", "linen", "cork", "felt")
@@ -73,7 +74,7 @@ class Shop:
         passed = {text for text in made if not verified or self.verifier.check(text, case).passed}
         return {
             text
-            for text in passed | {template.general_line(case)}
+            for text in passed | {candidate.text for candidate in general_lines(case)}
             if text and not self.compliance.breaches(text, case.language, case.item.domain)
         }
 

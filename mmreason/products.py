@@ -275,7 +275,8 @@ def _rows_digest(folder: Path, names: list[str], metas: list[object]) -> str:
 
 
 def _evidence(config: Config) -> Parts:
-    return _files(config, "evidence/facts.parquet", "evidence/concepts.parquet", "evidence/sensitive.yaml")
+    names = *(f"{name}.parquet" for name in ("facts", "concepts", "pairs")), "sensitive.yaml"
+    return _files(config, *(f"evidence/{name}" for name in names))
 
 
 def _corrected_concepts(config: Config) -> Parts:

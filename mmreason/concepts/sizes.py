@@ -1,4 +1,4 @@
-"""Concepts with their sizes, names and popularity, and what each would tell of a person."""
+"""Concepts and pairs of them with their sizes and popularity, and what each would tell of a person."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from mmreason.concepts.corrections import Corrections
 from mmreason.concepts.meaning import FORMS
 from mmreason.database import Database
 from mmreason.evidence.lookup import write_rows
+from mmreason.evidence.pairs import MIN_SHARE, MOST_OF_PART, PAIRS
 from mmreason.evidence.store import CONCEPTS
-from mmreason.safety.sensitive import sensitive_kind
+from mmreason.safety.sensitive import sensitive_kind, sensitive_together
 from mmreason.safety.terms import TermFinder
 
 _SHOWN = """
@@ -43,6 +44,26 @@ _NAMED = f"""
 """
 
 
+_PAIRS = f"""
+    WITH told AS (
+        SELECT DISTINCT item_id, concept_id AS id FROM meant
+        WHERE source = 'attribute'
+            AND concept_id IN (SELECT id FROM sizes WHERE popularity BETWEEN {MIN_SHARE} AND {1 - MIN_SHARE})
+    ), pairs AS (
+        SELECT a.id AS first, b.id AS second, count(*)::INT AS items,
+            (coalesce(sum(steps), 0) + count(*) / (SELECT count(*) FROM items))
+            / ((SELECT coalesce(sum(steps), 0) FROM steps) + 1) AS popularity
+        FROM told a JOIN told b ON a.item_id = b.item_id AND a.id < b.id
+            LEFT JOIN steps ON steps.item_id = a.item_id
+        GROUP BY a.id, b.id HAVING items > 1
+    )
+    SELECT first, second, pairs.items, pairs.popularity
+    FROM pairs JOIN sizes a ON a.id = first JOIN sizes b ON b.id = second
+    WHERE pairs.popularity <= {MOST_OF_PART} * least(a.popularity, b.popularity)
+    ORDER BY first, second
+"""
+
+
 def write_concepts(
     database: Database, path: Path, corrections: Corrections, sensitive: TermFinder | None
 ) -> int:
@@ -60,6 +81,32 @@ def write_concepts(
     for statement in (_SHOWN, _STEPS, _SIZES):
         database.execute(statement)
     return write_rows(path, CONCEPTS, _corrected(database.stream(_NAMED, 2048), corrections, sensitive))
+
+
+def write_pairs(database: Database, path: Path, sensitive: TermFinder | None) -> int:
+    """Write the pairs of common concepts that several items show; :func:`write_concepts` comes before.
+
+    A pair that would tell what its parts do not, of health for instance, is left out.
+
+    Args:
+        database: With the tables of :func:`write_concepts`.
+        path: Of ``pairs.parquet``.
+        sensitive: Further terms that tell of a person.
+
+    Returns:
+        How many.
+    """
+    return write_rows(path, PAIRS, _untelling(database.stream(_PAIRS, 2048), sensitive))
+
+
+def _untelling(batches: Iterator[pa.RecordBatch], sensitive: TermFinder | None) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        rows = [
+            row
+            for row in batch.to_pylist()
+            if not sensitive_together({part: row[part] for part in ("first", "second")}, sensitive)
+        ]
+        yield pa.RecordBatch.from_pylist(rows, PAIRS)
 
 
 def earlier_meaning(path: Path) -> dict[str, str]:

@@ -14,7 +14,7 @@ from mmreason.concepts.corrections import read_corrections
 from mmreason.concepts.meaning import find_meaning
 from mmreason.concepts.reading import BATCH, READ, read_facts, rows_of_facts
 from mmreason.concepts.relations import bought_together, linked
-from mmreason.concepts.sizes import earlier_meaning, write_concepts
+from mmreason.concepts.sizes import earlier_meaning, write_concepts, write_pairs
 from mmreason.concepts.synonyms import Vectors
 from mmreason.concepts.worth import leave_out
 from mmreason.config import Config
@@ -39,7 +39,7 @@ _COLUMNS = ", ".join(f'"{name}"' for name in FACTS.names)
 
 
 def find_evidence(config: Config) -> str:
-    """The stage: ``facts.parquet`` and ``concepts.parquet``; only items that changed are read again.
+    """The stage: ``facts.parquet``, ``concepts.parquet`` and ``pairs.parquet``; only items that changed are read again.
 
     Raises:
         DataError: If there is no catalogue, or a file of terms or corrections cannot be read.
@@ -65,6 +65,7 @@ def find_evidence(config: Config) -> str:
         find_meaning(database, Path(scratch), known, _vectors(config))
         sensitive = _sensitive_terms(config)
         concepts = write_concepts(database, folder / "concepts.parquet", corrections, sensitive)
+        write_pairs(database, folder / "pairs.parquet", sensitive)
         query = f"SELECT {_COLUMNS} FROM meant ORDER BY item_id, place, name"
         facts = write_rows(folder / "facts.parquet", FACTS, database.stream(query, BATCH))
         told = database.value("SELECT count(DISTINCT item_id) FROM kept")

@@ -3,7 +3,7 @@
 A plan's score is a sum of parts, each of which may be looked at:
 
 - ``relevance``: how much more the history holds of the tie's concept than everybody's does (log of the lift), more
-  where it is hardly chance;
+  where it is hardly chance; of a likeness, how few items are so;
 - ``specificity``: how few items the first fact is true of (``-log10`` of its popularity), none if of this one alone;
 - ``certainty``: the log of the probability that the facts are true;
 - ``helpfulness``: how much such a fact tells that could decide, and how apt its source is to tell it;
@@ -18,15 +18,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from typing import Protocol
 
 from mmreason.evidence.schema import Case, Fact, Plan, Tie
+from mmreason.evidence.shared import likeness_ties, taste_ties
 from mmreason.language import UNSPACED, stem_of_plural
-from mmreason.safety.sensitive import sensitive_kind
 from mmreason.schema import Item
 
 _WORD = re.compile(r"[^\W_]+")
@@ -56,6 +56,8 @@ class PlanRule:
         most_common: A fact that is true of a larger share of the items is no selling point.
         most_common_text: The same of a phrase of the text: what a shop writes of everything says nothing.
         most_common_tie: A taste for what is even commoner ties nobody to an item: half of all films are dramas.
+        most_common_likeness: Nor is what is even commoner a likeness to a single item, by itself.
+        most_common_pair: The same of two facts together.
         least_told: Nor is one that tells less than this.
     """
 
@@ -66,6 +68,8 @@ class PlanRule:
     most_common: float = 0.5
     most_common_text: float = 0.1
     most_common_tie: float = 0.25
+    most_common_likeness: float = 0.05
+    most_common_pair: float = 0.15
     least_told: float = 0.3
 
 
@@ -104,15 +108,17 @@ def plans(
     facts.sort(key=lambda fact: -alone[id(fact)])
     points = [fact for fact in facts if _is_point(case, fact, told[id(fact)], rule)][: rule.points]
     starts = [
-        *_taste_ties(case, facts, rule),
+        *taste_ties(case, facts, rule.most_common_tie, rule.most_common_text)[: rule.ties],
+        *likeness_ties(case, facts, rule.most_common_likeness, rule.most_common_pair)[: rule.ties],
         *_relation_ties(case),
         *(((fact,), None) for fact in points),
     ]
     found = []
     for said, tie in starts:
         details = list(islice((fact for fact in points if said and _adds(fact, said)), rule.details))
-        told_by_title = bool(said) and in_title(said[0], case.item)
-        for facts_said in [*([] if told_by_title else [said]), *((*said, fact) for fact in details)]:
+        told_by_title = bool(said) and all(in_title(fact, case.item) for fact in said)
+        more = [(*said, fact) for fact in details] if len(said) < 2 else []
+        for facts_said in [*([] if told_by_title else [said]), *more]:
             parts = score(case, facts_said, tie)
             found.append(Plan(facts_said, tie, sum(parts.values()), parts))
     found.sort(key=lambda plan: -plan.score)
@@ -134,8 +140,10 @@ class StandardScore:
         told = self.tells(case, facts[0]) if facts else 1.0
         parts = {"relevance": _relevance(tie) * (0.5 + 0.5 * told)}
         if facts:
-            concept = case.concepts.get(facts[0].concept)
+            concept = case.concepts.get(tie.taste.concept if tie and tie.taste else facts[0].concept)
             popularity = concept.popularity if concept else 0.0
+            if tie and tie.kind == "likeness":
+                popularity = tie.popularity
             alone = concept is not None and concept.items <= 1
             parts["specificity"] = 0.0 if alone else -0.3 * math.log10(max(popularity, 1e-3))
             parts["certainty"] = 2 * sum(
@@ -151,6 +159,8 @@ class StandardScore:
 def _relevance(tie: Tie | None) -> float:
     if tie is None or tie.kind == "popular":
         return 0.0
+    if tie.kind == "likeness":
+        return 0.5 - 0.5 * math.log10(max(tie.popularity, 1e-3)) * len(tie.item_ids) / (len(tie.item_ids) + 1)
     if tie.taste is None:
         together = tie.fact.supporters / tie.fact.asked if tie.fact and tie.fact.asked else 0.0
         return 1.2 + together
@@ -220,40 +230,6 @@ def _each_once(case: Case) -> list[Fact]:
     return list(best.values())
 
 
-def _taste_ties(case: Case, facts: Iterable[Fact], rule: PlanRule) -> list[tuple[tuple[Fact, ...], Tie]]:
-    tastes = {taste.concept: taste for taste in case.tastes if taste.liked}
-    shared = [
-        fact
-        for fact in facts
-        if fact.concept in tastes
-        and not _is_sensitive(case, fact)
-        and _popularity(case, fact)
-        <= (rule.most_common_text if fact.source == "text" else rule.most_common_tie)
-    ]
-    shared.sort(key=lambda fact: -tastes[fact.concept].lift)
-    found: list[tuple[tuple[Fact, ...], Tie]] = []
-    own = _own(case)
-    for fact in shared:
-        taste = tastes[fact.concept]
-        others = (
-            taste.item_ids
-            if own.isdisjoint(taste.item_ids)
-            else tuple(i for i in taste.item_ids if i not in own)
-        )
-        if others and len(found) < rule.ties:
-            found.append(((fact,), Tie("taste", others, taste)))
-    return found
-
-
-def _own(case: Case) -> frozenset[str]:
-    """The item and its variants among the history."""
-    item = case.item
-    variants = (
-        i for i, each in case.history_items.items() if each.group == item.group or each.title == item.title
-    )
-    return frozenset([item.id, *variants])
-
-
 def _relation_ties(case: Case) -> list[tuple[tuple[Fact, ...], Tie]]:
     """Items of the history that this one goes with, the latest first, and what reviewers praise."""
     took = {step.item_id: place for place, step in enumerate(case.user.history) if step.event != "impression"}
@@ -268,11 +244,6 @@ def _relation_ties(case: Case) -> list[tuple[tuple[Fact, ...], Tie]]:
     ties = [Tie("complement", (fact.value,), fact=fact) for fact in beside]
     ties += [Tie("popular", fact=fact) for fact in case.facts if fact.source == "review"]
     return [((), tie) for tie in ties]
-
-
-def _is_sensitive(case: Case, fact: Fact) -> bool:
-    concept = case.concepts.get(fact.concept)
-    return bool(concept and concept.sensitive) or bool(sensitive_kind(fact.value, case.sensitive))
 
 
 def _popularity(case: Case, fact: Fact) -> float:

@@ -15,7 +15,7 @@ from mmreason.safety.terms import TermFinder
 from mmreason.schema import Item, User
 
 FactSource = Literal["attribute", "title", "text", "picture", "review", "relation"]
-TieKind = Literal["taste", "complement", "popular"]
+TieKind = Literal["taste", "likeness", "complement", "popular"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,7 @@ class Concept:
         popularity: Share of everybody's steps that are on items that show it; of the items, without behaviours.
         sensitive: What it would tell of a person (``health`` …); empty if nothing that is protected.
         spellings: The facts' spellings that belong to it.
+        parts: Of two concepts together (:mod:`mmreason.evidence.pairs`): these two.
     """
 
     id: str
@@ -88,6 +89,7 @@ class Concept:
     popularity: float = 0.0
     sensitive: str = ""
     spellings: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,17 +126,21 @@ class Tie:
     """What ties an item to its reader.
 
     Attributes:
-        kind: A ``taste`` of theirs, an item that they took and that this one goes with (``complement``), or that many
-            people take it (``popular``).
+        kind: A ``taste`` of theirs, a ``likeness`` to an item that they liked, an item that they took and that this one
+            goes with (``complement``), or that many people take it (``popular``).
         item_ids: The history's items that it rests on; empty if ``popular``.
         taste: Of a ``taste``: which. It is of the concept of the plan's first fact.
         fact: Of a ``complement`` or ``popular``: the relation, or the praise.
+        both: Whether taste or likeness is of the plan's two facts together: romantic comedies.
+        popularity: Of a ``likeness``: share of everybody's steps that are on items of which the same is true.
     """
 
     kind: TieKind
     item_ids: tuple[str, ...] = ()
     taste: Taste | None = None
     fact: Fact | None = None
+    both: bool = False
+    popularity: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from mmreason.evidence.facts import VERSION, facts_of, language_of
 from mmreason.evidence.lookup import NoRows, SortedTable
+from mmreason.evidence.pairs import Pairs
 from mmreason.evidence.schema import Case, Concept, Fact, Taste
 from mmreason.evidence.tastes import find_tastes
 from mmreason.safety.sensitive import read_terms, sensitive_kind, sensitive_together
@@ -86,6 +87,7 @@ class EvidenceStore:
         )
         own = folder / SENSITIVE if folder else None
         self.sensitive = read_terms(own) if own and own.is_file() else None
+        self.pairs = Pairs(folder / "pairs.parquet" if folder else None)
         self._of_item = lru_cache(maxsize=_HELD)(self._look_up)
         self._given: dict[str, list[Fact]] = {}
         self._of_person: OrderedDict[Any, _History] = OrderedDict()
@@ -134,7 +136,7 @@ class EvidenceStore:
             tastes=history.tastes,
             history_items=history.items,
             history_facts=history.facts,
-            concepts=history.concepts | self._concepts_of(facts),
+            concepts=history.concepts | self._concepts_of(facts) | self._pairs_of(facts),
             language=language or language_of(item),
             sensitive=self.sensitive,
         )
@@ -169,6 +171,10 @@ class EvidenceStore:
             )
             for item_id, some in facts.items()
         }
+        for item_id, some in shown.items():
+            pairs = self.pairs.of(some)
+            concepts |= {pair.id: pair for pair in pairs}
+            shown[item_id] = [*some, *(pair.id for pair in pairs)]
         popularity = {concept.id: concept.popularity for concept in concepts.values()}
         return _History(items, safe, facts, concepts, find_tastes(user.history, shown, popularity))
 
@@ -176,6 +182,9 @@ class EvidenceStore:
         return {
             fact.concept: self.concepts.get(fact.concept) or alone(fact, self.sensitive) for fact in facts
         }
+
+    def _pairs_of(self, facts: Iterable[Fact]) -> dict[str, Concept]:
+        return {pair.id: pair for pair in self.pairs.of(fact.concept for fact in facts)}
 
     @cached_property
     def _meaning(self) -> dict[str, str]:

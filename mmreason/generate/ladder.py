@@ -11,6 +11,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from typing import Any, Protocol
 
 from mmreason.evidence.schema import Candidate, Case, Fact, Plan, Tie
@@ -19,7 +20,7 @@ from mmreason.generate.verify import Claimed, Verdict, Verifier
 from mmreason.generate.writers import Writer, find_writers
 from mmreason.safety.terms import TermFinder
 from mmreason.schema import Evidence, Item, Reason
-from mmreason.wording.template import general_line
+from mmreason.wording.general import general_lines
 
 PERSONAL, SELLING_POINT, TEMPLATE, NOTHING = RUNGS = ("personal", "selling point", "template", "nothing")
 """From the top to the bottom."""
@@ -98,14 +99,14 @@ class Ladder:
         writers: Of single plans, in the order of preference for the first; they take turns by the seed.
         verifier: Accounts for a whole text.
         compliance: What no reason may hold.
-        general: Writes the line of the rung ``template``.
+        general: Writes lines for the rung ``template``, the most telling first.
         second: Looks again at what passed; None for nothing.
     """
 
     writers: Mapping[str, Writer]
     verifier: Verifier
     compliance: Compliance
-    general: Callable[[Case], str]
+    general: Callable[[Case], Iterable[Candidate]]
     second: SecondCheck | None = None
 
     def climb(
@@ -163,9 +164,11 @@ class Ladder:
                 cause = "" if level == PERSONAL else _cause(case, plans, rejected, level)
                 return _climbed(case, *found, rejected, cause)
         cause = _cause(case, plans, rejected)
-        line = Candidate(self.general(case), Plan(()), "template")
-        if line.text and not self._breaches(line, case, rejected):
-            return _climbed(case, line, [], rejected, cause, TEMPLATE)
+        for line in islice(self.general(case), MOST_TRIED):
+            verdict = (yield from self._check(line, case, rejected)) if line.plan.facts else None
+            if verdict or not (line.plan.facts or self._breaches(line, case, rejected)):
+                level = SELLING_POINT if line.writer == "extract" else TEMPLATE
+                return _climbed(case, line, verdict.evidence if verdict else [], rejected, cause, level)
         nothing = Reason(
             case.user.id,
             case.item.id,
@@ -238,7 +241,7 @@ def make_ladder(
     Raises:
         DataError: If a writer is unknown, or a pack cannot be read.
     """
-    return Ladder(find_writers(writers), Verifier(), Compliance(packs, sensitive), general_line, second)
+    return Ladder(find_writers(writers), Verifier(), Compliance(packs, sensitive), general_lines, second)
 
 
 def opener(text: str) -> str:

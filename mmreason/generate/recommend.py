@@ -1,4 +1,6 @@
-"""Which items reasons are written for where nobody says: those that answer a user's tastes, then what many take.
+"""Which items reasons are written for where nobody says: what answers a user's tastes, or is like what they liked.
+
+What many take fills up.
 
 No recommender: a shop asks for the pairs that its own one shows. This is for a first look at a catalogue.
 """
@@ -11,7 +13,10 @@ from itertools import chain, islice
 from math import log
 
 from mmreason.catalogue.catalogue import Catalogue
+from mmreason.evidence.schema import Case
+from mmreason.evidence.shared import MIN_LIKED
 from mmreason.evidence.store import EvidenceStore
+from mmreason.evidence.tastes import engagement
 from mmreason.schema import Item, User
 from mmreason.shards.histories import aggregate, by_user
 
@@ -19,6 +24,9 @@ MOST_REQUESTS = 10_000
 """Pairs that are made up where ``generate.limit`` names no number."""
 
 _MOST_ITEMS = 500  # of a concept that are looked at, the popular ones first
+_LATEST = 20  # items that a user liked, that others are likened to
+_MOST_COMMON = 0.25  # what is true of more items makes none alike
+_OF_LIKENESS = 0.1  # what it counts beside a taste
 
 
 def recommend(catalogue: Catalogue, evidence: EvidenceStore, top_k: int) -> Iterator[tuple[User, Item]]:
@@ -60,17 +68,38 @@ def _chosen(
     places: Mapping[str, int],
     top_k: int,
 ) -> list[str]:
-    """The items that answer most of a user's tastes, then the most popular ones; none that they have taken."""
+    """The items that answer most of a user's tastes or are most like what they liked, then the most popular ones.
+
+    None that they have taken.
+    """
     had = {step.item_id for step in user.history}
     groups = {items[item_id].group for item_id in had if item_id in items}
     case = evidence.case(user, items[next(iter(places))], items)
     scores: dict[str, float] = defaultdict(float)
     for taste in case.tastes:
-        for item_id in showing.get(taste.concept, ()) if taste.liked else ():
+        parts = case.concepts[taste.concept].parts or (taste.concept,)
+        those = [showing.get(part, []) for part in parts] if taste.liked else [[]]
+        for item_id in set(those[0]).intersection(*those[1:]):
             scores[item_id] += log(1 + taste.lift) * taste.share
+    for concept, weight in _liked(case).items():
+        for item_id in showing.get(concept, ()):
+            scores[item_id] += weight
     best = sorted(scores, key=lambda item_id: (-scores[item_id], places[item_id]))
     new = (i for i in chain(best, places) if i not in had and _one_of(items[i], groups))
     return list(islice(new, top_k))
+
+
+def _liked(case: Case) -> Mapping[str, float]:
+    """Concepts of the items that the user liked last → how much each tells: the rarer, the more."""
+    told = {step.item_id: engagement(step) for step in case.user.history}
+    liked = [item_id for item_id, much in told.items() if much >= MIN_LIKED][-_LATEST:]
+    weights: dict[str, float] = defaultdict(float)
+    for item_id in liked:
+        for concept in {fact.concept for fact in case.history_facts.get(item_id, ())}:
+            popularity = case.concepts[concept].popularity
+            if not case.concepts[concept].sensitive and 0 < popularity <= _MOST_COMMON:
+                weights[concept] += -_OF_LIKENESS * log(popularity) / len(liked)
+    return weights
 
 
 def _one_of(item: Item, groups: set[str]) -> bool:

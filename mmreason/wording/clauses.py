@@ -17,7 +17,7 @@ from mmreason.evidence.phrases import CARE, NOTHING_SAID
 from mmreason.language import singulars
 from mmreason.wording.shortening import Word, beginnings, is_past, joined, words_of
 
-Form = Literal["is", "does", "about", "part"]
+Form = Literal["is", "does", "about", "part", "for"]
 
 LONGEST = 110
 """Characters of a clause; one that cannot be shortened to this is left."""
@@ -44,6 +44,20 @@ _REFUSED = re.compile(  # in lower case
     # two verbs in a row
     r"|\bhelps? \w+[^s]s\b"
 )
+_PEOPLE = (
+    r"(?P<who>(?:fans|readers|lovers|viewers|listeners|players|those|people|anyone|everyone) "
+    r"(?P<link>of|who (?:enjoys?|likes?|loves?|appreciates?)|interested in|looking for) "
+)
+_FOR_WHOM = (
+    re.compile(
+        rf"(?i)^\s*{_PEOPLE}[^.!?]+?) (?:will|would|may|might|should|can) "
+        r"(?:\w+ly )?(?:enjoy|love|like|appreciate|find)\b"
+    ),
+    re.compile(
+        r"(?i)\b(?:is|are|be)(?: an?)?(?: \w+){0,3}? (?:for|by) " + _PEOPLE + r"[^.!?]+?)(?=[.!?]?\s*$)"
+    ),
+)
+_IN_GENERAL = re.compile(r"(?i)^(?:the|this|it|these|such|their|his|her)\b|\b(?:this|similar|other)\b")
 _MISREAD = re.compile(r"(?<!is )(?<!are )\b[a-z]+ enough\b")  # "a lamp in brass light enough for every day"
 _WRONG_ARTICLE = re.compile(r"(?i)\ba (?=[aeio](?!ne\b|u))|\ban (?=[bcdfgjklpqrtvwz])")
 _PERSON = re.compile(r"(?i)\b(?:he|she|they|him|them|his|hers?|their)\b")
@@ -79,7 +93,7 @@ class Clause:
     Attributes:
         text: Words of the text, in their order, some left out.
         form: ``is`` (a noun phrase that says what the item is), ``does`` (a predicate whose subject is the item),
-            ``about`` (what it tells of), ``part`` (a whole sentence about a part of it).
+            ``about`` (what it tells of), ``part`` (a whole sentence about a part of it), ``for`` (who will like it).
         span: Start and end, in the text, of the words used.
         plural: Whether a predicate's verb stands in the plural.
     """
@@ -112,6 +126,7 @@ def clauses(text: str, title: str, names: frozenset[str]) -> tuple[Clause, ...]:
         words = words_of(text, match.start(), match.end())
         if not 0 < len(words) <= _MOST_WORDS:
             continue
+        found += _for_whom(match.group(), text, match.start())
         subject = _behind_title(words, called) or _subject(words, names, of_item, match.start() == 0)
         of_item = bool(subject and subject[2]) or any(
             not names.isdisjoint(_forms(word.lower)) for word in words
@@ -121,6 +136,24 @@ def clauses(text: str, title: str, names: frozenset[str]) -> tuple[Clause, ...]:
         elif not subject and _is_noun_sentence(words, names):
             found += [*_clause(words, "is"), *_of_noun(words, 0)]
     return tuple(found)
+
+
+def _for_whom(sentence: str, text: str, start: int) -> Iterator[Clause]:
+    """People who will like the item, by what they like: "fans of slow thrillers", "readers who enjoy long walks"."""
+    for pattern in _FOR_WHOM:
+        match = pattern.search(sentence)
+        if match is None:
+            continue
+        begin, end = start + match.start("who"), start + match.end("who")
+        people, _, what = match["who"].partition(f" {match['link']} ")
+        pieces = beginnings(words_of(text, end - len(what), end), 1)
+        for piece in pieces:
+            told = joined(piece)
+            if len(told) <= LONGEST - len(people) and not _unfit(told) and not _IN_GENERAL.search(told):
+                said = f"{people[:1].lower()}{people[1:]} {match['link']} {told}"
+                yield Clause(said, "for", (begin, piece[-1].end), plural=True)
+                break
+        return
 
 
 def _subject(

@@ -21,7 +21,7 @@ from mmreason.wording import english
 from mmreason.wording.chinese import chinese_clauses
 from mmreason.wording.clauses import Clause, clauses
 from mmreason.wording.grammar import Grammar, Said, Thing, fill, grammar_of, slots_of
-from mmreason.wording.slots import done_with, said_facts, sentence, shape_keys, thing_slots, tie_slots, turned
+from mmreason.wording.slots import done_with, said_of, sentence, shape_keys, thing_slots, tie_slots, turned
 from mmreason.wording.template import GOOD_LENGTH, MOST_CANDIDATES
 from mmreason.wording.ties import tie_that_follows
 from mmreason.wording.titles import name_of
@@ -71,6 +71,31 @@ def write(plan: Plan, case: Case, seed: int = 0) -> list[Candidate]:
     return candidates[:MOST_CANDIDATES]
 
 
+def clauses_alone(case: Case) -> Iterator[Candidate]:
+    """The clauses of an item's text as sentences of their own, in reading order.
+
+    Args:
+        case: The user, of whom nothing is said, and the item.
+    """
+    grammar = grammar_of(case.language, case.item.domain)
+    found = [clause for clause in clauses_of(case.item) if not _is_common(clause, case)]
+    if not grammar or not found or is_chinese(found[0].text) != (grammar.language == "zh"):
+        return
+    thing = grammar.thing(case.item)
+    slots = thing_slots(grammar, thing, [])
+    slots["a_thing"] = _a_thing(grammar, thing)
+    for clause in found:
+        slots |= {"clause": clause.text, "tells": _tells(grammar, clause, thing)}
+        for text in _filled(grammar, f"extract_{clause.form}", slots, 0):
+            if len(text) <= _LONGEST:
+                yield Candidate(sentence(text), _with(Plan(()), (), clause, case), "extract")
+
+
+def _a_thing(grammar: Grammar, thing: Thing) -> str:
+    told = thing.one and (thing.known or grammar.words.get("things"))
+    return f"{english.article(thing.one)} {thing.one}" if told else ""
+
+
 def _is_common(clause: Clause, case: Case) -> bool:
     """Whether the catalogue says the same of many items: it says nothing of this one."""
     facts = [fact for fact in case.facts if fact.source == "text" and fact.span and _says(clause, fact)]
@@ -105,8 +130,7 @@ def _points(
     """Clauses that say the plan's first fact, of the item alone."""
     thing = grammar.thing(case.item)
     slots = thing_slots(grammar, thing, [])
-    if thing.known or grammar.words.get("things"):
-        slots["a_thing"] = f"{english.article(thing.one)} {thing.one}" if thing.one else ""
+    slots["a_thing"] = _a_thing(grammar, thing)
     for clause in turned(found, seed):
         if _says(clause, plan.facts[0]):
             slots |= {"clause": clause.text, "tells": _tells(grammar, clause, thing)}
@@ -119,18 +143,19 @@ def _ties(
     grammar: Grammar, plan: Plan, case: Case, found: Sequence[Clause], seed: int
 ) -> Iterator[tuple[str, Plan]]:
     """The plan's first fact and its tie in the grammar's words, and a clause that tells more."""
-    said = [words for _, words in said_facts(grammar, plan, case)[:1]]
+    thing = grammar.thing(case.item)
+    facts, said = said_of(grammar, plan, case, thing)
+    facts, said = facts if plan.tie and plan.tie.both else facts[:1], said[:1]
     if not said:
         return
     tie = tie_that_follows(grammar, plan.tie, said[0], case) if plan.tie else None
     if tie is None:
         return
     plan = replace(plan, tie=tie)
-    thing = grammar.thing(case.item)
     done = done_with(grammar, plan.tie, case)
     slots = thing_slots(grammar, thing, said) | tie_slots(grammar, plan.tie, case, thing, said, done)
     for clause in turned(found, seed):
-        says = _says(clause, plan.facts[0])
+        says = any(_says(clause, fact) for fact in facts)
         if (
             clause.form == "part"
             or _MADE_BY.match(clause.text)
@@ -142,7 +167,7 @@ def _ties(
         slots["this_with"] = _this_with(grammar, clause, thing, said[0], slots["this"], says)
         for key in shape_keys(plan.tie, said, done):
             for text in _filled(grammar, f"extract_{key}", slots, seed):
-                yield text, _with(plan, plan.facts[:1], clause, case)
+                yield text, _with(plan, facts, clause, case)
 
 
 def _this_with(grammar: Grammar, clause: Clause, thing: Thing, first: Said, this: str, says: bool) -> str:

@@ -26,6 +26,7 @@ _NOT_SAID = re.compile(r"[%/;:|()\[\]{}\"“”<>=@#*_\\\n]|\s-\s")
 _DIGIT = re.compile(r"\d")
 _SEPARATORS = re.compile(r"[-_.]+")
 _WORDS = re.compile(r"[^\W_]+")
+_THIS = re.compile(r"\b[Tt]his (\w+)\b")
 _SPACES = re.compile(r"  +")
 _PARTS = re.compile(r"\s*(?:&|/|,|\band\b)\s*")
 _LONGEST, _MOST_WORDS = 40, 4  # of an attribute's value; what is longer is no value but a sentence
@@ -135,13 +136,21 @@ class Grammar:
                     thing = self._noun_in(level, item.title)
                     if thing is not None:
                         return thing
-        return next(
-            (thing for name, thing in self._generic.items() if name in item.attributes), self._generic[""]
+        generic = next((thing for name, thing in self._generic.items() if name in item.attributes), None)
+        return (
+            generic
+            or (_of_text(self, item.text) if "text_things" in self.words else None)
+            or self._generic[""]
         )
 
     def noun(self, value: str) -> Thing | None:
         """A category as the name of a thing; None if it is none ("Sale", "Home & Garden")."""
         return _noun(self, value)
+
+    def can_be_named(self, value: str) -> bool:
+        """Whether a category may stand in a sentence as the catalogue writes it."""
+        short = len(value) <= _LONGEST and value.count(" ") < _MOST_WORDS and value.isprintable()
+        return short and not (_NOT_SAID.search(value) or refusal(value) or self.is_nothing(value))
 
     def is_nothing(self, value: str) -> bool:
         """Whether a value tells nothing ("other", "n/a") or only praises ("the ultimate comfort")."""
@@ -333,6 +342,13 @@ def _filled(
     done = {name: fill(_NUMBER.sub(r"\1", getattr(forms, name)), slots) for name in TEXTS}
     many = fill(_NUMBER.sub(r"\2", forms.does), {**slots, "verb": verb_of_many})
     return Said(**done, attribute=attribute, does_many=many, place=place)
+
+
+@lru_cache(maxsize=16_384)
+def _of_text(grammar: Grammar, text: str) -> Thing | None:
+    """What a text calls its item: *this book*."""
+    said = (match[1].lower() for match in _THIS.finditer(text))
+    return next((grammar.noun(word) for word in said if word in grammar.words["text_things"]), None)
 
 
 @lru_cache(maxsize=16_384)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -32,7 +32,7 @@ def said_facts(grammar: Grammar, plan: Plan, case: Case) -> list[tuple[Fact, Sai
     """The plan's facts in words; a second one without them is left out, a first one takes the plan with it."""
     found: list[tuple[Fact, Said]] = []
     for fact in plan.facts:
-        words = _say(grammar, fact, case)
+        words = sayable(grammar, fact, case)
         if words is None and not found:
             return []
         first = found[0][1] if found else None
@@ -41,7 +41,47 @@ def said_facts(grammar: Grammar, plan: Plan, case: Case) -> list[tuple[Fact, Sai
     return found
 
 
-def _say(grammar: Grammar, fact: Fact, case: Case) -> Said | None:
+def said_of(grammar: Grammar, plan: Plan, case: Case, thing: Thing) -> tuple[tuple[Fact, ...], list[Said]]:
+    """The facts of a plan that can be said, and their words; two that a tie is of together are one: *wool jacket*.
+
+    Returns:
+        Both empty if the plan cannot be said.
+    """
+    found = said_facts(grammar, plan, case)
+    facts, said = tuple(fact for fact, _ in found), [words for _, words in found]
+    if plan.tie is None or not plan.tie.both:
+        return facts, said
+    one = together(grammar, thing, *said) if len(said) > 1 else None
+    return (facts, [one]) if one else ((), [])
+
+
+def together(grammar: Grammar, thing: Thing, first: Said, second: Said) -> Said | None:
+    """Two facts as one name of a thing: crime thriller, wool jacket, comedy from the 1990s; None if they make none."""
+    nouns = sorted(
+        (one for one in (first, second) if one.one), key=lambda one: (bool(one.before), -one.place)
+    )
+    noun = nouns[0] if nouns else None  # a crime film that is a thriller: a crime thriller
+    if noun is None and not (thing.known or grammar.words.get("generic_phrase")):
+        return None
+    slots = {"before": "", "after": ""}
+    for other in (first, second):
+        if other is noun:
+            continue
+        place = "before" if other.before and not slots["before"] else "after"
+        if slots[place] or not getattr(other, place) or (nouns and other.one and place == "after"):
+            return None
+        slots[place] = getattr(other, place)
+    phrase_of = grammar.words["things_phrase"]
+    one = fill(phrase_of, {**slots, "things": noun.one if noun else thing.one})
+    many = fill(phrase_of, {**slots, "things": noun.many if noun else thing.many})
+    attributes = [each.attribute for each in (first, second)]
+    about = replace(
+        noun.attribute if noun else attributes[0], shapes="pair_", across=1 if noun else 0, alone=True
+    )
+    return Said(one=one, many=many, likes=many, attribute=about)
+
+
+def sayable(grammar: Grammar, fact: Fact, case: Case) -> Said | None:
     """A fact in words; None of a phrase that is the thing itself, or a color of its own beside the item's."""
     if fact.source == "text":
         colors = grammar.attributes.get("color")
@@ -179,6 +219,7 @@ def thing_slots(grammar: Grammar, thing: Thing, said: Sequence[Said]) -> dict[st
     slots = {
         "this": fill(this, {"thing": thing.many if thing.paired else thing.one, "measure": thing.measure}),
         "measure": thing.measure,
+        "this_like": words.get("these", "").partition(" ")[0] if thing.paired else words["this_one"],
     }
     if not said:
         return slots
@@ -241,7 +282,8 @@ def _noun_phrase(grammar: Grammar, thing: Thing, said: Sequence[Said]) -> str:
         return ""
     slots = {"before": space.join(before), "thing": noun, "after": behind, "measure": grammar.measure(noun)}
     text = fill(grammar.words["noun_phrase"], slots)
-    bare = grammar.language != "en" or (noun != said[0].one and (thing.paired or thing.uncountable))
+    of_several = thing.paired or thing.uncountable
+    bare = grammar.language != "en" or (of_several and (noun != said[0].one or thing.one in noun))
     return text if bare else f"{english.article(text)} {text}"
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from mmreason.evidence.plan import in_title
 from mmreason.evidence.schema import Candidate, Case, Fact, Plan
 from mmreason.wording.grammar import Said, fill, grammar_of, slots_of
-from mmreason.wording.slots import done_with, said_facts, sentence, shape_keys, thing_slots, tie_slots, turned
+from mmreason.wording.slots import done_with, said_of, sentence, shape_keys, thing_slots, tie_slots, turned
 from mmreason.wording.ties import goes_together, tie_that_follows
 
 MOST_CANDIDATES = 4
@@ -38,46 +38,36 @@ def write(plan: Plan, case: Case, seed: int = 0) -> list[Candidate]:
         'You often buy navy things, and this mug comes in navy too.'
     """
     grammar = grammar_of(case.language, case.item.domain)
-    said = said_facts(grammar, plan, case) if grammar else []
-    if not grammar or (plan.facts and not said):
+    if not grammar:
         return []
     thing = grammar.thing(case.item)
-    if said and not thing.one and said[0][1].attribute.across != 1:
+    facts, said = said_of(grammar, plan, case, thing)
+    if plan.facts and not said:
+        return []
+    if said and not thing.one and said[0].attribute.across != 1:
         return []  # what has a color or a material, if not even that is known?
     if plan.tie and not goes_together(grammar, plan.tie, case):
         return []
     if plan.tie and said:
-        tie = tie_that_follows(grammar, plan.tie, said[0][1], case)
+        tie = tie_that_follows(grammar, plan.tie, said[0], case)
         if tie is None:
             return []
         plan = replace(plan, tie=tie)
-    slots = thing_slots(grammar, thing, [words for _, words in said])
     done = done_with(grammar, plan.tie, case)
-    slots |= tie_slots(grammar, plan.tie, case, thing, [words for _, words in said], done)
-    told = replace(plan, facts=tuple(fact for fact, _ in said))
+    slots = thing_slots(grammar, thing, said) | tie_slots(grammar, plan.tie, case, thing, said, done)
+    both = plan.tie is not None and plan.tie.both
     found: list[Candidate] = []
-    for key in shape_keys(plan.tie, [words for _, words in said], done):
-        for shape in turned([each for each in grammar.shapes.get(key, ()) if _fits(each, slots)], seed):
+    for key in shape_keys(plan.tie, said, done):
+        for shape in turned([each for each in grammar.shapes.get(key, ()) if fits(each, slots)], seed):
             text = sentence(fill(shape, slots))
-            facts = told.facts if _says_second(shape) else told.facts[:1]
-            news = len(facts) != 1 or _is_news(plan, case, said[0][1])
+            told = replace(plan, facts=facts if both or _says_second(shape) else facts[:1])
+            news = len(told.facts) != 1 or _is_news(plan, case, said[0])
             if news and len(text) <= LONGEST:
-                found.append(Candidate(text, replace(told, facts=facts), "template"))
+                found.append(Candidate(text, told, "template"))
         if found:
             break
     found.sort(key=lambda candidate: len(candidate.text) > GOOD_LENGTH)
     return found[:MOST_CANDIDATES]
-
-
-def general_line(case: Case) -> str:
-    """A line that claims nothing but the item's category, or not even that; empty in a language without grammar."""
-    grammar = grammar_of(case.language, case.item.domain)
-    if not grammar:
-        return ""
-    thing = grammar.thing(case.item)
-    tells = thing.known and thing.one.lower() not in case.item.title.lower()
-    shapes = grammar.shapes.get("general" if tells else "anything", ())
-    return sentence(fill(shapes[0], {"kinds": thing.many})) if shapes else ""
 
 
 def tells(case: Case, fact: Fact) -> float:
@@ -92,7 +82,8 @@ def _is_news(plan: Plan, case: Case, first: Said) -> bool:
     return not in_title(plan.facts[0], case.item) and (plan.tie is not None or first.attribute.alone)
 
 
-def _fits(shape: str, slots: Mapping[str, str]) -> bool:
+def fits(shape: str, slots: Mapping[str, str]) -> bool:
+    """Whether all that a shape names is known."""
     return all(slots.get(slot) for slot in slots_of(shape))
 
 

@@ -22,11 +22,11 @@ def tie_that_follows(grammar: Grammar, tie: Tie, first: Said, case: Case) -> Tie
 
     Args:
         grammar: Its attributes say how many items of other kinds make a link (``across``).
-        tie: Of a plan; only a taste is looked at.
+        tie: Of a plan; only a taste or a likeness is looked at.
         first: The fact that the tie is about, in words.
         case: The user and the item.
     """
-    if tie.kind != "taste":
+    if tie.kind not in ("taste", "likeness"):
         return tie
     unknown = [item_id for item_id in tie.item_ids if item_id not in case.history_items]
     known = [item_id for item_id in tie.item_ids if item_id in case.history_items]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
+from mmreason.evidence.pairs import pair_id
 from mmreason.evidence.schema import Fact
 from mmreason.generate.verify.reading import Reading, Token
 from mmreason.generate.verify.tables import ItemTable, UserTable
@@ -181,9 +183,15 @@ def _strength(
     least = max(_LEAST[quantity], 1 if singular else 2)
     if quantity and quantity != "two":
         least = max(least, round(_SHARE * len(user.done)))
-    known = [user.often[c] for options in concepts for c in options if c in user.often]
-    often = any(known) if known else len(done) >= 3
-    return done, events, quantity, least, often
+    return done, events, quantity, least, _is_often(done, concepts, user)
+
+
+def _is_often(done: Sequence[str], concepts: Sequence[frozenset[str]], user: UserTable) -> bool:
+    """Whether "often" is true: of two concepts together by a taste for both, where one was found."""
+    of_both = [pair_id(a, b) for first, second in pairwise(concepts) for a in first for b in second]
+    known = [user.often[c] for c in of_both if c in user.often]
+    known = known or [user.often[c] for options in concepts for c in options if c in user.often]
+    return any(known) if known else len(done) >= 3
 
 
 def _is_singular(group: Sequence[Token], clause: Sequence[Token]) -> bool:

@@ -13,6 +13,7 @@ from mmreason.wording.grammar import Grammar, grammar_of
 _SLOT = re.compile(r"\{(\w+)\}")
 _SLOTS = {
     **{slot: ["{N}"] for slot in ("this", "this_one", "this_with")},
+    "this_like": ["{N}", "these"],
     **{slot: ["{D}"] for slot in ("does", "does_two", "tells", "tells_more")},
     **{slot: ["{P}"] for slot in ("one", "a_one", "one_bare")},
     **{slot: ["{X}"] for slot in ("things", "likes")},

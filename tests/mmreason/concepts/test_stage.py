@@ -109,7 +109,7 @@ def test_terms_of_ones_own_are_never_a_taste_nor_told(tmp_path: Path) -> None:
 def test_nothing_but_the_results_is_left_behind(tmp_path: Path) -> None:
     find_evidence(_run(tmp_path, _shop(3)))
     names = {path.name for path in (tmp_path / "evidence").iterdir()}
-    assert names == {"facts.parquet", "concepts.parquet", "read.parquet"}
+    assert names == {"facts.parquet", "concepts.parquet", "pairs.parquet", "read.parquet"}
 
 
 def test_an_item_is_taken_as_it_is_given(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_a_stranger_gets_a_selling_point_without_a_word_about_them() -> None:
 def test_an_item_that_says_nothing_gets_a_line_or_none() -> None:
     climbed = _climb(_case(User(""), Item("b", "Thing", domain="shop")))
     assert (climbed.reason.level, climbed.reason.cause) == (TEMPLATE, "no fact of the item")
-    silent = replace(LADDER, general=lambda case: "").climb(_case(User(""), Item("b", "Thing")), [])
+    silent = replace(LADDER, general=lambda case: []).climb(_case(User(""), Item("b", "Thing")), [])
     assert (silent.reason.level, silent.reason.text, silent.reason.verified) == (NOTHING, "", False)
 
 
@@ -93,9 +93,9 @@ def test_the_packs_hold_on_every_rung() -> None:
     def boasting(plan: Plan, case: Case, seed: int = 0) -> list[Candidate]:
         return [Candidate("The best price on merino wool, guaranteed!", plan, "boasting")]
 
-    climbed = replace(LADDER, writers={"boasting": boasting}, general=lambda case: "Only $5 today!").climb(
-        _case(), plans(_case(), tells)
-    )
+    line = Candidate("Only $5 today!", Plan(()), "template")
+    boastful = replace(LADDER, writers={"boasting": boasting}, general=lambda case: [line])
+    climbed = boastful.climb(_case(), plans(_case(), tells))
     assert climbed.reason.level == NOTHING and climbed.reason.stopped
 
 
@@ -146,5 +146,6 @@ def test_what_no_candidate_survives_leaves_the_general_line() -> None:
 def test_the_second_check_is_not_asked_of_what_is_stopped_already() -> None:
     picky = Picky(calls=0)
     text = "This wool throw is waterproof."
-    climbed = replace(LADDER, second=picky).climb(_case(), [], [Candidate(text, Plan(()), "lm")])
-    assert not picky.shown and climbed.reason.level == TEMPLATE
+    ladder = replace(LADDER, second=picky, general=lambda case: [])
+    climbed = ladder.climb(_case(), [], [Candidate(text, Plan(()), "lm")])
+    assert not picky.shown and climbed.reason.level == NOTHING

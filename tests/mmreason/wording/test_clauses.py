@@ -32,6 +32,11 @@ def found(text: str) -> list[tuple[str, str]]:
         ("The jacket was made for walks by the sea.", [("does", "was made for walks by the sea")]),
         ("A light jacket for cool evenings.", [("is", "a light jacket for cool evenings")]),
         ("Taped seams prevent leaks.", [("part", "Taped seams prevent leaks")]),
+        ("Readers of old tales will love this throw.", [("for", "readers of old tales")]),
+        (
+            "The jacket is made for those who like long walks.",
+            [("for", "those who like long walks"), ("does", "is made for those who like long walks")],
+        ),
         (
             "The Harbour Jacket folds away. Its hood packs into the collar.",
             [("part", "Its hood packs into the collar")],
@@ -74,7 +79,6 @@ def test_clauses(text: str, said: list[tuple[str, str]]) -> None:
         "Wool, cotton, down.",
         "The jacket is 70 cm long.",
         "Marie has walked the Alps in winter.",  # nobody knows who that is
-        "Readers of old tales will love this throw.",
         "The jacket gives you more than style.",
     ],
 )

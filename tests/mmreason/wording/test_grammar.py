@@ -9,13 +9,13 @@ import pytest
 
 from mmreason.evidence.schema import Fact
 from mmreason.schema import DataError, Item
-from mmreason.wording import extract, slots, template
+from mmreason.wording import extract, general, slots, template
 from mmreason.wording.grammar import grammar_of, parse_grammar, slots_of
 
 SHIPPED = sorted(
     p.name.removesuffix(".yaml") for p in files("mmreason.wording").joinpath("grammars").iterdir()
 )
-FILLED = inspect.getsource(slots) + inspect.getsource(extract) + inspect.getsource(template)
+FILLED = "".join(inspect.getsource(module) for module in (slots, extract, template, general))
 
 
 @pytest.mark.parametrize("name", SHIPPED)

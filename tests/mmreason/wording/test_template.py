@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mmreason.evidence.schema import Case, Fact, Plan, Taste, Tie
 from mmreason.schema import Interaction, Item, User
-from mmreason.wording.template import general_line, write
+from mmreason.wording.template import write
 
 BOUGHT = {"purchase": {}, "rating": {"rating": 5.0}, "click": {}}
 
@@ -168,19 +168,7 @@ def test_what_does_not_read_well_is_not_said(name: str, value: str) -> None:
 def test_a_language_without_grammar_has_no_sentences() -> None:
     case = case_of(MUG, [NAVY], [])
     case.language = "xx"
-    assert write(Plan((NAVY,)), case) == [] and general_line(case) == ""
-
-
-def test_the_general_line_claims_the_category_and_not_what_the_title_says() -> None:
-    assert general_line(case_of(MUG, [], [])) == "From our mugs."
-    assert (
-        general_line(case_of(Item("a", "Alder Mug", attributes={"type": ["Mugs"]}), [], []))
-        == "From our catalog."
-    )
-    assert (
-        general_line(case_of(Item("a", "Alder", attributes={"type": ["Sale"]}), [], []))
-        == "From our catalog."
-    )
+    assert write(Plan((NAVY,)), case) == []
 
 
 def test_what_several_bought_together_and_what_reviewers_praise_are_said() -> None:

@@ -1,0 +1,143 @@
+"""What an item shares with a history, as ties between them: tastes, and likeness to a single item.
+
+A taste is a claim about a person and needs a history that shows it. A likeness only names an item that the person
+liked (bought, rated highly) and says what both are: it needs no habit, but it must be specific, or the two are not
+alike. What is rare ties alone, what is commoner by two: thrillers are many, crime thrillers of the 1990s few.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+
+from mmreason.evidence.pairs import MIN_SHARE, pair_id
+from mmreason.evidence.schema import Case, Fact, Tie
+from mmreason.evidence.tastes import engagement
+from mmreason.safety.sensitive import sensitive_kind, sensitive_together
+
+Start = tuple[tuple[Fact, ...], Tie]
+"""The facts that a tie is about, and the tie."""
+
+MIN_LIKED = 0.5
+"""How much a step must tell that an item was liked, before another one is likened to it: four stars, a purchase."""
+
+MIN_ALIKE = 0.35
+"""Of all that is known of two items, each thing weighed by how rare it is: what they must have in common, for one to
+be likened to the other. A cartoon is not like a melodrama because there is love in both."""
+
+_FORMS = frozenset(["thing", "is", "does", "about"])  # what texts say; two items may say it in passing
+
+
+def taste_ties(case: Case, facts: Sequence[Fact], most_common: float, most_common_text: float) -> list[Start]:
+    """Tastes that the item answers, by one of its facts or by two together, the largest lift first.
+
+    Args:
+        case: A user and an item.
+        facts: Of the item, each concept once.
+        most_common: Popularity of a concept, or of two together, that can tie anybody to an item.
+        most_common_text: The same of a phrase of the text.
+    """
+    by_concept = {fact.concept: fact for fact in facts if not is_sensitive(case, fact)}
+    own, found = own_items(case), []
+    for taste in sorted((t for t in case.tastes if t.liked), key=lambda taste: -taste.lift):
+        concept = case.concepts.get(taste.concept)
+        parts = (concept.parts if concept else ()) or (taste.concept,)
+        if not all(part in by_concept for part in parts):
+            continue
+        said = tuple(by_concept[part] for part in parts)
+        most = most_common_text if said[0].source == "text" else most_common
+        others = tuple(
+            i for i in taste.item_ids if i not in own and (taste.often or _alike(case, i) >= MIN_ALIKE)
+        )
+        if others and (concept is None or concept.popularity <= most) and _may_be_told(case, said):
+            found.append((said, Tie("taste", others, taste, both=len(said) > 1)))
+    return found
+
+
+def likeness_ties(
+    case: Case, facts: Iterable[Fact], most_common: float, most_common_pair: float
+) -> list[Start]:
+    """What the item shares with items that its reader liked, the most specific first.
+
+    Args:
+        case: A user and an item.
+        facts: Of the item, each concept once.
+        most_common: Popularity of a concept that makes two items alike by itself.
+        most_common_pair: The same of two concepts together.
+    """
+    own = own_items(case)
+    told = {step.item_id: engagement(step) for step in case.user.history if step.item_id not in own}
+    liked = {item_id for item_id, much in told.items() if much >= MIN_LIKED and item_id in case.history_items}
+    liked = {item_id for item_id in liked if _alike(case, item_id) >= MIN_ALIKE}
+    showing: dict[str, dict[str, None]] = {}
+    for item_id in told if liked else ():
+        for fact in case.history_facts.get(item_id, ()):
+            showing.setdefault(fact.concept, {})[item_id] = None
+    shared = [
+        fact
+        for fact in facts
+        if fact.concept in showing and fact.name not in _FORMS and not is_sensitive(case, fact)
+    ]
+    found: list[Start] = []
+    for said in [*((fact,) for fact in shared), *combinations(shared, 2)]:
+        popularity = _together(case, said)
+        if popularity > (most_common if len(said) < 2 else most_common_pair) or not _may_be_told(case, said):
+            continue
+        ids = [i for i in showing[said[0].concept] if all(i in showing[fact.concept] for fact in said)]
+        those = tuple(i for i in ids if i in liked)
+        if 2 * len(those) >= max(len(ids), 1):
+            found.append((said, Tie("likeness", those, both=len(said) > 1, popularity=popularity)))
+    found.sort(key=lambda start: start[1].popularity)
+    return found
+
+
+def own_items(case: Case) -> frozenset[str]:
+    """The item and its variants among the history."""
+    item = case.item
+    variants = (
+        i for i, each in case.history_items.items() if each.group == item.group or each.title == item.title
+    )
+    return frozenset([item.id, *variants])
+
+
+def is_sensitive(case: Case, fact: Fact) -> bool:
+    """Whether nobody may be said to like it."""
+    concept = case.concepts.get(fact.concept)
+    return bool(concept and concept.sensitive) or bool(sensitive_kind(fact.value, case.sensitive))
+
+
+def _may_be_told(case: Case, said: Sequence[Fact]) -> bool:
+    """Whether two facts together tell nothing that each does not."""
+    return len(said) < 2 or not sensitive_together(
+        {fact.concept: fact.value for fact in said}, case.sensitive
+    )
+
+
+def _alike(case: Case, item_id: str) -> float:
+    """How much the item and one of the history have in common, from 0 to 1 (a weighted Jaccard index)."""
+    mine, theirs = _attributes(case.facts), _attributes(case.history_facts.get(item_id, ()))
+    every = sum(_rarity(case, concept) for concept in mine | theirs)
+    return sum(_rarity(case, concept) for concept in mine & theirs) / every if every else 0.0
+
+
+def _attributes(facts: Iterable[Fact]) -> frozenset[str]:
+    return frozenset(f.concept for f in facts if f.name not in _FORMS and f.source in ("attribute", "text"))
+
+
+def _rarity(case: Case, concept: str) -> float:
+    return -math.log(min(max(_popularity(case, concept), 1e-4), 1.0))
+
+
+def _popularity(case: Case, concept_id: str) -> float:
+    concept = case.concepts.get(concept_id)
+    return concept.popularity if concept else 0.0
+
+
+def _together(case: Case, said: Sequence[Fact]) -> float:
+    """Popularity of what facts say together, by the rarer one if it is rare; 1 if one follows from the other."""
+    popularity = min(_popularity(case, fact.concept) for fact in said)
+    if len(said) < 2 or popularity < MIN_SHARE:
+        return popularity
+    known = case.concepts.get(pair_id(*(fact.concept for fact in said)))
+    return known.popularity if known else 1.0
