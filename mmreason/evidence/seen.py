@@ -1,7 +1,9 @@
 """What pictures and videos show of items whose texts do not tell it: facts of source ``picture``.
 
 Every attribute is tried on the items whose value is known, the hidden values of training and validation items
-included; see :mod:`mmreason.probes.calibrated`. Items are gone through product by product: what a variant's picture
+included; see :mod:`mmreason.probes.calibrated`. Where the picture and the text tower were trained together, prompts are
+tried too, and of the two that reads which reads more items with the same precision: prompts serve attributes of which
+too few items are known to learn from. Items are gone through product by product: what a variant's picture
 has that its siblings' have not, such as its colour, stands out that way.
 """
 
@@ -12,6 +14,7 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,17 +25,24 @@ from mmreason.evidence.claims import Vocabulary
 from mmreason.evidence.schema import Fact
 from mmreason.files import TEMPORARY, atomic_write, remove
 from mmreason.language import phrase
-from mmreason.probes.calibrated import MIN_VALUE, Known, Probe, Space
+from mmreason.probes.calibrated import MIN_VALUE, Probe, Space
+from mmreason.probes.calibration import Known
 from mmreason.safety.untrusted import refusal
 from mmreason.schema import Item, from_record
 from mmreason.store.index import index_files
 from mmreason.store.store import EmbeddingStore
 
+if TYPE_CHECKING:
+    from mmreason.probes.pair import TowerPair
+
 MOST_ITEMS = 3000
 """Items that are learned from; of more, products are drawn by the hash of their name."""
 
 LEAST_ITEMS = 40
-"""Items whose value must be known before an attribute is tried."""
+"""Items whose value must be known before an attribute is learned."""
+
+LEAST_CALIBRATED = 20
+"""Items whose value must be known before an attribute is read by prompts: with fewer, 95 % cannot be told."""
 
 MOST_ATTRIBUTES, MOST_VALUES = 30, 100
 """Attributes that are tried, and values that one may have; with more it is a name or a measure."""
@@ -65,14 +75,18 @@ def seen_facts(config: Config) -> Iterator[Fact]:
         for items in _products(database, store):
             survey.add(items)
         names = survey.attributes()
-        if not names:
+        prompted = survey.attributes(LEAST_CALIBRATED, 1)
+        pair = _pair(config, store) if prompted else None
+        prompted = prompted if pair else []
+        if not names and not prompted:
             return
-        space, learned = _learn(database, store, survey, names, config.seed)
+        space, learned = _learn(database, store, survey, names, prompted, pair, config.seed)
         found = {each.probe.name: each.probe.report() for each in learned}
         with atomic_write(report) as file:
             file.write((json.dumps(found, ensure_ascii=False, indent=1) + "\n").encode())
         for items in _products(database, store) if learned else ():
-            yield from _read(items, space.project(_features(items, store)), learned)
+            pictures = pair.pictures([item.id for item in items]) if pair else None
+            yield from _read(items, space.project(_features(items, store)), pictures, learned)
 
 
 @dataclass(frozen=True)
@@ -149,13 +163,18 @@ class Survey:
         """Domains in which an attribute is usual, so that an item without it may have it all the same."""
         return frozenset(d for d, n in self.items.items() if self.known[d, name] >= USUAL * n)
 
-    def attributes(self) -> list[str]:
-        """The attributes to try, those that most items have first."""
+    def attributes(self, least: int = LEAST_ITEMS, of_value: int = MIN_VALUE) -> list[str]:
+        """The attributes to try, those that most items have first.
+
+        Args:
+            least: Items that must have it.
+            of_value: Items that must have a value, for two values at least.
+        """
         found = {}
         for name, counts in self.values.items():
-            learned = [value for value, count in counts.items() if count >= MIN_VALUE]
+            learned = [value for value, count in counts.items() if count >= of_value]
             untold = sum(self.shown[d] - self.told[d, name] for d in self.domains(name))
-            single_valued = counts.total() >= max(LEAST_ITEMS, self.several[name])
+            single_valued = counts.total() >= max(least, self.several[name])
             if untold and single_valued and 2 <= len(learned) <= MOST_VALUES and len(counts) < _COUNTED:
                 found[name] = counts.total()
         return sorted(found, key=lambda name: (-found[name], name))[:MOST_ATTRIBUTES]
@@ -210,28 +229,57 @@ def _features(items: Sequence[Item], store: EmbeddingStore) -> np.ndarray:
     return np.hstack([features, features - means[product]])
 
 
+def _pair(config: Config, store: EmbeddingStore) -> TowerPair | None:
+    from mmreason.probes.pair import TowerPair  # needs torch
+
+    return TowerPair.open(config, store)
+
+
 def _learn(
-    database: Database, store: EmbeddingStore, survey: Survey, names: Sequence[str], seed: int
+    database: Database,
+    store: EmbeddingStore,
+    survey: Survey,
+    names: Sequence[str],
+    prompted: Sequence[str],
+    pair: TowerPair | None,
+    seed: int,
 ) -> tuple[Space, list[Learned]]:
-    """Probes of the attributes that pictures tell, and the space in which they read."""
+    """Probes of the attributes that pictures tell, and the space in which they read.
+
+    Args:
+        names: Attributes that are learned.
+        prompted: Attributes that are tried by prompts of the pair of towers.
+    """
     share = MOST_ITEMS / max(survey.items.total(), 1)
+    tried = dict.fromkeys([*names, *prompted])
     items: list[Item] = []
     parts: list[np.ndarray] = []
     for every in _products(database, store):
         some = [item for item in every if zlib.crc32(item.group.encode()) < share * 2**32]
-        rows = [n for n, i in enumerate(some) if i.split != "test" and not i.facts().keys().isdisjoint(names)]
+        rows = [n for n, i in enumerate(some) if i.split != "test" and not i.facts().keys().isdisjoint(tried)]
         if rows:
             parts.append(_features(some, store)[rows])
             items += [some[n] for n in rows]
     features = np.concatenate(parts)
     space = Space.fit(features, seed)
     projected = space.project(features)
-    learned = (_learn_one(name, items, projected, survey) for name in names)
-    return space, [each for each in learned if each is not None]
+    pictures = pair.pictures([item.id for item in items]) if pair else None
+    learned = []
+    for name in tried:
+        known, rows = _known(name, items, survey)
+        probes = [Probe.fit(name, known, projected[rows])] if name in names else []
+        if pair is not None and pictures is not None and name in prompted:
+            values = sorted(known.spelling)
+            prompts = pair.prompts(name, [known.spelling[value] for value in values])
+            probes.append(Probe.by_prompts(name, known, pictures[rows], values, prompts))
+        found = max(filter(None, probes), key=lambda probe: probe.coverage, default=None)
+        if found is not None:
+            learned.append(_learned(found, known, [items[row] for row in rows]))
+    return space, learned
 
 
-def _learn_one(name: str, items: Sequence[Item], projected: np.ndarray, survey: Survey) -> Learned | None:
-    """The probe of one attribute, and what it reads of the items that it has learned from; None if it tells nothing."""
+def _known(name: str, items: Sequence[Item], survey: Survey) -> tuple[Known, list[int]]:
+    """What is known of an attribute, and of which of the items."""
     usual = survey.domains(name)
     values = [single(item.facts().get(name, ())) if item.domain in usual else "" for item in items]
     rows = [row for row, value in enumerate(values) if value]
@@ -241,14 +289,14 @@ def _learn_one(name: str, items: Sequence[Item], projected: np.ndarray, survey: 
         {"domain": item.domain, **{n: ", ".join(v) for n, v in item.facts().items() if n != name}}
         for item in known
     ]
-    facts = Known(
-        [values[row] for row in rows], groups, [item.domain for item in known], others, survey.spelling(name)
-    )
-    probe = Probe.fit(name, facts, projected[rows])
-    if probe is None:
-        return None
-    held_out = {item.id: said for item, said in zip(known, probe.held_out, strict=True)}
-    return Learned(probe, held_out, _kinds(known, name), Vocabulary({name: set(facts.values)}))
+    domains = [item.domain for item in known]
+    return Known([values[row] for row in rows], groups, domains, others, survey.spelling(name)), rows
+
+
+def _learned(probe: Probe, known: Known, items: Sequence[Item]) -> Learned:
+    """A probe with what it reads of the items that it has learned from."""
+    held_out = {item.id: said for item, said in zip(items, probe.held_out, strict=True)}
+    return Learned(probe, held_out, _kinds(items, probe.name), Vocabulary({probe.name: set(known.values)}))
 
 
 def _kinds(items: Sequence[Item], name: str) -> dict[str, frozenset[str]]:
@@ -257,11 +305,14 @@ def _kinds(items: Sequence[Item], name: str) -> dict[str, frozenset[str]]:
     return {n: frozenset(phrase(v) for item in items for v in item.attributes[n]) for n in sorted(shared)}
 
 
-def _read(items: Sequence[Item], projected: np.ndarray, learned: Sequence[Learned]) -> Iterator[Fact]:
+def _read(
+    items: Sequence[Item], projected: np.ndarray, pictures: np.ndarray | None, learned: Sequence[Learned]
+) -> Iterator[Fact]:
     """What pictures show of items whose texts do not tell it."""
     domains = [item.domain for item in items]
     for each in learned:
-        for item, found in zip(items, each.probe.read(projected, domains), strict=True):
+        vectors = pictures if each.probe.prompted and pictures is not None else projected
+        for item, found in zip(items, each.probe.read(vectors, domains), strict=True):
             value, probability = each.held_out.get(item.id, found)
             if value and each.speaks_of(item):
                 yield Fact(item.id, each.probe.name, value, "picture", probability=round(probability, 4))

@@ -90,12 +90,12 @@ class PictureProbe(nn.Module):
 
 def picture_size(store: Any) -> int:
     """Length of a picture's features, or a video's where no item has a picture; 0 where none has either."""
-    return next((store.dims[f"{m}_features"] for m in _seen_modalities(store)), 0)
+    return next((store.dims[f"{m}_features"] for m in seen_modalities(store)), 0)
 
 
 def has_picture(store: Any, ids: list[str]) -> Tensor:
     """(N,) bool: is there a picture or a video."""
-    masks = [torch.as_tensor(store.mask(m, ids).copy()) for m in _seen_modalities(store)]
+    masks = [torch.as_tensor(store.mask(m, ids).copy()) for m in seen_modalities(store)]
     return torch.stack(masks).any(0) if masks else torch.zeros(len(ids), dtype=torch.bool)
 
 
@@ -107,12 +107,13 @@ def picture_features(store: Any, ids: list[str]) -> Tensor:
         ids: Items in it.
     """
     features = torch.zeros(len(ids), picture_size(store))
-    for modality in reversed(_seen_modalities(store)):  # the picture's are put over the video's
+    for modality in reversed(seen_modalities(store)):  # the picture's are put over the video's
         there = torch.as_tensor(store.mask(modality, ids).copy())
         values = torch.as_tensor(store.get(f"{modality}_features", ids), dtype=torch.float32)
         features = torch.where(there[:, None], values, features)
     return features
 
 
-def _seen_modalities(store: Any) -> list[str]:
+def seen_modalities(store: Any) -> list[str]:
+    """Modalities of the picture tower that the store has features of, pictures first."""
     return [m for m in ("image", "video") if f"{m}_features" in store.dims]

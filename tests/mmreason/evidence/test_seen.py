@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ import pytest
 
 from mmreason.catalogue.catalogue import Catalogue, write_catalogue
 from mmreason.config import Config
+from mmreason.evidence import seen
 from mmreason.evidence.schema import Fact
 from mmreason.evidence.seen import REPORT, seen_facts
-from mmreason.probes.calibrated import PRECISION
+from mmreason.probes.calibration import PRECISION
 from mmreason.schema import Item
 from mmreason.store.store import StoreWriter
 
@@ -120,3 +122,82 @@ def test_without_an_embedding_store_nothing_is_read(tmp_path: Path) -> None:
     config = Config(run_dir=str(tmp_path))
     config.path("evidence").mkdir()
     assert list(seen_facts(config)) == []
+
+
+class Pair:
+    """Towers that put a picture near the prompt of its colour, so far as the noise lets them."""
+
+    def __init__(self, items: list[Item], noise: float, agree: bool = True) -> None:
+        rng = np.random.default_rng(3)
+        self._directions = rng.normal(size=(len(COLORS), WIDTH))
+        colors = [COLORS.index(item.hidden["color"][0]) for item in items]
+        vectors = self._directions[colors] + noise * rng.normal(size=(len(items), WIDTH))
+        self._vectors = {item.id: vector for item, vector in zip(items, vectors, strict=True)}
+        if not agree:
+            self._directions = rng.normal(size=(len(COLORS), WIDTH))
+
+    def pictures(self, ids: list[str]) -> np.ndarray:
+        found = np.array([self._vectors[each] for each in ids])
+        return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+    def prompts(self, name: str, values: list[str]) -> np.ndarray:
+        assert name == "color", "materials are of one kind only"
+        found = self._directions[[COLORS.index(value) for value in values]]
+        return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def _few() -> list[Item]:
+    """Twenty-four labelled shirts, too few to learn from, and sixty whose colour only the picture tells."""
+    items = [replace(item, attributes={"category": ["Shirts"]}) for item in _items(84)]
+    return [replace(item, group=item.id, split="train" if n < 24 else "test") for n, item in enumerate(items)]
+
+
+def _levels(config: Config) -> dict[str, tuple[str, float]]:
+    report = json.loads(config.path("evidence", REPORT).read_text())
+    return {name: (told["read_by"], told["levels"][0]["precision"]) for name, told in report.items()}
+
+
+def test_prompts_of_a_trained_pair_read_what_too_few_items_are_known_to_learn(
+    make_run: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = _few()
+    config = make_run(items, np.random.default_rng(2).normal(size=(len(items), WIDTH)))
+    monkeypatch.setattr(seen, "_pair", lambda config, store: None)
+    assert not list(seen_facts(config))
+    monkeypatch.setattr(seen, "_pair", lambda config, store: Pair(items, 0.4))
+    facts = list(seen_facts(config))
+    assert facts == list(seen_facts(config)), "the same again"
+    assert _levels(config)["color"][0] == "prompts" and _levels(config)["color"][1] >= PRECISION
+    truth = {item.id: item.hidden["color"][0] for item in items}
+    unseen = [f for f in facts if items[int(f.item_id[1:])].split == "test"]
+    assert len(unseen) > 40 and np.mean([f.value == truth[f.item_id] for f in unseen]) >= PRECISION
+    assert {(f.name, f.source) for f in facts} == {("color", "picture")}
+
+
+@pytest.mark.parametrize(("noise", "agree"), [(9.0, True), (0.4, False)])
+def test_prompts_that_do_not_tell_are_not_kept(
+    noise: float, agree: bool, make_run: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = _few()
+    config = make_run(items, np.random.default_rng(2).normal(size=(len(items), WIDTH)))
+    monkeypatch.setattr(seen, "_pair", lambda config, store: Pair(items, noise, agree))
+    assert not list(seen_facts(config)) and _levels(config) == {}
+
+
+@pytest.mark.parametrize(
+    ("of_features", "of_pair", "wins"), [(0.4, 3.0, "regression"), (2.5, 0.2, "prompts")]
+)
+def test_what_reads_more_with_the_same_precision_reads(
+    of_features: float,
+    of_pair: float,
+    wins: str,
+    make_run: Callable[..., Config],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    items = [replace(item, attributes={"category": ["Shirts"]}) for item in _items()]
+    config = make_run(items, _features(items, of_features))
+    monkeypatch.setattr(seen, "_pair", lambda config, store: Pair(items, of_pair))
+    truth = {item.id: item.hidden["color"][0] for item in items}
+    facts = list(seen_facts(config))
+    assert _levels(config)["color"][0] == wins
+    assert len(facts) > 120 and np.mean([f.value == truth[f.item_id] for f in facts]) >= 0.93

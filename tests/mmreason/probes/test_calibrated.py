@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmreason.probes.calibrated import Known, Probe, at_least
+from mmreason.probes.calibrated import Probe
+from mmreason.probes.calibration import Known, at_least
 from mmreason.probes.colors import basic_color
 
 
