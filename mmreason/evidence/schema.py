@@ -179,6 +179,7 @@ class Case:
         concepts: Concept id → concept, of all facts and tastes of the case.
         language: Of the reason: ``en``, ``zh`` …
         sensitive: Finds the run's own terms that nobody may infer of a person, beside those of the toolkit.
+        untold: Concepts of the history that together would tell such a thing: nobody is said to like them.
     """
 
     user: User
@@ -190,6 +191,7 @@ class Case:
     concepts: Mapping[str, Concept] = field(default_factory=dict)
     language: str = "en"
     sensitive: TermFinder | None = None
+    untold: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,8 @@ def own_items(case: Case) -> frozenset[str]:
 def is_sensitive(case: Case, fact: Fact) -> bool:
     """Whether nobody may be said to like it."""
     concept = case.concepts.get(fact.concept)
+    if fact.concept in case.untold:
+        return True
     return bool(concept and concept.sensitive) or bool(sensitive_kind(fact.value, case.sensitive))
 
 

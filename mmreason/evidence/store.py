@@ -139,6 +139,7 @@ class EvidenceStore:
             concepts=history.concepts | self._concepts_of(facts) | self._pairs_of(facts),
             language=language or language_of(item),
             sensitive=self.sensitive,
+            untold=history.untold,
         )
 
     def _history(self, user: User, items: Mapping[str, Item]) -> _History:
@@ -159,14 +160,17 @@ class EvidenceStore:
             step.item_id: found for step in user.history if (found := step.item or items.get(step.item_id))
         }
         facts = {item_id: self.facts_of(each) for item_id, each in known.items()}
-        private, untold = _private(known, facts, self.sensitive)
+        private, values = _private(known, facts, self.sensitive)
+        untold = frozenset(f.concept for some in facts.values() for f in some if f.value in values)
         safe = {item_id: safe_item(each) for item_id, each in known.items() if item_id not in private}
         facts = {item_id: facts[item_id] for item_id in safe}
         concepts = self._concepts_of([fact for some in facts.values() for fact in some])
         shown = {
             item_id: list(
                 dict.fromkeys(
-                    f.concept for f in some if f.value not in untold and _can_be_liked(f, concepts[f.concept])
+                    f.concept
+                    for f in some
+                    if f.concept not in untold and _can_be_liked(f, concepts[f.concept])
                 )
             )
             for item_id, some in facts.items()
@@ -176,7 +180,7 @@ class EvidenceStore:
             concepts |= {pair.id: pair for pair in pairs}
             shown[item_id] = [*some, *(pair.id for pair in pairs)]
         popularity = {concept.id: concept.popularity for concept in concepts.values()}
-        return _History(items, safe, facts, concepts, find_tastes(user.history, shown, popularity))
+        return _History(items, safe, facts, concepts, find_tastes(user.history, shown, popularity), untold)
 
     def _concepts_of(self, facts: Iterable[Fact]) -> dict[str, Concept]:
         return {
@@ -215,6 +219,7 @@ class _History:
     facts: Mapping[str, Sequence[Fact]]
     concepts: dict[str, Concept]
     tastes: Sequence[Taste]
+    untold: frozenset[str]
 
 
 def content_of(item: Item) -> str:

@@ -97,7 +97,8 @@ def _liked(case: Case) -> Mapping[str, float]:
     for item_id in liked:
         for concept in {fact.concept for fact in case.history_facts.get(item_id, ())}:
             popularity = case.concepts[concept].popularity
-            if not case.concepts[concept].sensitive and 0 < popularity <= _MOST_COMMON:
+            told = case.concepts[concept].sensitive or concept in case.untold
+            if not told and 0 < popularity <= _MOST_COMMON:
                 weights[concept] += -_OF_LIKENESS * log(popularity) / len(liked)
     return weights
 

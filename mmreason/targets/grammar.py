@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmreason.evidence.schema import Fact
 from mmreason.language import singulars
 from mmreason.schema import Interaction, Item
+from mmreason.wording.english import article
+from mmreason.wording.grammar import fill, grammar_of
 
 Pair = tuple[str, str]
 WORDS = (10, 22)
@@ -32,31 +35,32 @@ PHRASES: dict[str, dict[str, Sequence[Phrase]]] = {
         "use": [("{s} for {v}", "{s} made for {v}", "is made for {v}")],
         "activity": [("{s} for {v}", "{s} meant for {v}", "is meant for {v}")],
         "climate": [("{v} conditions", "{s} for {v} conditions", "suits {v} conditions")],
-        "style": [("the {v} style", "{s} in the {v} style", "has the {v} style")],
+        "style": [("the {v} style", "{s} in the {v} style", "comes in the {v} style")],
         "category": [("the {v} section", "{s} from the {v} section", "comes from the {v} section")],
     },
     "video": {
         "color": [
-            ("{v} subjects", "{s} with {a} {v} subject", "shows {a} {v} {kind}"),
-            ("seeing {v}", "{s} with something {v}", "follows {a} {v} {kind}"),
+            ("{s} with something {v}", "{s} with something {v}", "shows {a} {v} {kind}"),
+            ("{s} that show something {v}", "{s} that show something {v}", "follows {a} {v} {kind}"),
         ],
-        "category": [("{v} footage", "{s} about {a} {v}", "is about {a} {v}")],
-        "action": [("{v} motion", "{s} full of {v}", "is full of {v}")],
-        "scene": [("{v} scenes", "{s} set in {a} {v} scene", "is set in {a} {v} scene")],
+        "category": [("{s} about {a} {v}", "{s} about {a} {v}", "is about {a} {v}")],
+        "action": [("{s} with {a} {v} motion", "{s} with {a} {v} motion", "has {a} {v} motion")],
+        "scene": [("{s} with {a} {v} setting", "{s} with {a} {v} setting", "has {a} {v} setting")],
         "mood": [("{a} {v} mood", "{s} with {a} {v} mood", "has {a} {v} mood")],
     },
     "news": {
         "color": [
-            ("{v} lead pictures", "{s} with {a} {v} lead picture", "leads with {a} {v} picture"),
-            ("pictures in {v}", "{s} pictured in {v}", "is pictured in {v}"),
+            ("{s} with {a} {v} picture", "{s} with {a} {v} picture", "has {a} {v} picture"),
+            ("{s} pictured in {v}", "{s} pictured in {v}", "is pictured in {v}"),
         ],
         "category": [("{v} news", "{s} about {v}", "is about {v}")],
         "region": [("news from {v}", "{s} from {v}", "comes from {v}")],
         "tone": [("{a} {v} tone", "{s} in {a} {v} tone", "has {a} {v} tone")],
-        "format": [("the {v} format", "{s} in {v} form", "takes the form of {a} {v}")],
+        "format": [("the {v} format", "{s} in {v} form", "comes as {a} {v}")],
     },
 }
-ANY: Sequence[Phrase] = [("the {v} kind", "{s} of the {v} kind", "is of the {v} kind")]
+ANY: Sequence[Phrase] = [("{s} listed under {v}", "{s} listed under {v}", "is listed under {v}")]
+"""For what neither :data:`PHRASES` nor the writers' grammar has words."""
 
 # {like} {things} {does}: the phrase; {n}: this item. No numbers: a model that has not counted must not learn to count.
 ONE_CLAIM = (
@@ -70,7 +74,6 @@ ONE_CLAIM = (
     "As someone drawn to {like}, you may enjoy that {n} {does}.",
     "Among your recent choices, {things} stand out, and {n} {does} too.",
     "{n} {does}, in line with the {things} you chose before.",
-    "There is a thread of {like} in what you choose, and {n} {does}.",
     "{n} answers your fondness for {like}: once again, it {does}.",
     "Several of your latest picks were {things}; {n} {does} as well.",
     "For a fan of {like}, {n} is an easy choice because it {does}.",
@@ -152,14 +155,15 @@ def write_reason(
 
 def find_value(text: str, value: str) -> tuple[int, int]:
     """Where a reason names a value first: start and end in characters."""
-    match = re.search(rf"(?<!\w){re.escape(value.lower())}(?!\w)", text)
+    match = re.search(rf"(?<!\w){re.escape(value.lower())}(?!\w)", text.lower())
     assert match, f"{value!r} is not in {text!r}"
     return match.span()
 
 
 def _phrase(rng: np.random.Generator, item: Item, claim: Claim, known: re.Pattern[str]) -> list[str]:
-    options = PHRASES.get(item.domain, PHRASES["shop"]).get(
-        claim.attribute.lower().replace("colour", "color"), ANY
+    known_as = claim.attribute.lower().replace("colour", "color")
+    options = (
+        PHRASES.get(item.domain, PHRASES["shop"]).get(known_as) or _by_grammar(item.domain, claim) or ANY
     )
     value = claim.value.lower()
     category = next(iter(item.facts().get("category", [])), "")
@@ -170,6 +174,20 @@ def _phrase(rng: np.random.Generator, item: Item, claim: Claim, known: re.Patter
         "kind": category.lower() if " " not in category and category else "subject",
     }
     return [part.format(**slots) for part in options[int(rng.integers(len(options)))]]
+
+
+def _by_grammar(domain: str, claim: Claim) -> Sequence[Phrase]:
+    """The words that the writers' grammar has for a value, where what it does holds that as it is written."""
+    grammar = grammar_of("en", domain)
+    said = grammar.say(Fact("", claim.attribute, claim.value)) if grammar else None
+    if not grammar or not said:
+        return ()
+    one = f"is {article(said.one)} {said.one}" if said.one else ""
+    slots = {"before": said.before, "things": "{s}", "after": "" if said.before else said.after}
+    things = said.many or (fill(grammar.words["things_phrase"], slots) if said.before or said.after else "")
+    phrase = (things, things, said.does or one)
+    value = re.compile(rf"(?<!\w){re.escape(claim.value.lower())}(?!\w)")
+    return [phrase] if things and value.search(phrase[2].lower()) else ()
 
 
 def _kind(item: Item, known: re.Pattern[str]) -> str:

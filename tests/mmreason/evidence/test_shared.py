@@ -68,6 +68,12 @@ def test_what_facts_tell_only_together_is_not_told() -> None:
     assert all(len(said) == 1 for said, _ in likeness_ties(case, case.facts, 1, 1))
 
 
+def test_what_a_history_tells_only_as_a_whole_is_not_told() -> None:
+    case = case_of("western drama", {"b": ("western comedy", 4)})
+    case.untold = frozenset(["genre=western"])
+    assert likenesses(case) == []
+
+
 def test_a_taste_for_two_together_ties_an_item_that_has_both() -> None:
     taste = Taste(pair_id("genre=comedy", "genre=romance"), ("b", "c", "d"), {}, 0.5, 4.0, 0.001)
     history = dict.fromkeys("bcd", ("comedy romance", 5.0))
