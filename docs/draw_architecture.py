@@ -30,6 +30,7 @@ LAYERS = (
     ("training",),
     ("embed",),
     ("align", "users"),
+    ("decoding",),
     ("safety",),
     ("reviews", "probes"),
     ("evidence",),

@@ -1,0 +1,249 @@
+"""Attention over slots: rows of any length beside each other, without padding.
+
+A forward pass reads one flat sequence of T tokens: one token of each row that is being decoded, then the whole
+prompts of rows that enter. Every layer but attention treats tokens one by one, so nothing is computed for padding; and
+attention, put in place by transformers' ``AttentionInterface``, keeps to each row's own keys and values. These lie in a
+preallocated cache of S slots. Rows in being always fill the first slots, so their keys are a view, not a copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+NAME = "mmreason_slots"  # of our attention in transformers' registry
+
+
+@dataclass
+class Layer:
+    """Keys and values of one attention layer.
+
+    Attributes:
+        keys: (S, H, D, C), a position's key in a column: (queries @ keys) needs no transposing.
+        values: (S, H, C, D).
+        window: Sliding window in tokens, if the layer has one.
+    """
+
+    keys: Tensor
+    values: Tensor
+    window: int | None
+
+
+@dataclass
+class Entering:
+    """A prompt that enters a slot.
+
+    Attributes:
+        slot: Where its keys and values go.
+        past: Positions of the slot that are already there (a shared prefix).
+        start: Its first token in the flat sequence.
+        end: One past its last.
+    """
+
+    slot: int
+    past: int
+    start: int
+    end: int
+
+
+@dataclass
+class Pass:
+    """What attention must know in one forward pass.
+
+    Attributes:
+        slots: The cache.
+        positions: (R,) long: place of the new token of each of the first R slots; they are the first R tokens.
+        entering: The prompts behind them.
+        reach: Positions that attention reads; at least ``positions.max() + 1``.
+    """
+
+    slots: Slots
+    positions: Tensor
+    entering: list[Entering]
+    reach: int
+    masks: dict[int | None, Tensor] = field(default_factory=dict)
+
+    def mask(self, window: int | None) -> Tensor:
+        """(R, 1, 1, reach) float32: 0 where a new token may look, else -inf."""
+        if window not in self.masks:
+            place = torch.arange(self.reach, device=self.positions.device)
+            seen = place <= self.positions[:, None]
+            if window is not None:
+                seen &= place > self.positions[:, None] - window
+            mask = torch.zeros(seen.shape, device=seen.device).masked_fill_(~seen, float("-inf"))
+            self.masks[window] = mask[:, None, None]
+        return self.masks[window]
+
+
+class Slots:
+    """A preallocated key–value cache.
+
+    Args:
+        count: Slots S.
+        length: Positions C of a slot.
+    """
+
+    def __init__(self, count: int, length: int) -> None:
+        self.count, self.length = count, length
+        self.layers: dict[int, Layer] = {}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all keys and values."""
+        return sum(layer.keys.nbytes + layer.values.nbytes for layer in self.layers.values())
+
+    def layer(self, index: int, key: Tensor, value: Tensor, window: int | None) -> Layer:
+        """The cache of a layer; made to the shape of the first key (1, H, T, D) and value that it sees."""
+        if index not in self.layers:
+            heads, size = key.shape[1], key.shape[3]
+            self.layers[index] = Layer(  # zeros: what is masked must still be a number
+                key.new_zeros(self.count, heads, size, self.length),
+                value.new_zeros(self.count, heads, self.length, value.shape[3]),
+                window,
+            )
+        return self.layers[index]
+
+    def copy(self, source: int, targets: Sequence[int], length: int) -> None:
+        """Give slots the first ``length`` positions of another."""
+        for layer in self.layers.values():
+            for target in targets:
+                layer.keys[target, :, :, :length] = layer.keys[source, :, :, :length]
+                layer.values[target, :, :length] = layer.values[source, :, :length]
+
+    def read(self, slot: int, length: int) -> dict[int, tuple[Tensor, Tensor]]:
+        """Copies of the first positions of a slot, by layer: (H, D, length) and (H, length, D)."""
+        return {
+            index: (layer.keys[slot, :, :, :length].clone(), layer.values[slot, :, :length].clone())
+            for index, layer in self.layers.items()
+        }
+
+    def write(self, slot: int, past: dict[int, tuple[Tensor, Tensor]]) -> None:
+        """Put into a slot what :meth:`read` gave."""
+        for index, (keys, values) in past.items():
+            self.layers[index].keys[slot, :, :, : keys.shape[2]] = keys
+            self.layers[index].values[slot, :, : values.shape[1]] = values
+
+    def clear(self, slot: int) -> None:
+        """Zero a slot, for NaN in it would show through any mask."""
+        for layer in self.layers.values():
+            layer.keys[slot].zero_()
+            layer.values[slot].zero_()
+
+
+def slot_attention(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    run: Pass | None = None,
+    position_bias: Tensor | None = None,
+    s_aux: Tensor | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """The attention of :class:`Pass`, in the form that transformers calls.
+
+    Args:
+        module: The attention layer.
+        query: (1, heads, T, D).
+        key: (1, H, T, D), H dividing the heads.
+        value: (1, H, T, D).
+        run: What is where.
+
+    Returns:
+        (1, T, heads, D).
+
+    Raises:
+        NotImplementedError: If the layer wants a bias or sinks, or is not run by the engine.
+    """
+    if run is None or position_bias is not None or s_aux is not None:
+        raise NotImplementedError("attention over slots has no position bias and no sinks")
+    scale = query.shape[3] ** -0.5 if scaling is None else scaling
+    layer = run.slots.layer(module.layer_idx, key, value, sliding_window)
+    out = value.new_empty(query.shape[2], query.shape[1], value.shape[3])
+    rows = len(run.positions)
+    if rows:
+        out[:rows] = _step(run, layer, query, key, value, scale, softcap)
+    for prompt in run.entering:
+        part = slice(prompt.start, prompt.end)
+        out[part] = _prompt(
+            prompt, layer, query[:, :, part], key[:, :, part], value[:, :, part], scale, softcap
+        )
+    return out[None], None
+
+
+def _step(
+    run: Pass, layer: Layer, query: Tensor, key: Tensor, value: Tensor, scale: float, softcap: float | None
+) -> Tensor:
+    """One new token for each of the first R slots: (R, heads, D)."""
+    rows, heads = len(run.positions), key.shape[1]
+    row = torch.arange(rows, device=query.device)
+    layer.keys[row, :, :, run.positions] = key[0, :, :rows].transpose(0, 1)
+    layer.values[row, :, run.positions] = value[0, :, :rows].transpose(0, 1)
+    asked = query[0, :, :rows].transpose(0, 1).reshape(rows, heads, -1, query.shape[3])
+    scores = torch.matmul(asked, layer.keys[:rows, :, :, : run.reach]).float().mul_(scale)
+    if softcap is not None:
+        scores.div_(softcap).tanh_().mul_(softcap)
+    shares = scores.add_(run.mask(layer.window)).softmax(-1).to(value.dtype)
+    return torch.matmul(shares, layer.values[:rows, :, : run.reach]).reshape(rows, query.shape[1], -1)
+
+
+def _prompt(
+    prompt: Entering,
+    layer: Layer,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scale: float,
+    softcap: float | None,
+) -> Tensor:
+    """A prompt of n tokens behind ``past`` positions of its slot: (n, heads, D)."""
+    past, end = prompt.past, prompt.past + key.shape[2]
+    layer.keys[prompt.slot, :, :, past:end] = key[0].transpose(1, 2)
+    layer.values[prompt.slot, :, past:end] = value[0]
+    if past:
+        key = layer.keys[prompt.slot, :, :, :end].transpose(1, 2)[None]
+        value = layer.values[prompt.slot, :, :end][None]
+    groups = query.shape[1] // key.shape[1]
+    key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+    whole = not past and (layer.window is None or layer.window >= end)
+    mask = None if whole else _causal(query.shape[2], end, layer.window, query.device)
+    if softcap is None:
+        out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=whole, scale=scale)
+    else:
+        mask = _causal(query.shape[2], end, layer.window, query.device) if mask is None else mask
+        scores = (query @ key.transpose(2, 3)).float() * scale
+        scores = (softcap * (scores / softcap).tanh()).masked_fill(~mask, float("-inf"))
+        out = scores.softmax(-1).to(value.dtype) @ value
+    return out[0].transpose(0, 1)
+
+
+def _causal(queries: int, keys: int, window: int | None, device: torch.device) -> Tensor:
+    """(queries, keys) bool: the last queries of a text look back, at most over the window."""
+    place = torch.arange(keys, device=device)
+    ask = place[keys - queries :, None]
+    return (place <= ask) if window is None else (place <= ask) & (place > ask - window)
+
+
+@contextmanager
+def slots_of(lm: Any) -> Iterator[None]:
+    """Within, the LM attends to slots; its own attention is put back behind."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(NAME, slot_attention)
+    own = lm.config._attn_implementation
+    lm.set_attn_implementation(NAME)
+    try:
+        yield
+    finally:
+        lm.set_attn_implementation(own)

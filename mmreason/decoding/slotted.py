@@ -1,0 +1,161 @@
+"""Continuous batching over slots."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mmreason.decoding.choose import settle
+from mmreason.decoding.lm import CausalLM
+from mmreason.decoding.memory import is_out_of_memory
+from mmreason.decoding.queue import Entry, Prefix, Queue
+from mmreason.decoding.requests import Decoded
+from mmreason.decoding.rows import Row
+from mmreason.decoding.slots import Entering, Pass, Slots
+
+
+class Slotted:
+    """Rows in slots; ``rows[i]`` is in slot i.
+
+    Args:
+        lm: The LM.
+        slots: Rows at a time.
+        length: Positions of a slot.
+        prefill_tokens: Prompt tokens a pass.
+        exact: Every pass has one shape: all slots and all their positions, or one prompt alone.
+    """
+
+    def __init__(self, lm: CausalLM, slots: int, length: int, prefill_tokens: int, exact: bool) -> None:
+        self.lm, self.prefill_tokens, self.exact = lm, prefill_tokens, exact
+        self.cache = Slots(slots, length)
+        self.rows: list[Row] = []
+
+    def step(self, queue: Queue) -> list[Decoded]:
+        """Let waiting prompts enter and write one token for every row; the texts that are done."""
+        entries = self._admit(queue)
+        try:
+            logits = self._read(entries)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return self._halve(entries, queue)
+        self.rows += [row for entry in entries for row in entry.rows]
+        done = settle(logits, self.rows)
+        self._leave(done)
+        return [text for text in done if text]
+
+    def _admit(self, queue: Queue) -> list[Entry]:
+        free, tokens = self.cache.count - len(self.rows), self.prefill_tokens
+        entries: list[Entry] = []
+        while free and queue:
+            first = queue.waiting[0]
+            if len(first.rows) > self.cache.count:
+                queue.waiting.popleft()
+                queue.waiting.extendleft(reversed(first.split(self.cache.count)))
+                continue
+            if len(first.rows) > free or (entries and first.length > tokens):
+                break
+            entries.append(queue.waiting.popleft())
+            free -= len(first.rows)
+            tokens -= first.length
+        return entries
+
+    def _read(self, entries: list[Entry]) -> Tensor:
+        """Run the LM over the rows' last tokens and the entries' prompts: (all rows, vocabulary)."""
+        slot = len(self.rows)
+        places = []
+        for entry in entries:
+            places.append(slot)
+            slot += len(entry.rows)
+        past = [self._put_prefix(entry.prefix, slot) for entry, slot in zip(entries, places, strict=True)]
+        if self.exact:
+            parts = [self._run(self.rows, [], [], [])] if self.rows else []
+            parts += [
+                self._run([], [entry], [slot], [0]) for entry, slot in zip(entries, places, strict=True)
+            ]
+            logits = torch.cat(parts)
+        else:
+            logits = self._run(self.rows, entries, places, past)
+        index = list(range(len(self.rows)))
+        for number, (entry, slot) in enumerate(zip(entries, places, strict=True)):
+            self.cache.copy(slot, range(slot + 1, slot + len(entry.rows)), entry.length)
+            index += [len(self.rows) + number] * len(entry.rows)
+        return logits if len(index) == len(logits) else logits[index]
+
+    def _put_prefix(self, prefix: Prefix | None, slot: int) -> int:
+        """Put a shared prefix into a slot, computing it at its first use; its length."""
+        if prefix is None:
+            return 0
+        length = len(prefix.tokens)
+        if not prefix.past:
+            run = Pass(self.cache, self._places([]), [Entering(slot, 0, 0, length)], 0)
+            self.lm.over_slots(
+                self.lm.embedded(prefix.tokens), self._places(range(length)), run, self._places([0])
+            )
+            prefix.past = self.cache.read(slot, length)
+        self.cache.write(slot, prefix.past)
+        return length
+
+    def _run(self, rows: list[Row], entries: list[Entry], slots: list[int], past: list[int]) -> Tensor:
+        """One pass: (rows + entries, vocabulary) logits."""
+        going = [row.position for row in rows]
+        if rows and self.exact:
+            going += [0] * (self.cache.count - len(rows))
+        embeds, places, keep, entering = (
+            self._last_tokens(rows, len(going)),
+            [*going],
+            [*range(len(going))],
+            [],
+        )
+        for entry, slot, skip in zip(entries, slots, past, strict=True):
+            prompt = self.lm.tokens_of(entry)[skip:]
+            entering.append(Entering(slot, skip, len(places), len(places) + len(prompt)))
+            places += range(skip, skip + len(prompt))
+            keep.append(len(places) - 1)
+            embeds.append(prompt)
+        reach = self.cache.length if self.exact else max(going, default=-1) + 1
+        run = Pass(self.cache, self._places(going), entering, reach)
+        logits = self.lm.over_slots(torch.cat(embeds), self._places(places), run, self._places(keep))
+        return logits[: len(rows)] if rows and self.exact else logits
+
+    def _last_tokens(self, rows: list[Row], count: int) -> list[Tensor]:
+        """The embeddings of the rows' last tokens, (count, hidden_size), in a list; empty without rows."""
+        if not rows:
+            return []
+        ids = [row.ids[-1] if row.ids else 0 for row in rows] + [0] * (count - len(rows))
+        embeds = self.lm.embed(ids)
+        for index, row in enumerate(rows):
+            if not row.ids:  # taken back to its very beginning
+                embeds[index] = self.lm.embedded(row.request.prompt[-1:])[0]
+        return [embeds]
+
+    def _places(self, numbers: list[int] | range) -> Tensor:
+        return torch.tensor(list(numbers), dtype=torch.long, device=self.lm.device)
+
+    def _leave(self, done: list[Decoded | None]) -> None:
+        """Ended rows leave; the last rows fill their slots."""
+        for slot, text in enumerate(done):
+            if text and text.finish == "error":
+                self.cache.clear(slot)
+        staying = [slot for slot, text in enumerate(done) if not text]
+        count = len(staying)
+        for hole in range(count):
+            if done[hole]:
+                last = staying.pop()
+                self.cache.copy(last, [hole], self.rows[last].position)
+                self.rows[hole] = self.rows[last]
+        del self.rows[count:]
+
+    def _halve(self, entries: list[Entry], queue: Queue) -> list[Decoded]:
+        """Go on with half the slots: all rows are read again from their tokens."""
+        rows, self.rows = self.rows, []
+        if self.cache.count == 1:
+            self.cache = Slots(1, self.cache.length)
+            return [
+                row.fail("out of memory with one row alone")
+                for row in [*rows, *(row for entry in entries for row in entry.rows)]
+            ]
+        queue.waiting.extendleft(reversed([*(Entry([row]) for row in rows), *entries]))
+        self.cache = Slots(self.cache.count // 2, self.cache.length)
+        self.prefill_tokens = max(1, self.prefill_tokens // 2)
+        return []
