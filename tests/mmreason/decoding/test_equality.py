@@ -30,7 +30,6 @@ def reference(lm: Any, prompt: list[int], low: int, high: int) -> list[int]:
         do_sample=False,
         min_new_tokens=low,
         max_new_tokens=high,
-        **more,
     )[0]
     ends = set(lm.generation_config.eos_token_id)
     new = out[len(prompt) :].tolist()
