@@ -218,16 +218,19 @@ class PromptConfig:
     """What the LM is told in words.
 
     Args:
-        chat: Use the LM's chat template (else plain text).
+        chat: Use the LM's chat template (plain text where it has none).
         history_items: History items named in the prompt.
         facts: Visible attribute values named per item.
         system: Instruction.
+        max_tokens: Longest prompt in tokens, soft ones included; the ends of its longest lines are cut off. Never more
+            than the LM has positions for beside ``max_length`` of text.
     """
 
     chat: bool = False
     history_items: int = 3
     facts: int = 3
     system: str = "Say why this user would want this item."
+    max_tokens: int = 512
 
 
 @dataclass

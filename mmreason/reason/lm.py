@@ -15,10 +15,14 @@ from mmreason.schema import DataError
 
 
 def load_tokenizer(spec: str) -> Any:
-    """The LM's tokenizer, padding on the left as batched decoding needs."""
-    from transformers import AutoTokenizer
+    """The LM's tokenizer, padding on the left as batched decoding needs; it knows how many positions the LM has."""
+    from transformers import AutoConfig, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(resolve_weights(spec), padding_side="left")
+    folder = resolve_weights(spec)
+    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+    config = AutoConfig.from_pretrained(folder).get_text_config(decoder=True)
+    positions = getattr(config, "max_position_embeddings", None)
+    tokenizer.model_max_length = min(tokenizer.model_max_length, positions or tokenizer.model_max_length)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -44,6 +48,14 @@ def load_lm(spec: str, dtype: torch.dtype) -> nn.Module:
     except (OSError, ValueError) as error:
         raise DataError(f"{spec}: not a causal LM in safetensors: {str(error).splitlines()[0]}") from None
     return lm.requires_grad_(False)
+
+
+def embedding_scale(lm: Any) -> float:
+    """How many times as large the embedding layer's outputs are as its weights: 1, or in Gemma √hidden_size."""
+    words = lm.get_input_embeddings()
+    ids = torch.arange(min(256, len(words.weight)), device=words.weight.device)
+    with torch.no_grad():
+        return float(words(ids).float().norm() / words.weight[ids].float().norm())
 
 
 def add_lora(lm: nn.Module, config: ReasonConfig) -> Any:

@@ -25,7 +25,7 @@ from mmreason.config import PromptConfig, ReasonConfig
 from mmreason.embed.model import MODALITIES
 from mmreason.reason.batch import ReasonBatch
 from mmreason.reason.fusion import Fusion
-from mmreason.reason.lm import add_lora, load_lm
+from mmreason.reason.lm import add_lora, embedding_scale, load_lm
 from mmreason.reason.projector import Projector
 from mmreason.schema import DataError
 from mmreason.store.store import EmbeddingStore
@@ -61,7 +61,7 @@ class ReasonModel(nn.Module):
         self.register_buffer("candidates", torch.tensor(candidates, dtype=torch.long), persistent=False)
         embeddings = lm.get_input_embeddings().weight
         self.fusion = Fusion({m: dims[m] for m in MODALITIES if m in dims}, dims["shared"], config)
-        rms = embeddings.float().pow(2).mean().sqrt().item()
+        rms = embeddings.float().pow(2).mean().sqrt().item() * embedding_scale(lm)
         self.projector = Projector(config.hidden_size, embeddings.shape[1], rms, config.dropout)
 
     @classmethod
@@ -127,7 +127,7 @@ class ReasonModel(nn.Module):
 
     def _word_distribution(self, directions: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
         """(B, K, C) log-probabilities of the candidates, and their embeddings (C, hidden_size)."""
-        words = self.lm.get_input_embeddings().weight[self.candidates].float()
+        words = self.lm.get_input_embeddings()(self.candidates).float()
         cosine = F.normalize(directions, dim=-1) @ F.normalize(words, dim=-1).T
         logits = cosine / WORD_TEMPERATURE + self.projector.trust * prior[:, None]
         return F.log_softmax(logits, dim=-1), words

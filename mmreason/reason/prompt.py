@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from typing import Any
 
-from mmreason.config import ReasonConfig
+from jinja2 import TemplateError
+
+from mmreason.config import PromptConfig, ReasonConfig
 from mmreason.schema import Interaction, Item
 
 SOFT = "\x00"  # where the soft tokens go; NUL is taken out of catalogue texts, so it is ours alone
@@ -87,23 +90,78 @@ def encode_prompt(
 ) -> tuple[list[int], list[bool]]:
     """Token ids of a prompt and which of them are to be replaced by soft tokens.
 
-    Catalogue text is tokenised with special tokens split, so that a title cannot speak as the system.
+    Catalogue text is tokenised with special tokens split, so that a title cannot speak as the system. A prompt without
+    chat template begins with the beginning-of-sequence token where the tokenizer puts one before texts. A prompt
+    longer than ``prompt.max_tokens``, or than the LM has positions for beside ``max_length`` of text, loses the ends
+    of its longest lines.
     """
-    head = tail = ""
-    if config.prompt.chat:
-        head, tail = tokenizer.apply_chat_template(
-            [{"role": "system", "content": config.prompt.system}, {"role": "user", "content": SOFT}],
-            tokenize=False,
-            add_generation_prompt=True,
-        ).split(SOFT)
-    ids = tokenizer.encode(head, add_special_tokens=False) if head else []
-    soft = [False] * len(ids)
+    head, tail = _frame(tokenizer, config.prompt)
+    before = tokenizer.encode(head, add_special_tokens=False) if head else _begin(tokenizer)
+    after = tokenizer.encode(tail, add_special_tokens=False) if tail else []
+    limit = min(config.prompt.max_tokens, tokenizer.model_max_length - config.max_length)
+    limit -= len(before) + len(after) + soft_tokens * text.count(SOFT)
+    ids, soft = _encode(text, tokenizer, soft_tokens)
+    if soft.count(False) > limit:
+        ids, soft = _encode(_shorten(text, tokenizer, limit), tokenizer, soft_tokens)
+    return [*before, *ids, *after], [False] * len(before) + soft + [False] * len(after)
+
+
+def _encode(text: str, tokenizer: Any, soft_tokens: int) -> tuple[list[int], list[bool]]:
+    ids: list[int] = []
+    soft: list[bool] = []
     for index, part in enumerate(text.split(SOFT)):
         if index:
             ids += [0] * soft_tokens
             soft += [True] * soft_tokens
-        words = tokenizer.encode(part, add_special_tokens=False, split_special_tokens=True) if part else []
+        words = _words(part, tokenizer)
         ids += words
         soft += [False] * len(words)
-    ids += tokenizer.encode(tail, add_special_tokens=False) if tail else []
-    return ids, soft + [False] * (len(ids) - len(soft))
+    return ids, soft
+
+
+def _words(text: str, tokenizer: Any) -> list[int]:
+    """Token ids of catalogue text, of which none is special."""
+    return tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True) if text else []
+
+
+def _shorten(text: str, tokenizer: Any, limit: int) -> str:
+    """Cut the longest lines to one length, so that the text has at most ``limit`` tokens."""
+    lines = text.split("\n")
+    words = [_words(line.replace(SOFT, ""), tokenizer) for line in lines]
+    room = limit - (len(lines) - 1)  # each end of line may be a token
+    lengths = range(max(map(len, words)) + 1)
+    longest = bisect_right(lengths, room, key=lambda length: sum(min(len(ids), length) for ids in words)) - 1
+    return "\n".join(
+        tokenizer.decode(ids[: max(longest, 0)]).rstrip("\ufffd")
+        if len(ids) > longest and SOFT not in line
+        else line
+        for line, ids in zip(lines, words, strict=True)
+    )
+
+
+def _begin(tokenizer: Any) -> list[int]:
+    """The beginning-of-sequence token, if the tokenizer puts one before a text."""
+    bos = tokenizer.bos_token_id
+    return [bos] if bos is not None and tokenizer.encode("a")[:1] == [bos] else []
+
+
+def _frame(tokenizer: Any, prompt: PromptConfig) -> tuple[str, str]:
+    """What stands before and behind the prompt: the LM's chat template, or nothing where it has none.
+
+    The instruction is the system's; a template that refuses or drops one has it at the head of the user's turn.
+    """
+    if not prompt.chat or not tokenizer.chat_template:
+        return "", ""
+    system, user = {"role": "system", "content": prompt.system}, {"role": "user", "content": SOFT}
+    try:
+        framed = _render(tokenizer, [system, user])
+    except TemplateError:
+        framed = ""
+    if prompt.system not in framed:
+        framed = _render(tokenizer, [{"role": "user", "content": f"{prompt.system}\n\n{SOFT}"}])
+    head, _, tail = framed.partition(SOFT)
+    return head, tail
+
+
+def _render(tokenizer: Any, messages: list[dict[str, str]]) -> str:
+    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))

@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 from stopping import before_train, stop_at
+from tiny_lms import tiny_lm
+from tokenizers import processors
 
 from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.config import Config, PromptConfig, ReasonConfig
 from mmreason.probes.picture import PictureProbe
 from mmreason.reason.batch import Collator, candidate_tokens, fusion_batch
 from mmreason.reason.evidence import EvidenceWords, shared_prior
-from mmreason.reason.lm import load_tokenizer
+from mmreason.reason.lm import embedding_scale, load_tokenizer
 from mmreason.reason.model import ReasonModel
 from mmreason.reason.projector import Projector
 from mmreason.reason.prompt import SOFT, STRENGTH, VERBS, encode_prompt, prompt_text, strongest
@@ -96,6 +98,75 @@ def test_chat_template_wraps_the_prompt(tiny_run: Config) -> None:
     words = tokenizer.decode([i for i, s in zip(ids, soft, strict=True) if not s])
     assert words == "[system]Be true.[user]Item: Coat\n\nReason:<eos>"
     assert ids[-1] == tokenizer.eos_token_id and sum(soft) == 2
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('No system role') }}{% endif %}"
+        "[{{ m.role }}]{{ m.content }}{% endfor %}<eos>",
+        "{% for m in messages if m.role == 'user' %}[user]{{ m.content | trim }}{% endfor %}<eos>",
+    ],
+    ids=["refuses", "drops"],
+)
+def test_a_template_without_system_role_has_the_instruction_in_the_users_turn(
+    template: str, tiny_run: Config
+) -> None:
+    tokenizer = load_tokenizer(tiny_run.reason.lm)
+    tokenizer.chat_template = template
+    config = ReasonConfig(inputs="text", prompt=PromptConfig(chat=True, system="Be true."))
+    ids, _ = encode_prompt("Item: Coat\nReason:", tokenizer, 2, config)
+    assert tokenizer.decode(ids) == "[user]Be true.\n\nItem: Coat\nReason:<eos>"
+
+
+def test_without_a_template_the_prompt_is_plain(tiny_run: Config) -> None:
+    tokenizer = load_tokenizer(tiny_run.reason.lm)
+    chat = ReasonConfig(inputs="text", prompt=PromptConfig(chat=True))
+    assert encode_prompt("Item: Coat", tokenizer, 2, chat) == encode_prompt(
+        "Item: Coat", tokenizer, 2, ReasonConfig(inputs="text")
+    )
+
+
+def test_the_beginning_token_stands_where_the_tokenizer_puts_one(tiny_run: Config) -> None:
+    tokenizer = load_tokenizer(tiny_run.reason.lm)
+    config = ReasonConfig(inputs="text")
+    plain, _ = encode_prompt("Item: Coat", tokenizer, 2, config)
+    tokenizer.add_special_tokens({"bos_token": "<bos>"})
+    assert encode_prompt("Item: Coat", tokenizer, 2, config)[0] == plain, "known, but not put before texts"
+    tokenizer._tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", special_tokens=[("<bos>", tokenizer.bos_token_id)]
+    )
+    ids, soft = encode_prompt("Item: Coat", tokenizer, 2, config)
+    assert ids == [tokenizer.bos_token_id, *plain] and len(soft) == len(ids)
+
+
+@pytest.mark.parametrize("title", ["coat " * 4000, "羊毛" * 10000], ids=["en", "zh"])
+def test_a_long_title_is_cut_and_nothing_else(title: str, tiny_run: Config) -> None:
+    tokenizer = load_tokenizer(tiny_run.reason.lm)
+    config = ReasonConfig(inputs="both", soft_tokens=3, prompt=PromptConfig(max_tokens=120))
+    history = [Interaction("u", "b", "purchase")]
+    text = prompt_text(Item("a", title), history, {"b": Item("b", "Hat")}, config)
+    ids, soft = encode_prompt(text, tokenizer, 3, config)
+    assert 110 <= len(ids) <= 120 and sum(soft) == 3
+    words = tokenizer.decode([i for i, s in zip(ids, soft, strict=True) if not s])
+    assert words.startswith(f"History: bought Hat\nItem: {title[:10]}")
+    assert words.endswith("\nShared: \nReason:")
+    tokenizer.model_max_length = 140
+    assert len(encode_prompt(text, tokenizer, 3, config)[0]) <= 140 - config.max_length
+
+
+def test_soft_tokens_have_the_scale_of_what_the_embedding_layer_returns() -> None:
+    scaled = tiny_lm("gemma")
+    assert embedding_scale(scaled) == pytest.approx(32**0.5)
+    assert embedding_scale(tiny_lm("llama")) == 1.0
+    config = ReasonConfig(hidden_size=16, layers=1, heads=2, soft_tokens=2, dropout=0.0)
+    model = ReasonModel(scaled, {"text": 8, "shared": 8}, config, [5, 9, 12])
+    words = scaled.get_input_embeddings()(model.candidates).float()
+    assert model.projector.scale.item() == pytest.approx(
+        scaled.get_input_embeddings()(torch.arange(258)).pow(2).mean().sqrt().item(), rel=1e-4
+    )
+    _, used = model._word_distribution(torch.randn(1, 2, 32), torch.zeros(1, 3))
+    assert torch.equal(used, words)
 
 
 def test_batches_pad_prompts_left_and_targets_right(collator: Collator, samples: list[ReasonSample]) -> None:
