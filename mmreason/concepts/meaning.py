@@ -22,7 +22,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from mmreason.concepts.synonyms import Vectors, near_places, synonymous
-from mmreason.concepts.wordforms import are_forms, same_numbers
+from mmreason.concepts.wordforms import AND, are_forms, same_numbers
 from mmreason.database import Database
 from mmreason.evidence.lookup import write_rows
 from mmreason.language import UNSPACED, phrase, singulars
@@ -45,7 +45,7 @@ _PAIR = pa.schema({"here": pa.string(), "there": pa.string()})
 _MEANING = pa.schema({"spelling": pa.string(), "concept_id": pa.string()})
 _SIGNS, _PARTS = re.compile(r"[™®©℠]"), re.compile(r"[^\W_]+(?:['’.][^\W_]+)*%?")
 _DIGIT = re.compile(r"\d")
-_ARTICLES = frozenset(["a", "an", "the", "and", "of", "with", "for", "in", "its", "your"])
+_ARTICLES = frozenset(["a", "an", "the", "of", "for", "in", "its", "your"])
 
 
 def key_of(name: str, value: str) -> str:
@@ -56,6 +56,10 @@ def key_of(name: str, value: str) -> str:
         True
         >>> key_of("thing", "Hood, adjustable"), key_of("about", "a dog and a boy")
         ('adjustable hood', 'a dog and a boy')
+        >>> key_of("thing", "Sturdy lid with a soft grip") == key_of("thing", "soft grip and sturdy lid")
+        True
+        >>> key_of("thing", "sturdy lid and soft grip") == key_of("thing", "soft lid and sturdy grip")
+        False
     """
     plain = _SIGNS.sub("", phrase(value)).replace("&", " and ")
     if UNSPACED.search(plain):
@@ -64,8 +68,16 @@ def key_of(name: str, value: str) -> str:
     if name not in ("about", "does") and not _DIGIT.search(
         plain
     ):  # a dog bites a man; 30 x 40 is not 40 x 30
-        words = sorted({word for word in words if word not in _ARTICLES} or set(words))
+        return AND.join(sorted(_parts_of(words))) or plain
     return " ".join(map(_singular, words)) or plain
+
+
+def _parts_of(words: Sequence[str]) -> Iterator[str]:
+    """What "and" or "with" join, each with its words in one order."""
+    for joins, part in groupby(words, key=lambda word: word in ("and", "with")):
+        said = [word for word in part if word not in _ARTICLES]
+        if said and not joins:
+            yield " ".join(map(_singular, sorted(set(said))))
 
 
 @lru_cache(maxsize=65_536)
@@ -236,6 +248,11 @@ def _are_one(one: str, other: str) -> bool:
         return False
     if UNSPACED.search(one) or one.replace(" ", "") == other.replace(" ", ""):
         return True
+    if AND in one or AND in other:
+        parts = zip(one.split(AND), other.split(AND), strict=False)
+        return one.count(AND) == other.count(AND) and all(
+            each == as_well or _are_one(each, as_well) for each, as_well in parts
+        )
     here, there = set(one.split()), set(other.split())
     pairs = zip(sorted(here - there), sorted(there - here), strict=False)
     return len(here) == len(there) and all(are_forms(*pair) for pair in pairs)

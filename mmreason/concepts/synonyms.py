@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mmreason.concepts.wordforms import are_forms, same_numbers
+from mmreason.concepts.wordforms import AND, are_forms, same_numbers
 from mmreason.language import UNSPACED
 from mmreason.packaged import packaged_yaml
 from mmreason.probes.colors import basic_color
@@ -75,11 +75,16 @@ def difference(one: str, other: str) -> tuple[str, str] | None:
         (('hidden', 'secret'), None)
         >>> difference("blue hat", "red hat"), difference("hat", "warm hat"), difference("2 m cable", "3 m cable")
         (None, None, None)
+        >>> difference("hidden pocket and soft cuff", "hidden cuff and soft bag")   # what the words belong to counts
     """
     if UNSPACED.search(one + other) or not same_numbers(one, other):
         return None
-    here, there = one.split(), other.split()
-    for word in one.split():
+    parts = [part for part in one.split(AND) if part not in other.split(AND)]
+    others = [part for part in other.split(AND) if part not in one.split(AND)]
+    if len(parts) != 1 or len(others) != 1 or one.count(AND) != other.count(AND):
+        return None
+    here, there = parts[0].split(), others[0].split()
+    for word in parts[0].split():
         same = next((each for each in there if each == word or are_forms(each, word)), None)
         if same is not None:
             here.remove(word)
@@ -111,7 +116,7 @@ def near_places(vectors: np.ndarray, least: float, most: int = 10) -> Iterator[t
 
 
 def _may_differ(word: str) -> bool:
-    return word.isalpha() and len(word) >= _SHORTEST
+    return word.isalpha() and len(word) >= _SHORTEST and word != AND.strip()
 
 
 @cache

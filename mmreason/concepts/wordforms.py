@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from itertools import takewhile
 
+AND = " and "
+"""Between the parts of a key."""
+
 _NUMBER = re.compile(
     r"\d+|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|single|double|triple|dual|no|not|non|without|free)\b|"
     r"[一二两三四五六七八九十不没无]"

@@ -49,6 +49,22 @@ def test_numbers_and_negations_make_another_value() -> None:
     assert key_of("thing", "without hood") != key_of("thing", "with hood")
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("sturdy lid and soft grip", "soft grip and a sturdy lid", True),
+        ("sturdy lid and soft grip", "Sturdy lids with a soft grip", True),
+        ("sturdy lid and soft grip", "soft lid and sturdy grip", False),
+        ("strong clips and straps", "strong clip straps", False),
+        ("contrast seams and topstitch", "contrast topstitching and seams", False),
+        ("contrast seams and topstitch", "contrast seams and topstitching", True),
+    ],
+)
+def test_what_a_word_belongs_to_counts(one: str, other: str, same: bool, tmp_path: Path) -> None:
+    store = _find(tmp_path, [Item("a", text=f"- {one}"), Item("b", text=f"- {other}")])
+    assert (store.facts("a")[0].concept == store.facts("b")[0].concept) is same
+
+
 def test_a_value_under_several_attributes_is_one_where_the_items_say_so(tmp_path: Path) -> None:
     mugs = [
         Item(f"m{i}", attributes={"category": ["Mugs"], "type": ["mug"], "color": ["orange"]})
