@@ -69,7 +69,7 @@ class PlanRule:
     most_common_text: float = 0.1
     most_common_tie: float = 0.25
     most_common_likeness: float = 0.05
-    most_common_pair: float = 0.15
+    most_common_pair: float = 0.1
     least_told: float = 0.3
 
 

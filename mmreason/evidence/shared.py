@@ -22,9 +22,12 @@ Start = tuple[tuple[Fact, ...], Tie]
 MIN_LIKED = 0.5
 """How much a step must tell that an item was liked, before another one is likened to it: four stars, a purchase."""
 
-MIN_ALIKE = 0.35
+MIN_ALIKE = 0.4
 """Of all that is known of two items, each thing weighed by how rare it is: what they must have in common, for one to
 be likened to the other. A cartoon is not like a melodrama because there is love in both."""
+
+MIN_OFTEN = 2
+"""Items that the item must be like, of those with a taste that its person often showed."""
 
 _FORMS = frozenset(["thing", "is", "does", "about"])  # what texts say; two items may say it in passing
 
@@ -47,9 +50,9 @@ def taste_ties(case: Case, facts: Sequence[Fact], most_common: float, most_commo
             continue
         said = tuple(by_concept[part] for part in parts)
         most = most_common_text if said[0].source == "text" else most_common
-        others = tuple(
-            i for i in taste.item_ids if i not in own and (taste.often or _alike(case, i) >= MIN_ALIKE)
-        )
+        others = tuple(i for i in taste.item_ids if i not in own)
+        alike = tuple(i for i in others if _alike(case, i) >= MIN_ALIKE)
+        others = others if taste.often and len(alike) >= MIN_OFTEN else alike
         if others and (concept is None or concept.popularity <= most) and _may_be_told(case, said):
             found.append((said, Tie("taste", others, taste, both=len(said) > 1)))
     return found
@@ -117,7 +120,9 @@ def _may_be_told(case: Case, said: Sequence[Fact]) -> bool:
 
 
 def _alike(case: Case, item_id: str) -> float:
-    """How much the item and one of the history have in common, from 0 to 1 (a weighted Jaccard index)."""
+    """How much the item and one of the history have in common, from 0 to 1, the weighted Jaccard index."""
+    if item_id not in case.history_facts:
+        return 1.0
     mine, theirs = _attributes(case.facts), _attributes(case.history_facts.get(item_id, ()))
     every = sum(_rarity(case, concept) for concept in mine | theirs)
     return sum(_rarity(case, concept) for concept in mine & theirs) / every if every else 0.0
