@@ -97,8 +97,8 @@ def _liked(case: Case) -> Mapping[str, float]:
     for item_id in liked:
         for concept in {fact.concept for fact in case.history_facts.get(item_id, ())}:
             popularity = case.concepts[concept].popularity
-            told = case.concepts[concept].sensitive or concept in case.untold
-            if not told and 0 < popularity <= _MOST_COMMON:
+            secret = bool(case.concepts[concept].sensitive) or concept in case.untold
+            if not secret and 0 < popularity <= _MOST_COMMON:
                 weights[concept] += -_OF_LIKENESS * log(popularity) / len(liked)
     return weights
 
