@@ -87,6 +87,8 @@ def draw(data: Path, folder: Path) -> list[Drawn]:
         items = ItemLookup(config.path("catalogue"))
         found: dict[str, Drawn] = {}
         for row in pq.read_table(config.path("evidence", "facts.parquet")).to_pylist():
+            if row["source"] == "relation":
+                continue  # as the source has it, or counted: nothing to judge
             item = items[row["item_id"]]
             said = "\x1f".join((name, item.group, row["name"], phrase(row["value"]), row["source"]))
             key = sha256(said.encode()).hexdigest()[:16]

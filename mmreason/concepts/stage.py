@@ -16,6 +16,7 @@ from mmreason.concepts.reading import BATCH, READ, read_facts, rows_of_facts
 from mmreason.concepts.relations import bought_together, linked
 from mmreason.concepts.sizes import earlier_meaning, write_concepts, write_pairs
 from mmreason.concepts.synonyms import Vectors
+from mmreason.concepts.titles import title_facts
 from mmreason.concepts.worth import leave_out
 from mmreason.config import Config
 from mmreason.database import Database
@@ -28,9 +29,15 @@ from mmreason.files import TEMPORARY, atomic_write, remove, remove_leftovers
 from mmreason.safety.sensitive import read_terms
 from mmreason.safety.terms import TermFinder
 
-MORE: tuple[Callable[[Config], Iterator[Fact]], ...] = (seen_facts, praise_facts, bought_together, linked)
-"""Facts that only the whole catalogue tells: what its pictures show, what reviewers praise, what goes together. Each
-yields nothing where the run lacks what it needs."""
+MORE: tuple[Callable[[Config], Iterator[Fact]], ...] = (
+    title_facts,
+    seen_facts,
+    praise_facts,
+    bought_together,
+    linked,
+)
+"""Facts that only the whole catalogue tells: what titles say, pictures show, reviewers praise, and what goes together.
+Each yields nothing where the run lacks what it needs."""
 
 MEMORY = "200MB"
 """What joins and sorts may hold; the rest is on disk."""

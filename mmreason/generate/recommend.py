@@ -1,6 +1,6 @@
-"""Which items reasons are written for where nobody says: what answers a user's tastes, or is like what they liked.
+"""Which items reasons are written for where nobody says.
 
-What many take fills up.
+What answers a user's tastes, is like what they liked, or goes with it; what many take fills up.
 
 No recommender: a shop asks for the pairs that its own one shows. This is for a first look at a catalogue.
 """
@@ -13,7 +13,7 @@ from itertools import chain, islice
 from math import log
 
 from mmreason.catalogue.catalogue import Catalogue
-from mmreason.evidence.schema import Case
+from mmreason.evidence.schema import Case, Fact
 from mmreason.evidence.shared import MIN_LIKED
 from mmreason.evidence.store import EvidenceStore
 from mmreason.evidence.tastes import engagement
@@ -27,6 +27,8 @@ _MOST_ITEMS = 500  # of a concept that are looked at, the popular ones first
 _LATEST = 20  # items that a user liked, that others are likened to
 _MOST_COMMON = 0.25  # what is true of more items makes none alike
 _OF_LIKENESS = 0.1  # what it counts beside a taste
+_OF_RELATION = 0.3  # the same of an item that goes with one of those
+_RELATIONS = ("bought with", "goes with")
 
 
 def recommend(catalogue: Catalogue, evidence: EvidenceStore, top_k: int) -> Iterator[tuple[User, Item]]:
@@ -68,7 +70,7 @@ def _chosen(
     places: Mapping[str, int],
     top_k: int,
 ) -> list[str]:
-    """The items that answer most of a user's tastes or are most like what they liked, then the most popular ones.
+    """The items that answer most of a user's tastes, are most like what they liked or go with it, then popular ones.
 
     None that they have taken.
     """
@@ -84,6 +86,10 @@ def _chosen(
     for concept, weight in _liked(case).items():
         for item_id in showing.get(concept, ()):
             scores[item_id] += weight
+    for liked in _liked_items(user)[-_LATEST:]:
+        for name in _RELATIONS:
+            for item_id in showing.get(Fact("", name, liked).spelling, ()):
+                scores[item_id] += _OF_RELATION
     best = sorted(scores, key=lambda item_id: (-scores[item_id], places[item_id]))
     new = (i for i in chain(best, places) if i not in had and _one_of(items[i], groups))
     return list(islice(new, top_k))
@@ -91,8 +97,7 @@ def _chosen(
 
 def _liked(case: Case) -> Mapping[str, float]:
     """Concepts of the items that the user liked last → how much each tells: the rarer, the more."""
-    told = {step.item_id: engagement(step) for step in case.user.history}
-    liked = [item_id for item_id, much in told.items() if much >= MIN_LIKED][-_LATEST:]
+    liked = _liked_items(case.user)[-_LATEST:]
     weights: dict[str, float] = defaultdict(float)
     for item_id in liked:
         for concept in {fact.concept for fact in case.history_facts.get(item_id, ())}:
@@ -101,6 +106,11 @@ def _liked(case: Case) -> Mapping[str, float]:
             if not secret and 0 < popularity <= _MOST_COMMON:
                 weights[concept] += -_OF_LIKENESS * log(popularity) / len(liked)
     return weights
+
+
+def _liked_items(user: User) -> list[str]:
+    told = {step.item_id: engagement(step) for step in user.history}
+    return [item_id for item_id, much in told.items() if much >= MIN_LIKED]
 
 
 def _one_of(item: Item, groups: set[str]) -> bool:
