@@ -12,6 +12,7 @@ from torch import Tensor
 from mmreason.decoding.requests import Decoded, Sampling
 from mmreason.decoding.rows import Row
 
+NOT_A_NUMBER = "what the language model computes is not a number"
 NUCLEUS = 64  # tokens sorted at first; rows whose nucleus is larger are sorted whole
 
 
@@ -51,7 +52,7 @@ def settle(logits: Tensor, rows: Sequence[Row]) -> list[Decoded | None]:
     return [
         row.take(token, log_prob)
         if math.isfinite(log_prob)
-        else row.fail("the LM's logits are not numbers, or no token may come next")
+        else row.fail("no token may come next" if log_prob < 0 else NOT_A_NUMBER)
         for row, (token, log_prob) in zip(rows, choose(logits, rows), strict=True)
     ]
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from mmreason.checkpoint import read_json
+from mmreason.decoding.engine import Engine
+from mmreason.decoding.requests import DecodeRequest
 from mmreason.evidence.schema import Candidate, Case, Plan
-from mmreason.generate.decode import greedy
 from mmreason.generate.embeddings import Embeddings
 from mmreason.generate.writers import LM
 from mmreason.probes.picture import PictureProbe
@@ -36,6 +37,7 @@ class LanguageModelWriter:
     ) -> None:
         self.model, self.tokenizer, self.probe = model, tokenizer, probe
         self.max_new_tokens = max_new_tokens
+        self._made: Engine | None = None
 
     @classmethod
     def from_pretrained(
@@ -54,7 +56,7 @@ class LanguageModelWriter:
     def write_all(
         self, cases: Sequence[Case], embeddings: Embeddings, batch_size: int = 32
     ) -> list[list[Candidate]]:
-        """One candidate a case, in order; rows of like length are decoded together.
+        """One candidate a case, in order.
 
         Args:
             cases: Their items, also those of the histories, are embedded.
@@ -64,18 +66,39 @@ class LanguageModelWriter:
         Raises:
             DataError: If what the model computes of a case is not a number.
         """
-        written: list[list[Candidate]] = [[] for _ in cases]
-        order = sorted(range(len(cases)), key=lambda row: _length(cases[row]))
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            for row, (text, score) in zip(
-                rows, self._decode([cases[r] for r in rows], embeddings), strict=True
-            ):
-                written[row] = [Candidate(text, Plan(()), LM, score)]
+        written = []
+        for case, text in zip(
+            cases,
+            self._engine(batch_size).decode_all(self._requests(cases, embeddings, batch_size)),
+            strict=True,
+        ):
+            if text.finish == "error":
+                raise DataError(
+                    f"user {case.user.id!r}, item {case.item.id!r}: {text.error}; embed the item and those of the "
+                    "history again, or train with a lower learning rate"
+                )
+            written.append([Candidate(text.text.strip(), Plan(()), LM, text.log_prob)])
         return written
 
+    def _engine(self, slots: int) -> Engine:
+        if self._made is None or self._made.slots != slots:
+            length = self.model.config.prompt.max_tokens + self.max_new_tokens
+            self._made = Engine(
+                self.model.lm, self.tokenizer, slots, min(length, self.tokenizer.model_max_length)
+            )
+        return self._made
+
+    def _requests(
+        self, cases: Sequence[Case], embeddings: Embeddings, batch_size: int
+    ) -> Iterator[DecodeRequest]:
+        """The cases' prompts as embeddings, made a batch at a time when the engine wants them."""
+        for start in range(0, len(cases), batch_size):
+            for prompt in self._prompts(cases[start : start + batch_size], embeddings):
+                yield DecodeRequest(prompt, max_new_tokens=self.max_new_tokens)
+
     @torch.inference_mode()
-    def _decode(self, cases: Sequence[Case], embeddings: Embeddings) -> list[tuple[str, float]]:
+    def _prompts(self, cases: Sequence[Case], embeddings: Embeddings) -> list[Tensor]:
+        """Prompts as input embeddings, (L, hidden_size) each."""
         known: dict[str, Item] = {}
         for case in cases:
             known |= case.history_items
@@ -90,16 +113,4 @@ class LanguageModelWriter:
         )
         batch = collator([request(case.user, case.item.id) for case in cases])
         embeds, mask, _ = self.model.inputs(batch.to(next(self.model.parameters()).device))
-        out = greedy(self.model.lm, embeds, mask, self.max_new_tokens, self.tokenizer.eos_token_id)
-        for case, score in zip(cases, out.scores, strict=True):
-            if not math.isfinite(score):
-                raise DataError(
-                    f"user {case.user.id!r}, item {case.item.id!r}: what the language model computes is not a number; "
-                    "embed the item and those of the history again, or train with a lower learning rate"
-                )
-        texts = [self.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in out.ids]
-        return list(zip(texts, out.scores, strict=True))
-
-
-def _length(case: Case) -> int:
-    return len(case.item.title) + sum(len(item.title) for item in case.history_items.values())
+        return [row[there.bool()] for row, there in zip(embeds, mask, strict=True)]

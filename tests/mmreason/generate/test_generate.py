@@ -20,7 +20,6 @@ from mmreason.catalogue.catalogue import Catalogue, read_catalogue
 from mmreason.config import Config, VerifyConfig
 from mmreason.evidence.claims import Vocabulary
 from mmreason.evidence.store import EvidenceStore
-from mmreason.generate.decode import greedy
 from mmreason.generate.job import generate, read_job, read_parts, run_job
 from mmreason.generate.requests import read_requests, request_keys
 from mmreason.generate.verify import verify
@@ -43,42 +42,24 @@ def requests(tiny_run: Config, reasoner: Reasoner) -> list[tuple[User, Item]]:
     return [(s.user, reasoner.items[s.reason.item_id]) for s in samples]
 
 
-def test_greedy_is_hugging_faces_generate(reasoner: Reasoner) -> None:
-    """Row by row, against the library, from the same left-padded embeddings."""
-    lm = reasoner.lm.model.lm
-    torch.manual_seed(1)
-    embeds = torch.randn(3, 9, 32) * 0.3
-    mask = torch.ones(3, 9, dtype=torch.long)
-    mask[0, :4] = 0
-    eos = 7  # a token that random weights do produce now and then
-    ours = greedy(lm, embeds, mask, 10, eos)
-    theirs = lm.generate(
-        inputs_embeds=embeds,
-        attention_mask=mask,
-        max_new_tokens=10,
-        do_sample=False,
-        eos_token_id=eos,
-        pad_token_id=0,
-    )
-    for row, ids in enumerate(ours.ids):
-        want = theirs[row].tolist()
-        assert ids == (want[: want.index(eos)] if eos in want else want)
-
-
-def test_rows_that_end_early_leave_the_others_alone(reasoner: Reasoner) -> None:
-    lm = reasoner.lm.model.lm
-    torch.manual_seed(2)
-    embeds, mask = torch.randn(6, 5, 32), torch.ones(6, 5, dtype=torch.long)
-    free = greedy(lm, embeds, mask, 8, eos_token_id=-1)
-    eos = free.ids[2][3]
-    out = greedy(lm, embeds, mask, 8, eos)
-    assert any(len(ids) < 8 for ids in out.ids)
-    for row in range(6):
-        alone = greedy(lm, embeds[row : row + 1], mask[row : row + 1], 8, eos)
-        assert alone.ids[0] == out.ids[row]
-        assert alone.scores[0] == pytest.approx(out.scores[row], abs=1e-4)
-        full = free.ids[row]
-        assert out.ids[row] == (full[: full.index(eos)] if eos in full else full)
+def test_the_lm_writes_what_hugging_faces_generate_gives_one_at_a_time(
+    reasoner: Reasoner, requests: list[tuple[User, Item]]
+) -> None:
+    writer, embeddings = reasoner.lm, reasoner.embeddings
+    assert writer is not None and embeddings is not None
+    cases = reasoner.cases(requests[:9])
+    written = writer.write_all(cases, embeddings, batch_size=4)
+    for case, [candidate] in zip(cases, written, strict=True):
+        [prompt] = writer._prompts([case], embeddings)
+        out = writer.model.lm.generate(
+            inputs_embeds=prompt[None],
+            attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+            max_new_tokens=writer.max_new_tokens,
+            do_sample=False,
+            pad_token_id=0,
+        )
+        assert candidate.text == writer.tokenizer.decode(out[0], skip_special_tokens=True).strip()
+        assert candidate.score < 0
 
 
 def test_what_is_not_a_number_costs_its_own_request_alone(
