@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from itertools import combinations
+from itertools import combinations, islice
 
 from mmreason.evidence.pairs import MIN_SHARE, pair_id
 from mmreason.evidence.schema import Case, Fact, Tie
@@ -25,6 +25,9 @@ MIN_LIKED = 0.5
 MIN_ALIKE = 0.4
 """Of all that is known of two items, each thing weighed by how rare it is: what they must have in common, for one to
 be likened to the other. A cartoon is not like a melodrama because there is love in both."""
+
+LATEST = 12
+"""Of the items that show a taste, those that are looked at for likeness; of a history four times as many."""
 
 MIN_OFTEN = 2
 """Items that the item must be like, of those with a taste that its person often showed."""
@@ -42,7 +45,7 @@ def taste_ties(case: Case, facts: Sequence[Fact], most_common: float, most_commo
         most_common_text: The same of a phrase of the text.
     """
     by_concept = {fact.concept: fact for fact in facts if not is_sensitive(case, fact)}
-    own, found = own_items(case), []
+    own, likeness, found = own_items(case), Likeness(case), []
     for taste in sorted((t for t in case.tastes if t.liked), key=lambda taste: -taste.lift):
         concept = case.concepts.get(taste.concept)
         parts = (concept.parts if concept else ()) or (taste.concept,)
@@ -51,8 +54,9 @@ def taste_ties(case: Case, facts: Sequence[Fact], most_common: float, most_commo
         said = tuple(by_concept[part] for part in parts)
         most = most_common_text if said[0].source == "text" else most_common
         others = tuple(i for i in taste.item_ids if i not in own)
-        alike = tuple(i for i in others if _alike(case, i) >= MIN_ALIKE)
-        others = others if taste.often and len(alike) >= MIN_OFTEN else alike
+        alike = (i for i in others[: -LATEST - 1 : -1] if likeness.holds(i))
+        if not taste.often or len(tuple(islice(alike, MIN_OFTEN))) < MIN_OFTEN:
+            others = tuple(i for i in others[-LATEST:] if likeness.holds(i))
         if others and (concept is None or concept.popularity <= most) and _may_be_told(case, said):
             found.append((said, Tie("taste", others, taste, both=len(said) > 1)))
     return found
@@ -69,19 +73,17 @@ def likeness_ties(
         most_common: Popularity of a concept that makes two items alike by itself.
         most_common_pair: The same of two concepts together.
     """
-    own = own_items(case)
-    told = {step.item_id: engagement(step) for step in case.user.history if step.item_id not in own}
+    own, likeness = own_items(case), Likeness(case)
+    latest = case.user.history[-4 * LATEST :]
+    told = {step.item_id: engagement(step) for step in latest if step.item_id not in own}
     liked = {item_id for item_id, much in told.items() if much >= MIN_LIKED and item_id in case.history_items}
-    liked = {item_id for item_id in liked if _alike(case, item_id) >= MIN_ALIKE}
+    mine = {f.concept: f for f in facts if f.name not in _FORMS and not is_sensitive(case, f)}
     showing: dict[str, dict[str, None]] = {}
     for item_id in told if liked else ():
         for fact in case.history_facts.get(item_id, ()):
-            showing.setdefault(fact.concept, {})[item_id] = None
-    shared = [
-        fact
-        for fact in facts
-        if fact.concept in showing and fact.name not in _FORMS and not is_sensitive(case, fact)
-    ]
+            if fact.concept in mine:
+                showing.setdefault(fact.concept, {})[item_id] = None
+    shared = [fact for concept, fact in mine.items() if concept in showing]
     found: list[Start] = []
     for said in [*((fact,) for fact in shared), *combinations(shared, 2)]:
         popularity = _together(case, said)
@@ -89,7 +91,10 @@ def likeness_ties(
             continue
         ids = [i for i in showing[said[0].concept] if all(i in showing[fact.concept] for fact in said)]
         those = tuple(i for i in ids if i in liked)
-        if 2 * len(those) >= max(len(ids), 1):
+        if 2 * len(those) < max(len(ids), 1):
+            continue
+        those = tuple(i for i in those if likeness.holds(i))
+        if those:
             found.append((said, Tie("likeness", those, both=len(said) > 1, popularity=popularity)))
     found.sort(key=lambda start: start[1].popularity)
     return found
@@ -119,21 +124,42 @@ def _may_be_told(case: Case, said: Sequence[Fact]) -> bool:
     )
 
 
-def _alike(case: Case, item_id: str) -> float:
-    """How much the item and one of the history have in common, from 0 to 1, the weighted Jaccard index."""
-    if item_id not in case.history_facts:
-        return 1.0
-    mine, theirs = _attributes(case.facts), _attributes(case.history_facts.get(item_id, ()))
-    every = sum(_rarity(case, concept) for concept in mine | theirs)
-    return sum(_rarity(case, concept) for concept in mine & theirs) / every if every else 0.0
+class Likeness:
+    """How much the item of a case has in common with those of its history: a weighted Jaccard index, each counted once.
 
+    Args:
+        case: A user and an item.
+    """
 
-def _attributes(facts: Iterable[Fact]) -> frozenset[str]:
-    return frozenset(f.concept for f in facts if f.name not in _FORMS and f.source in ("attribute", "text"))
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        self._rarity: dict[str, float] = {}
+        self._mine = self._weights(case.facts)
+        self._total = sum(self._mine.values())
+        self._known: dict[str, bool] = {}
 
+    def holds(self, item_id: str) -> bool:
+        """Whether the item is like one of the history; so it is if nothing is known of that one."""
+        found = self._known.get(item_id)
+        if found is None:
+            theirs = self._weights(self._case.history_facts.get(item_id, ()))
+            shared = sum(weight for concept, weight in theirs.items() if concept in self._mine)
+            every = self._total + sum(theirs.values()) - shared
+            found = self._known[item_id] = not theirs or shared >= MIN_ALIKE * every
+        return found
 
-def _rarity(case: Case, concept: str) -> float:
-    return -math.log(min(max(_popularity(case, concept), 1e-4), 1.0))
+    def _weights(self, facts: Iterable[Fact]) -> dict[str, float]:
+        """Concept → how rare it is, of all but what a text may say in passing."""
+        rarity, concepts = self._rarity, self._case.concepts
+        found = {}
+        for fact in facts:
+            if fact.name not in _FORMS and fact.source in ("attribute", "text"):
+                concept = fact.concept
+                if concept not in rarity:
+                    known = concepts.get(concept)
+                    rarity[concept] = -math.log(min(max(known.popularity if known else 0.0, 1e-4), 1.0))
+                found[concept] = rarity[concept]
+        return found
 
 
 def _popularity(case: Case, concept_id: str) -> float:

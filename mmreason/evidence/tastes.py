@@ -55,7 +55,7 @@ def engagement(step: Interaction) -> float:
         (1.0, -1.0)
     """
     if step.rating is not None:
-        return float(np.clip((step.rating - _NEUTRAL_RATING) / 2, -1, 1)) or 0.2
+        return max(-1.0, min(1.0, (step.rating - _NEUTRAL_RATING) / 2)) or _COOL
     if step.share is not None and step.event in ("watch", "read", "view"):
         return -0.5 if step.share < _LEFT_EARLY else min(1.0, 0.2 + step.share)
     told = ENGAGED.get(step.event, 0.0)
