@@ -56,7 +56,7 @@ def _names(grammar: Grammar, thing: Thing, case: Case) -> Iterator[tuple[tuple[F
     known = list(islice(told.values(), _MOST_FACTS))
     for size in (2, 1):
         for facts in combinations(known, size):
-            plan = Plan(facts, Tie("likeness", both=True) if size > 1 else None)
+            plan = Plan(facts, Tie("taste", both=True) if size > 1 else None)
             said = said_of(grammar, plan, case, thing)[1]
             name = thing_slots(grammar, thing, said).get("one", "")
             if name:

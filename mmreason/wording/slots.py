@@ -49,6 +49,8 @@ def said_of(grammar: Grammar, plan: Plan, case: Case, thing: Thing) -> tuple[tup
     """
     found = said_facts(grammar, plan, case)
     facts, said = tuple(fact for fact, _ in found), [words for _, words in found]
+    if plan.tie and plan.tie.kind == "likeness" and not all(one.one or one.attribute.alone for one in said):
+        return (), []  # one blue jacket that was liked is no reason for another
     if plan.tie is None or not plan.tie.both:
         return facts, said
     one = together(grammar, thing, *said) if len(said) > 1 else None

@@ -229,3 +229,10 @@ def test_what_speaks_to_a_machine_is_neither_named_nor_a_kind() -> None:
     case = case_of(item, [brand], [loud, loud])
     texts = all_texts(taste_plan(case, brand), case) + all_texts(Plan((brand,)), case)
     assert texts and not any("gnore" in text or "nstruction" in text for text in texts)
+
+
+def test_a_color_of_one_thing_that_was_liked_is_no_likeness() -> None:
+    wool = Fact("a", "material", "Wool")
+    case = case_of(MUG, [NAVY, wool], ["Moss Mug"])
+    assert write(Plan((NAVY,), Tie("likeness", ("h0",))), case) == []
+    assert write(Plan((NAVY, wool), Tie("likeness", ("h0",), both=True)), case) == []
