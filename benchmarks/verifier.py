@@ -3,7 +3,7 @@
     python benchmarks/verifier.py --data ../shared/data
     python benchmarks/verifier.py --data ../shared/data --reasons 40        # a quick look
 
-Two questions:
+Three questions:
 
 - `showable/quickstart.jsonl`: reasons that a trained writer wrote, judged by people (`SHOWABLE.md`). The verifier is
   to pass those that may be shown and stop the others. It has learnt the wording of the shapes that the writer was
@@ -11,6 +11,9 @@ Two questions:
 - True reasons of four catalogues, written from evidence, beside corruptions of each: another item's fact, another
   user's taste, a stronger quantity, another event, inverted polarity, an added clause, a doubled clause, a broken
   link. It is to stop the corruptions and let the true ones through.
+
+- Paraphrases (`labels/paraphrases.yaml`): true reasons as a fluent writer words them, English and Chinese, and their
+  false twins, over cases of their own. Half of the cases were used to mend the verifier, the other half only to count.
 
 Last, how many short reasons a second it checks on one core, with items and users that it has met.
 """
@@ -28,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from bars import Bars
 from jsonargparse import auto_cli
 
@@ -35,7 +39,7 @@ from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.catalogue.ingest import ingest
 from mmreason.concepts.stage import find_evidence
 from mmreason.config import CatalogueConfig, Config, SimulateConfig
-from mmreason.evidence.facts import facts_of
+from mmreason.evidence.facts import facts_of, language_of
 from mmreason.evidence.plan import plans
 from mmreason.evidence.schema import Candidate, Case, Fact, Plan
 from mmreason.evidence.store import EvidenceStore
@@ -45,6 +49,7 @@ from mmreason.targets.simulate import simulate
 from mmreason.wording import extract, template
 from mmreason.wording.titles import name_of
 
+PARAPHRASES = Path(__file__).parent / "labels" / "paraphrases.yaml"
 Rng = np.random.Generator
 Corrupt = Callable[[Rng, "True_", "Shop"], Iterator[tuple[str, Case]]]
 
@@ -79,6 +84,8 @@ def main(
     stopped: float = 0.95,
     caught: float = 0.97,
     false: float = 0.03,
+    free: float = 0.15,
+    twins: float = 0.97,
     speed: float = 2000,
 ) -> None:
     """Run and check.
@@ -92,6 +99,8 @@ def main(
         stopped: Bar for the share of the others that are stopped.
         caught: Bar for the share of the corruptions that are stopped.
         false: Bar for the share of the true reasons that are stopped.
+        free: Bar for the share of the paraphrases kept for testing that pass.
+        twins: Bar for the share of all their false twins that are stopped.
         speed: Bar for reasons a second on one core.
     """
     bars = Bars("verifier")
@@ -108,6 +117,9 @@ def main(
         good, bad = showable(Path(data) / "showable/quickstart.jsonl", verifier, show)
         bars.check("showable reasons passed", good, passed)
         bars.check("others stopped", bad, stopped)
+        free_passed, twins_stopped = paraphrased(PARAPHRASES, show)
+        bars.check("true paraphrases passed", free_passed, free)
+        bars.check("their false twins stopped", twins_stopped, twins)
         true = {shop.name: list(true_reasons(shop, reasons, rng)) for shop in shops}
         wrongly = stopped_of(true, verifier, show)
         right = caught_of({shop.name: shop for shop in shops}, true, verifier, rng, show)
@@ -179,6 +191,32 @@ def showable(path: Path, verifier: Verifier, show: int) -> tuple[float, float]:
     return good / len(told[True]), bad / len(told[False])
 
 
+def paraphrased(path: Path, show: int) -> tuple[float, float]:
+    """(share of the true paraphrases of the half ``test`` that passed, share of all false twins that were stopped).
+
+    Single sentences are shown of the half ``develop`` only.
+    """
+    verifier, told = Verifier(), Counter[tuple[str, str, bool]]()
+    for number, row in enumerate(yaml.safe_load(path.read_text(encoding="utf-8"))):
+        case = judged_case(row, number)
+        for pair in row["reasons"]:
+            for side, text in pair.items():
+                verdict = verifier.check(text, case)
+                told[row["half"], side, verdict.passed] += 1
+                if verdict.passed != (side == "holds") and show and row["half"] == "develop":
+                    print(f"  {side}: {text} ({verdict.kind}: {verdict.why})")
+    for half in ("develop", "test"):
+        passed, of = told[half, "holds", True], told[half, "holds", True] + told[half, "holds", False]
+        print(
+            f"paraphrases, {half}: {passed} of {of} true ones passed, {told[half, 'fails', False]} twins stopped"
+        )
+    stopped = told["develop", "fails", False] + told["test", "fails", False]
+    every = stopped + told["develop", "fails", True] + told["test", "fails", True]
+    return told["test", "holds", True] / (
+        told["test", "holds", True] + told["test", "holds", False]
+    ), stopped / every
+
+
 def judged_case(row: Mapping[str, Any], number: int) -> Case:
     """The case of a judged reason; its hidden attributes are what the pictures show."""
     item, facts = judged_item(row["item"], f"item-{number}")
@@ -199,6 +237,7 @@ def judged_case(row: Mapping[str, Any], number: int) -> Case:
         facts,
         history_items={of.id: of for of, _ in history},
         history_facts={of.id: told for of, told in history},
+        language=language_of(item),
     )
 
 

@@ -14,6 +14,7 @@ from mmreason.generate.verify.grammars import Wording, wording_of
 from mmreason.generate.verify.lexicon import (
     COMMA,
     END,
+    FREE,
     NAME,
     START,
     Expression,
@@ -28,6 +29,15 @@ _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 _SLOTS = {slot.lower(): slot for slot in ("X", "D", "N", "W", "P", "V", "A", "K", "O", "M", "ts", "t")}
 _PLAIN = {"{A}": NAME, "{K}": "THING", "{ts}": "THINGS", "{t}": "THING", "{O}": "<name>", "{M}": "MEASURE"}
 _SAID = {"{X}": "x", "{D}": "d", "{W}": "w", "{P}": "p"}
+_CLASSES = {
+    **{name: (name,) for name in (START, END, COMMA)},
+    "noun": ("THING", "THINGS", NAME, "PICKS", "TASTE"),
+    "verb": ("VERB", "KEEP", "LEANS", "GOES"),
+    "doing": ("DOING",),
+    "several": ("SEVERAL",),
+    "conj": ("BECAUSE", "AFTER"),
+    "phrase": ("FIT", "PLEASE", "WE", "<=after>", "<=rest>", "<=does>", "<does>"),
+}
 
 Fill = dict[str, dict[tuple[str, ...], None]]
 """Slot → the tags that may stand for it."""
@@ -64,6 +74,7 @@ class _Builder:
         self._classes()
         self._things()
         self._license_words()
+        self._free()
         self._inherit()
         for found in self.known.values():
             made.by_first.setdefault(found.words[0], []).append(found)
@@ -132,6 +143,19 @@ class _Builder:
                     self.known.setdefault(
                         (word.lower,), Expression((word.lower,), word.lower)
                     ).licensed = True
+
+    def _free(self) -> None:
+        """Words by class; what a shape or list has keeps its tag."""
+        made = self.made
+        made.never = {name: frozenset(behind) for name, behind in self.read.get("never", {}).items()}
+        made.classes.update({tag: name for name, tags in _CLASSES.items() for tag in tags})
+        for name, texts in self.read.get("free", {}).items():
+            for text in texts:
+                found = self._expression(text)
+                if not found.licensed:
+                    found.licensed, found.tag = True, f"{FREE}{name}"
+                if found.tag:
+                    made.classes.setdefault(found.tag, name)
 
     def _inherit(self) -> None:
         """What a word claims, an expression with it claims too: *most* of, *fits* right in; not of other people."""

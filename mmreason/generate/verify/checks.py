@@ -181,7 +181,12 @@ def follows(text: Checked) -> Fault | None:
     """What is said of the person has nothing to do with the item, or is named as the cause of what it is."""
     said = [token for token in text.tokens if token.is_claim and token.subject == "item"]
     mine = {entry.concept for token in said for entry in token.of_item}
-    if all(token.naming for token in said) or _is_another(text):
+    told = mine.copy()
+    if (
+        all(token.naming or all(e.kind == "name" for e in token.of_item) for token in said)
+        or _is_another(text)
+        or _fits(text)
+    ):
         mine |= text.item.concepts
     told = [token.expression for token in text.tokens if token.expression and not token.is_claim]
     links = any(expression.links for expression in told)
@@ -192,8 +197,11 @@ def follows(text: Checked) -> Fault | None:
         if not claim.concepts or claim.link:
             continue
         shared = claim.concepts & mine or any(_overlaps(token, claim) for token in said)
-        if claim.named and not links:
-            shared = shared or any(set(claim.holders) & set(text.user.holders.get(c, ())) for c in mine)
+        if (
+            claim.named or claim.least == 1
+        ):  # what goes with another thing has to be said to share something with it
+            both = told if links else mine
+            shared = shared or any(set(claim.holders) & set(text.user.holders.get(c, ())) for c in both)
         if not shared:
             why = f"what is said of the item has nothing of {claim.what!r}"
             return Fault("does not follow", claim.span, why)
@@ -205,6 +213,16 @@ def _is_another(text: Checked) -> bool:
     return any(
         token.words in (("one",), ("another",)) and before.words == ("this",) and token.subject == "item"
         for before, token in pairwise(text.tokens)
+    )
+
+
+def _fits(text: Checked) -> bool:
+    """Whether the item is said to be for such a person, which says that it shows what they like."""
+    return any(
+        token.expression is not None
+        and (token.expression.fits or token.expression.cue == "nobody")
+        and not token.is_claim
+        for token in text.tokens
     )
 
 

@@ -68,10 +68,20 @@ def claims_of(reading: Reading, item: ItemTable, user: UserTable) -> list[Claim]
         )
         if named:
             likened = _likened(reading, clause)
-            found += [_claim(reading.text, group, clause, likened, item, user) for group in named]
+            made = [_claim(reading.text, group, clause, likened, item, user) for group in named]
+            found += _of_the_named(made)
         elif cue is not None:
             found += _shared(reading, clause, cue, user)
     return found
+
+
+def _of_the_named(claims: list[Claim]) -> list[Claim]:
+    """What is said beside a title is said of that item: "you chose *cream* with your Retro Toaster"."""
+    titled = {holder for claim in claims if claim.named for holder in claim.holders}
+    for claim in claims if titled else ():
+        if not claim.named and not claim.quantity and titled & set(claim.holders):
+            claim.least = 1
+    return claims
 
 
 def _clauses(tokens: Sequence[Token]) -> list[list[Token]]:

@@ -15,10 +15,15 @@ Tags = tuple[str, ...]
 
 Cue = Literal["", "item", "user", "open", "nobody", "links"]
 START, END, COMMA, NAME = "START", "END", "COMMA", "NAME"
+FREE = "~"
+"""Begins the tag of a word that claims nothing and stands in no shape; behind it its class: ``~noun``."""
 FORMS = frozenset(["thing", "is", "does", "about", "praise"])
 """Names of facts that are phrases (:class:`mmreason.evidence.schema.Fact`)."""
 
 _ARTICLES = frozenset(["a", "an", "the"])
+_NOUNS = ("THING", "THINGS")
+_NOUN_LIKE = frozenset(["noun", "value", "phrase", START, COMMA])
+_FRAMING = frozenset(["verb", "doing", "prep", "aux"])  # what a value behind it is said by
 
 
 @dataclass(slots=True)
@@ -67,6 +72,8 @@ class Lexicon:
         contractions: "you've" → "you have".
         sequences: Twos and threes of tags that may follow one another.
         nouns: A value and the noun behind it, and with the two words before: "has a red picture".
+        classes: Tag → class of words: ``noun`` …
+        never: Class → classes that never follow it; where none is told, shapes alone tell the order.
     """
 
     by_first: dict[str, list[Expression]] = field(default_factory=dict)
@@ -80,6 +87,8 @@ class Lexicon:
     contractions: dict[str, list[str]] = field(default_factory=dict)
     sequences: set[Tags] = field(default_factory=set)
     nouns: set[Tags] = field(default_factory=set)
+    classes: dict[str, str] = field(default_factory=dict)
+    never: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def longest(self, words: Sequence[Word], place: int) -> Expression | None:
         """The longest expression that begins at a word."""
@@ -106,7 +115,40 @@ class Lexicon:
         pairs = [(a, b) for a in before for b in here if (a, b) in self.sequences]
         if any(says(b) for _, b in pairs):
             return True
-        return any((*pair, c) in self.sequences for pair in pairs for c in behind)
+        if any((*pair, c) in self.sequences for pair in pairs for c in behind):
+            return True
+        if not self.never:
+            return _is_free(before) or _is_free(here) or (bool(pairs) and _is_free(behind))
+        if self._class(before) in _NOUN_LIKE and any(
+            (noun, a, b) in self.sequences for noun in _NOUNS for a in here for b in behind
+        ):
+            return True  # transport *in Northport*, as things *in Northport*
+        return self._may_follow(before, here, behind)
+
+    def _may_follow(self, before: Tags, here: Tags, behind: Tags) -> bool:
+        """Whether words of their classes follow one another in the language, where no shape tells."""
+        first, second, third = map(self._class, (before, here, behind))
+        if second in self.never.get(first, ()) or third in self.never.get(second, ()):
+            return False
+        if _is_free(before):
+            return True
+        if second in _FRAMING and third == "value" and not _is_free(here):
+            return False  # what stands before a value's own verb or preposition matters
+        if second == "value" and first in _FRAMING:
+            return False
+        return (
+            _is_free(here)
+            or here[0] == NAME
+            or (bool(first and second) and not (before[0][0] == "<" and second == "noun"))
+        )
+
+    def _class(self, tags: Tags) -> str:
+        """The class of a word by what it can stand for; empty if none is told."""
+        if not tags:
+            return ""
+        if not set(_NOUNS).isdisjoint(tags):
+            return "noun"
+        return self.classes.get(tags[0], "value" if tags[0][0] == "<" else "")
 
     def are_strange(self, words: Tags, domain: str) -> bool:
         """Whether they name a thing that no item of a domain is: a *story*, of a shop's piece."""
@@ -134,6 +176,10 @@ class Lexicon:
         end = tuple(said[-4:])
         if len(end) == 4 and end[1] in _ARTICLES and end[2][0] == "<" and not says(end[3]):
             self.nouns.update((end, end[2:]))
+
+
+def _is_free(tags: Tags) -> bool:
+    return bool(tags) and tags[0][0] == FREE
 
 
 def expanded(words: Iterable[Word], contractions: Mapping[str, Sequence[str]]) -> Iterator[Word]:

@@ -243,6 +243,8 @@ def _subjects(tokens: Sequence[Token], commas_end: bool) -> None:
             cue = ""
         if cue == "item" or cue == "user":
             subject = cue
+        elif _is_relative(tokens, place):
+            subject = "user"
         elif cue == "open" and subject == "user" and _joins(tokens, place):
             pass
         elif cue == "open" or (token.expression and token.expression.links and not token.is_claim):
@@ -251,7 +253,38 @@ def _subjects(tokens: Sequence[Token], commas_end: bool) -> None:
             subject = "item"
         if subject is None:
             subject = _ahead(tokens, place + 1)
-        token.subject = subject or "item"
+        if subject == "user" and _is_its_own(tokens, place):
+            subject = "item"
+        token.subject = _named_subject(token) or subject or "item"
+
+
+def _named_subject(token: Token) -> Subject | None:
+    """A title speaks of what it is the title of, wherever it stands."""
+    if token.is_claim and any(e.kind == "name" and len(e.stems) > 1 for e in token.of_user):
+        return "user"
+    is_own = token.is_claim and any(e.kind == "name" and e.whole and len(e.stems) > 1 for e in token.of_item)
+    return "item" if is_own and not token.of_user else None
+
+
+def _is_its_own(tokens: Sequence[Token], place: int) -> bool:
+    """Whether a part of the item begins a sentence, or what is behind a comma with *the*: *the mesh upper* …"""
+    token = tokens[place]
+    if not token.is_claim or token.of_user or not (token.of_item or token.said):
+        return False
+    before = tokens[place - 1] if place else None
+    if before is not None and before.words in (("the",), ("its",), ("a",), ("an",)):
+        behind = tokens[place - 2] if place > 1 else None
+        return behind is None or behind.mark == "stop" or (behind.mark == "comma" and before.words != ("a",))
+    return before is None or before.mark == "stop"
+
+
+def _is_relative(tokens: Sequence[Token], place: int) -> bool:
+    """Whether "the" begins what a relative clause tells the person did: *the toaster you bought*."""
+    if tokens[place].words != ("the",):
+        return False
+    rest = tokens[place + 1 :]
+    behind = next((n for n, token in enumerate(rest) if not token.is_claim), len(rest))
+    return 0 < behind < len(rest) and rest[behind].words[0] == "you"
 
 
 def _is_verb(token: Token, before: Token) -> bool:

@@ -10,7 +10,7 @@ from functools import cached_property, lru_cache
 from mmreason.evidence.schema import Case, Fact
 from mmreason.evidence.tastes import engagement
 from mmreason.generate.verify.lexicon import FORMS, Lexicon, expanded
-from mmreason.generate.verify.words import clauses_in_stems, stems_of, words_of
+from mmreason.generate.verify.words import clauses_in_stems, people_of, stems_of, words_of
 from mmreason.schema import Item
 from mmreason.wording.clauses import Clause
 from mmreason.wording.extract import clauses_of
@@ -214,6 +214,7 @@ def _of_fact(
             said += [("=does", words.does), ("=does", words.does_many), ("=likes", words.likes)]
             said += [("=likes", words.many), ("praise", words.praised)]
             said += [("=rest", _rest(does)) for does in (words.does, words.does_many)]
+    said += [("=likes", person) for person in people_of(value)]
     read = ((how, _stems(text, lexicon)) for how, text in dict.fromkeys(said))
     return _by_first(
         Entry(stems, how, concept, names, name, value, source)
@@ -255,13 +256,22 @@ def _of_clause(clause: Clause, lexicon: Lexicon) -> Entry:
 def _of_title(item: Item, concept: str, in_parts: bool = False) -> Iterable[Entry]:
     """The title, the title without what it adds behind a dash or in brackets, and the word that names the thing."""
     short = _TITLE_END.split(item.title, maxsplit=1)[0]
-    for title in dict.fromkeys([item.title, short, name_of(item)]):
+    for title in dict.fromkeys([item.title, short, name_of(item), *_without_maker(item, short)]):
         stems = stems_of(title)
         if stems:
             yield Entry(stems, "name", concept)
     stems = stems_of(short)
     if in_parts and len(stems) > 1:
         yield Entry(stems[-1:], "name", concept, whole=False)
+
+
+def _without_maker(item: Item, title: str) -> Iterator[str]:
+    """A title that begins with the item's brand or maker, without it."""
+    for values in item.attributes.values():
+        for value in values:
+            rest = title.removeprefix(f"{value} ")
+            if rest != title and " " in rest:
+                yield rest
 
 
 def _by_first(entries: Iterable[Entry]) -> Ways:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -114,6 +115,17 @@ def _lower(token: str) -> str:
 def stems_of(text: str) -> tuple[str, ...]:
     """The stems of a text's words, without marks: under which values are compared."""
     return tuple(word.stem for word in words_of(text) if not word.is_mark)
+
+
+def people_of(activity: str) -> Iterator[str]:
+    """Who does something: of *running* runners, of *hiking* hikers; none of another word.
+
+    Example:
+        >>> list(people_of("Running")), list(people_of("hiking")), list(people_of("wool"))
+        (['runner'], ['hiker'], [])
+    """
+    if activity.isascii() and activity.isalpha() and activity.endswith("ing") and len(activity) > 5:
+        yield f"{activity[:-3].lower()}er"
 
 
 def breaks(word: Word) -> bool:
