@@ -31,6 +31,7 @@ COMMANDS: dict[str, str] = {
     "evidence_speed": "evidence_speed.py",
     "facts": "facts.py --data {data}",
     "verifier": "verifier.py --data {data}",
+    "learned_checker": "learned_checker.py --data {data}",
     "faults": "faults.py",
     "kills": "kills.py",
     "loader_alone": "loader.py --workers [0]",

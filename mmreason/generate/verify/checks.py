@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from mmreason.generate.verify.claims import Claim
-from mmreason.generate.verify.lexicon import END, NAME, START, Lexicon
+from mmreason.generate.verify.lexicon import END, FREE, NAME, START, Lexicon
 from mmreason.generate.verify.licence import Licence
 from mmreason.generate.verify.reading import Reading, Token, pieces
 from mmreason.generate.verify.tables import ItemTable, UserTable
@@ -90,13 +90,22 @@ def left_over(text: Checked) -> Fault | None:
 
 def untrue_of_item(text: Checked) -> Fault | None:
     """A value that the item does not have, or a thing that it is not."""
-    for token in text.tokens:
+    for place, token in enumerate(text.tokens):
         if token.is_claim:
             if token.subject == "item" and not token.of_item and not token.said:
                 return Fault("untrue of the item", token.span, f"the item is not {text.words(token)!r}")
-        elif text.lexicon.are_strange(token.words, text.domain):
+        elif text.lexicon.are_strange(token.words, text.domain) or _names_the_item(text, place):
             return Fault("untrue of the item", token.span, f"the item is no {text.words(token)!r}")
     return None
+
+
+def _names_the_item(text: Checked, place: int) -> bool:
+    """Whether a noun that claims nothing elsewhere is what the item is called: *this shelf*, of a chair."""
+    if not place or text.tokens[place].tags != (f"{FREE}noun",):
+        return False
+    before = text.tokens[place - 1]
+    begins = place == 1 or text.tokens[place - 2].mark == "stop"
+    return before.words[0] in ("this", "these") or (begins and before.words[0] in ("a", "an"))
 
 
 def untrue_of_person(text: Checked) -> Fault | None:
@@ -181,7 +190,6 @@ def follows(text: Checked) -> Fault | None:
     """What is said of the person has nothing to do with the item, or is named as the cause of what it is."""
     said = [token for token in text.tokens if token.is_claim and token.subject == "item"]
     mine = {entry.concept for token in said for entry in token.of_item}
-    told = mine.copy()
     if (
         all(token.naming or all(e.kind == "name" for e in token.of_item) for token in said)
         or _is_another(text)
@@ -197,11 +205,8 @@ def follows(text: Checked) -> Fault | None:
         if not claim.concepts or claim.link:
             continue
         shared = claim.concepts & mine or any(_overlaps(token, claim) for token in said)
-        if (
-            claim.named or claim.least == 1
-        ):  # what goes with another thing has to be said to share something with it
-            both = told if links else mine
-            shared = shared or any(set(claim.holders) & set(text.user.holders.get(c, ())) for c in both)
+        if (claim.named or claim.least == 1) and not links:
+            shared = shared or any(set(claim.holders) & set(text.user.holders.get(c, ())) for c in mine)
         if not shared:
             why = f"what is said of the item has nothing of {claim.what!r}"
             return Fault("does not follow", claim.span, why)
