@@ -110,6 +110,8 @@ class FeatureSource:
 class PixelSource:
     """Batches of media out of the shards, decoded in processes that may crash, a step ahead of the training.
 
+    A batch that goes through the towers in parts is read when it is wanted: two of thousands of rows would fill the memory.
+
     The shards hold the items of all splits: those not in training are left out of a batch after it was read, so
     a batch has ``size`` rows at most. Every part has the same number of rows in every process.
 
@@ -157,7 +159,7 @@ class PixelSource:
         """See :class:`BatchSource`; the loader counts the steps."""
         following = self._next or self._ahead.submit(self._read_step)
         batches, self._state = following.result()
-        self._next = self._ahead.submit(self._read_step)
+        self._next = self._ahead.submit(self._read_step) if self._micros == 1 else None
         return batches
 
     def read(self, items: Iterable[Item]) -> Iterator[Batch]:

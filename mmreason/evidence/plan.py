@@ -27,7 +27,7 @@ from typing import Protocol
 from mmreason.evidence.schema import Case, Fact, Plan, Tie
 from mmreason.evidence.shared import likeness_ties, taste_ties
 from mmreason.language import UNSPACED, stem_of_plural
-from mmreason.schema import Item
+from mmreason.schema import Interaction, Item
 
 _WORD = re.compile(r"[^\W_]+")
 # How apt a source is to tell what decides.
@@ -190,7 +190,7 @@ def choose_page(plans_of_items: Sequence[Sequence[Plan]], variety: float = 0.5) 
 
 
 def in_title(fact: Fact, item: Item) -> bool:
-    """Whether the item's title says a fact already, in whatever singular or plural; its year says the decade.
+    """Whether the item's title says most of a fact already, in whatever singular or plural; its year says the decade.
 
     Example:
         >>> in_title(Fact("a", "category", "Hoodies"), Item("a", "Teton Pullover Hoodie"))
@@ -206,11 +206,16 @@ def _says(title: str, name: str, value: str) -> bool:
     if name == "decade" and value[:3].isdigit():
         return re.search(rf"\b{value[:3]}\d\b", title) is not None
     said = _stems(value)
-    return bool(said) and said <= _stems(title)
+    return len(said & _stems(title)) > len(said) / 2
 
 
 def _is_point(case: Case, fact: Fact, told: float, rule: PlanRule) -> bool:
-    """Whether a fact may be a selling point: it helps, is not true of most items, and the title does not say it."""
+    """Whether a fact may be a selling point.
+
+    It helps, is not true of most items, the title does not say it, and what the person turned away from was not so.
+    """
+    if fact.concept in case.disliked:
+        return False
     most = rule.most_common_text if fact.source == "text" else rule.most_common
     return told >= rule.least_told and _popularity(case, fact) <= most and not in_title(fact, case.item)
 
@@ -232,7 +237,7 @@ def _each_once(case: Case) -> list[Fact]:
 
 def _relation_ties(case: Case) -> list[tuple[tuple[Fact, ...], Tie]]:
     """Items of the history that this one goes with, the latest first, and what reviewers praise."""
-    took = {step.item_id: place for place, step in enumerate(case.user.history) if step.event != "impression"}
+    took = {step.item_id: place for place, step in enumerate(case.user.history) if _may_like(step)}
     bought = {step.item_id for step in case.user.history if step.event == "purchase"}
     beside = [
         fact
@@ -244,6 +249,10 @@ def _relation_ties(case: Case) -> list[tuple[tuple[Fact, ...], Tie]]:
     ties = [Tie("complement", (fact.value,), fact=fact) for fact in beside]
     ties += [Tie("popular", fact=fact) for fact in case.facts if fact.source == "review"]
     return [((), tie) for tie in ties]
+
+
+def _may_like(step: Interaction) -> bool:
+    return step.event != "impression" and (step.rating is None or step.rating >= 4)
 
 
 def _popularity(case: Case, fact: Fact) -> float:

@@ -180,6 +180,7 @@ class Case:
         language: Of the reason: ``en``, ``zh`` …
         sensitive: Finds the run's own terms that nobody may infer of a person, beside those of the toolkit.
         untold: Concepts of the history that together would tell such a thing: nobody is said to like them.
+        disliked: Concepts of items that the person turned away from, and of no other item of the history.
     """
 
     user: User
@@ -192,6 +193,7 @@ class Case:
     language: str = "en"
     sensitive: TermFinder | None = None
     untold: frozenset[str] = frozenset()
+    disliked: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

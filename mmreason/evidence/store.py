@@ -22,11 +22,11 @@ from mmreason.evidence.facts import VERSION, facts_of, language_of
 from mmreason.evidence.lookup import NoRows, SortedTable
 from mmreason.evidence.pairs import Pairs
 from mmreason.evidence.schema import Case, Concept, Fact, Taste
-from mmreason.evidence.tastes import find_tastes
+from mmreason.evidence.tastes import engagement, find_tastes
 from mmreason.safety.sensitive import read_terms, sensitive_kind, sensitive_together
 from mmreason.safety.terms import TermFinder
 from mmreason.safety.untrusted import safe_item
-from mmreason.schema import Item, User
+from mmreason.schema import Interaction, Item, User
 
 FACTS = pa.schema(
     {
@@ -140,6 +140,7 @@ class EvidenceStore:
             language=language or language_of(item),
             sensitive=self.sensitive,
             untold=history.untold,
+            disliked=history.disliked,
         )
 
     def _history(self, user: User, items: Mapping[str, Item]) -> _History:
@@ -180,7 +181,8 @@ class EvidenceStore:
             concepts |= {pair.id: pair for pair in pairs}
             shown[item_id] = [*some, *(pair.id for pair in pairs)]
         popularity = {concept.id: concept.popularity for concept in concepts.values()}
-        return _History(items, safe, facts, concepts, find_tastes(user.history, shown, popularity), untold)
+        tastes = find_tastes(user.history, shown, popularity)
+        return _History(items, safe, facts, concepts, tastes, untold, _disliked(user.history, facts))
 
     def _concepts_of(self, facts: Iterable[Fact]) -> dict[str, Concept]:
         return {
@@ -220,6 +222,7 @@ class _History:
     concepts: dict[str, Concept]
     tastes: Sequence[Taste]
     untold: frozenset[str]
+    disliked: frozenset[str]
 
 
 def content_of(item: Item) -> str:
@@ -275,6 +278,16 @@ def _private(
     said = sorted({fact.value for some in facts.values() for fact in some if fact.source in TASTED})
     told = sensitive_together(named | {("value", value): value for value in said}, sensitive)
     return {name for of, name in told if of == "item"}, {name for of, name in told if of == "value"}
+
+
+def _disliked(history: Sequence[Interaction], facts: Mapping[str, Sequence[Fact]]) -> frozenset[str]:
+    """Concepts of what a person turned away from, and of nothing else in their history."""
+    told = {step.item_id: engagement(step) for step in history}
+    left = [item_id for item_id, much in told.items() if much < 0]
+    if not left:
+        return frozenset()
+    kept = {fact.concept for item_id, much in told.items() if much >= 0 for fact in facts.get(item_id, ())}
+    return frozenset(fact.concept for item_id in left for fact in facts.get(item_id, ())) - kept
 
 
 def _can_be_liked(fact: Fact, concept: Concept) -> bool:

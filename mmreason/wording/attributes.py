@@ -55,6 +55,7 @@ _KEYS = frozenset(
         "alone",
         "partly",
         "named",
+        "single",
     ]
 )
 
@@ -80,6 +81,8 @@ class Attribute:
         partly: Values that, among others, are true of a part of the thing only, and not said.
         named: A value is not said where the item's text names others and not this one: the text describes another
             variant, or a list of genres holds what the film is not.
+        single: Where an item has several values, one is said only if title or text names it: a coat with wool among
+            three materials is not made of wool.
         forms: The texts.
         among: Instead, where the item has several values.
         adjective: Instead, where the value is an adjective.
@@ -99,6 +102,7 @@ class Attribute:
     across: int = 1
     alone: bool = True
     named: bool = False
+    single: bool = False
     silent: frozenset[str] = frozenset()
     partly: frozenset[str] = frozenset()
     forms: Forms = Forms()
@@ -120,6 +124,15 @@ class Attribute:
         others = [*self.known, *self.values]
         return not self._names(phrase(value), words) and any(self._names(other, words) for other in others)
 
+    def is_named(self, value: str, text: str) -> bool:
+        """Whether a text names a value.
+
+        Example:
+            >>> parse_attribute("material", {}).is_named("Wool", "A coat of wool-blend tweed.")
+            True
+        """
+        return self._names(phrase(value), _words(text))
+
     def _names(self, value: str, words: frozenset[str]) -> bool:
         forms = self.values.get(value)
         before = forms.before if isinstance(forms, Forms) else ""
@@ -128,7 +141,8 @@ class Attribute:
 
 @lru_cache(maxsize=4096)
 def _words(text: str) -> frozenset[str]:
-    return frozenset(_WORD.findall(text.lower()))
+    words = _WORD.findall(text.lower())
+    return frozenset([*words, *(part for word in words for part in word.split("-"))])
 
 
 def parse_attribute(name: str, settings: Mapping[str, Any]) -> Attribute:
@@ -159,6 +173,7 @@ def parse_attribute(name: str, settings: Mapping[str, Any]) -> Attribute:
         across=int(settings.get("across", 1)),
         alone=bool(settings.get("alone", True)),
         named=bool(settings.get("named")),
+        single=bool(settings.get("single")),
         silent=frozenset(map(phrase, settings.get("not", ()))),
         partly=frozenset(map(phrase, settings.get("partly", ()))),
         forms=forms(settings),

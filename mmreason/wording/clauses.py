@@ -38,6 +38,9 @@ _REFUSED = re.compile(  # in lower case
     # superlatives, and comparison with what is not there
     r"|\b(?:best|finest|greatest|ultimate|unbeatable|perfect|leading|world's|number one|most|only|never|always"
     r"|more than|even more|(?:is|are) so)\b"
+    # praise that says nothing
+    r"|\b(?:effortless\w*|super-\w+|appealing|flattering|unmatched|unparalleled|stunning|gorgeous|amazing|incredibl[ey]"
+    r"|awesome|fabulous|revolutionary|must-have|popular among|complete (?:comfort|satisfaction)|in total comfort)\b"
     # persons
     r"|^(?:[\w' -]+ )?(?:fans|readers|users|customers|lovers|enthusiasts|anyone|everyone)\b"
     r"|(?:will|would) (?:love|enjoy|appreciate)"

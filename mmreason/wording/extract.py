@@ -83,17 +83,11 @@ def clauses_alone(case: Case) -> Iterator[Candidate]:
         return
     thing = grammar.thing(case.item)
     slots = thing_slots(grammar, thing, [])
-    slots["a_thing"] = _a_thing(grammar, thing)
     for clause in found:
         slots |= {"clause": clause.text, "tells": _tells(grammar, clause, thing)}
         for text in _filled(grammar, f"extract_{clause.form}", slots, 0):
             if len(text) <= _LONGEST:
                 yield Candidate(sentence(text), _with(Plan(()), (), clause, case), "extract")
-
-
-def _a_thing(grammar: Grammar, thing: Thing) -> str:
-    told = thing.one and (thing.known or grammar.words.get("things"))
-    return f"{english.article(thing.one)} {thing.one}" if told else ""
 
 
 def _is_common(clause: Clause, case: Case) -> bool:
@@ -130,7 +124,6 @@ def _points(
     """Clauses that say the plan's first fact, of the item alone."""
     thing = grammar.thing(case.item)
     slots = thing_slots(grammar, thing, [])
-    slots["a_thing"] = _a_thing(grammar, thing)
     for clause in turned(found, seed):
         if _says(clause, plan.facts[0]):
             slots |= {"clause": clause.text, "tells": _tells(grammar, clause, thing)}

@@ -18,6 +18,7 @@ _CUTS = frozenset([
     "though", "but", "so", "amid", "making",
 ])
 # fmt: on
+_RELATIVE = frozenset(["where", "when", "which"])
 _NAMED = frozenset(["named", "called", "by"])
 _IN_NAMES = frozenset(["and", ".", ",", "by", "played"])
 _OPEN = frozenset(
@@ -120,6 +121,8 @@ def _starts_clause(words: Sequence[Word], place: int) -> bool:
     behind = words[place + 1] if place + 1 < len(words) else None
     if word.lower == "as":  # not of what somebody works as
         return place + 1 < len(words) and words[place + 1].lower in ("he", "she", "they", "it")
+    if word.lower in _RELATIVE and any(w.lower in ("a", "an") for w in words[max(0, place - 3) : place]):
+        return False  # "in a future where the ice has melted" says which one
     if word.lower in _CUTS or word.text in ":;–—":
         return True
     if behind is None or (word.text in (",", "and") and any(w.text == "," for w in words[place - 4 : place])):

@@ -98,7 +98,11 @@ def sayable(grammar: Grammar, fact: Fact, case: Case) -> Said | None:
     attribute = grammar.attribute(fact.name, fact.value)
     if attribute is not None and attribute.is_untold(fact.value, case.item.text):
         return None
-    return grammar.say(fact, _is_among(grammar, fact, case))
+    among = _is_among(grammar, fact, case)
+    told = f"{case.item.title}\n{case.item.text}"
+    if among and attribute is not None and attribute.single and not attribute.is_named(fact.value, told):
+        return None
+    return grammar.say(fact, among)
 
 
 def _is_contradicted(value: str, item: Item) -> bool:
@@ -222,6 +226,7 @@ def thing_slots(grammar: Grammar, thing: Thing, said: Sequence[Said]) -> dict[st
         "this": fill(this, {"thing": thing.many if thing.paired else thing.one, "measure": thing.measure}),
         "measure": thing.measure,
         "this_like": words.get("these", "").partition(" ")[0] if thing.paired else words["this_one"],
+        "a_thing": _a_thing(grammar, thing),
     }
     if not said:
         return slots
@@ -244,6 +249,15 @@ def thing_slots(grammar: Grammar, thing: Thing, said: Sequence[Said]) -> dict[st
         else "",
     }
     return slots
+
+
+def _a_thing(grammar: Grammar, thing: Thing) -> str:
+    """The thing with its article; empty if what it is is not known."""
+    if not thing.one or not (thing.known or grammar.words.get("things")):
+        return ""
+    if grammar.language != "en":
+        return thing.one
+    return thing.many if thing.paired or thing.uncountable else f"{english.article(thing.one)} {thing.one}"
 
 
 def _both(join: str, first: str, second: str) -> str:

@@ -39,7 +39,12 @@ def texts_of(case: Case) -> list[str]:
 @pytest.mark.parametrize(
     ("language", "kinds", "goes", "beside"),
     [
-        ("en", ("Hats", "Scarves"), "Goes with the Dune Wrap you ", "Often bought with the Dune Wrap you "),
+        (
+            "en",
+            ("Hats", "Scarves"),
+            "hat to go with the Dune Wrap you ",
+            "Often bought with the Dune Wrap you ",
+        ),
         ("zh", ("帽子", "围巾"), "搭配", "一同选购"),
     ],
 )
@@ -53,9 +58,8 @@ def test_links_are_told_as_what_they_are_and_pass(
         for text in texts:
             verdict = Verifier().check(text, case)
             assert (verdict.passed, verdict.level, verdict.why) == (True, "personal", ""), text
-            assert [(e.attribute, e.source, e.item_ids) for e in verdict.evidence] == [
-                (name, "relation", ["scarf"])
-            ]
+            links = [(e.attribute, e.source, e.item_ids) for e in verdict.evidence if e.source != "title"]
+            assert links == [(name, "relation", ["scarf"])]
 
 
 @pytest.mark.parametrize(
