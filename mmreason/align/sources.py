@@ -110,7 +110,7 @@ class FeatureSource:
 class PixelSource:
     """Batches of media out of the shards, decoded in processes that may crash, a step ahead of the training.
 
-    A batch that goes through the towers in parts is read when it is wanted: two of thousands of rows would fill the memory.
+    A batch that goes in parts is read when it is wanted: two of thousands of rows would fill the memory.
 
     The shards hold the items of all splits: those not in training are left out of a batch after it was read, so
     a batch has ``size`` rows at most. Every part has the same number of rows in every process.
