@@ -21,7 +21,7 @@ from jsonargparse import auto_cli
 from modalities import chinese, mind, movielens, no_behaviours, one_item, pictures
 
 from mmreason.cli import main as mmreason
-from mmreason.generate.job import SCHEMA, read_parts
+from mmreason.bulk.parts import SCHEMA, read_parts
 
 CHINESE = ["--align.text", "tfidf", "--align.text_weights", ""]  # the default text encoder reads English
 

@@ -310,7 +310,7 @@ def h_ids(field: Field) -> None:
 @case
 def c_requests(field: Field) -> None:
     from mmreason.config import Config
-    from mmreason.generate.requests import BadRequest, read_requests
+    from mmreason.generate.requests import read_requests
 
     shop = field.work / "shop"
     shop.mkdir()
@@ -322,10 +322,7 @@ def c_requests(field: Field) -> None:
     def asked(name: str) -> list[tuple[str, str]]:
         config = Config(str(field.work / "run"))
         config.generate.requests = str(folder / name)
-        return [
-            (found.user_id, found.error) if isinstance(found, BadRequest) else (found[0].id, found[1].id)
-            for found in read_requests(config, catalogue)
-        ]
+        return [(found.user_id, found.error or found.item_id) for found in read_requests(config, catalogue)]
 
     pair = [("shopper-00001", "i1"), ("shopper-00002", "i2")]
     for name in ("ok.jsonl", "ok.parquet", "ok_upper.JSONL", "array.json", "array.jsonl", "indented.json"):

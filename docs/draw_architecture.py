@@ -31,6 +31,7 @@ LAYERS = (
     ("embed",),
     ("align", "users"),
     ("decoding",),
+    ("bulk",),
     ("safety",),
     ("reviews", "probes"),
     ("evidence",),

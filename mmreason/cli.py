@@ -17,6 +17,7 @@ from mmreason.pipeline import alone_in, run, run_verb
 from mmreason.records import STAGES
 from mmreason.schema import DataError, printable
 from mmreason.settings import NAME as SAVED
+from mmreason.settings import with_absolute_paths
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("mmreason.pipeline:status", "what of a run is done, stale and missing, and why"),
@@ -137,6 +138,10 @@ def _add_flags(verb: ArgumentParser, name: str) -> None:
         verb.add_argument("--allow-download", action="store_true", help="catalogue.allow_download")
     if name in ("run", "reasons"):
         verb.add_argument("--force", type=bool, default=False, help="do finished stages again")
+    if name == "generate":
+        verb.add_argument(
+            "--dry-run", action="store_true", help="print counts, time and memory, and write nothing"
+        )
     if name not in COMMANDS:
         verb.add_argument(
             "--change-source", type=bool, default=False, help="make it the run of another catalogue"
@@ -164,13 +169,29 @@ def _dispatch(arguments: list[str]) -> None:
         config.catalogue.source = values.reader or config.catalogue.source
         config.catalogue.root = values.root or config.catalogue.root
         config.catalogue.allow_download |= values.allow_download
+    if verb == "generate" and values.dry_run:
+        with alone_in(config):
+            print(import_module("mmreason.generate.job").dry_run(with_absolute_paths(config)))
+        return
     if verb in ("run", "reasons"):
-        run(config, values.force, values.change_source)
-        if verb == "reasons":
+        report = run(config, values.force, values.change_source)
+        if verb == "reasons" and report is not None:
             collect = import_module("mmreason.generate.job").collect
             print(collect(config))
     else:
         run_verb(verb, config, values.change_source)
+
+
+_SHORT = {
+    "--continue-training": "--continue_training=true",
+    "--max-seconds": "--generate.max_seconds",
+    "--top-k": "--generate.top_k",
+}
+
+
+def _spelled(argument: str) -> str:
+    name, equals, value = argument.partition("=")
+    return _SHORT.get(name, name) + equals + value
 
 
 _FIRST = {"search": "--query", "columns": "--folder", "explain": "--run_dir", "audit": "--reasons"}
@@ -178,8 +199,8 @@ _FIRST = {"search": "--query", "columns": "--folder", "explain": "--run_dir", "a
 
 
 def _spelled_out(arguments: list[str]) -> list[str]:
-    """Short forms in full: ``run some.yaml``, ``search "red hoodie"`` and ``--continue-training``."""
-    arguments = [{"--continue-training": "--continue_training=true"}.get(a, a) for a in arguments]
+    """Short forms in full: ``run some.yaml``, ``search "red hoodie"`` and ``--max-seconds 600``."""
+    arguments = [_spelled(argument) for argument in arguments]
     verb, first = [*arguments, "", ""][:2]
     if first.endswith((".yaml", ".yml")) and (verb not in COMMANDS or _takes_config(verb)):
         return [verb, "--config", *arguments[1:]]

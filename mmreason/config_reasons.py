@@ -27,29 +27,35 @@ class GenerateConfig:
 
     Args:
         name: Of the job, which has a folder of its own, ``generate/<name>``; empty takes the name of the requests file
-            without its ending, or ``test``.
+            without its ending, ``top-<k>`` or ``test``.
         requests: Table of (user_id, item_id), in any format that a catalogue may have; empty takes the test split.
         batch_size: Rows decoded together.
-        part_size: Rows per output part; a killed run loses at most one part.
+        part_size: Rows per output part; 0 goes by the number of requests (256 to 16,384). A killed run loses
+            512 rows, or one part where that is larger.
         max_new_tokens: Longest text of the language model, in tokens.
         limit: Stop after this many requests; 0 for all.
-        top_k: Items a user that reasons are written for where nothing is asked for and there is no test split.
+        top_k: Write for so many items of every user, those that answer their tastes best; 0 takes the test split, and
+            where there is none, five.
         writers: Who puts plans into words, the first is preferred: ``lm`` (where one was trained), ``template``,
             ``extract``, or those of installed packages.
         language: Of the reasons; empty takes that of the item's text.
         packs: Compliance packs of your own (YAML files), beside those of language and domain.
+        max_failures: Share of the requests that may fail; past it, from 100 requests on, the job stops.
+        max_seconds: Stop, with what is written kept, after so many seconds; 0 for never.
     """
 
     name: str = ""
     requests: str = ""
     batch_size: int = 32
-    part_size: int = 64
+    part_size: int = 0
     max_new_tokens: int = 48
     limit: int = 0
-    top_k: int = 5
+    top_k: int = 0
     writers: list[str] = field(default_factory=lambda: ["lm", "template", "extract"])
     language: str = ""
     packs: list[str] = field(default_factory=list)
+    max_failures: float = 0.1
+    max_seconds: float = 0.0
 
     @property
     def trains_lm(self) -> bool:
@@ -63,7 +69,8 @@ class GenerateConfig:
         Raises:
             DataError: If it is no name of a folder.
         """
-        name = self.name or (Path(self.requests).stem if self.requests else "test")
+        asked = f"top-{self.top_k}" if self.top_k else "test"
+        name = self.name or (Path(self.requests).stem if self.requests else asked)
         if Path(name).name != name or name.startswith("."):
             raise DataError(f"generate.name {name!r} is no name of a folder; use letters, digits, - and _")
         return name

@@ -1,4 +1,4 @@
-"""DuckDB over the catalogue's tables: joins and sorts in bounded memory, the rest in a folder that goes away."""
+"""DuckDB over Parquet tables: joins and sorts in bounded memory, the rest in a folder that goes away."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ class Database:
         folder: The catalogue's, for messages.
         scratch: Folder for what does not fit into memory; removed when the block ends.
         memory: Limit of DuckDB's memory, such as ``400MB``.
+        remedy: What to do where a file cannot be read, for messages.
 
     Raises:
         DataError: From every method, if a file cannot be read or the disk is full.
@@ -35,8 +36,10 @@ class Database:
         42
     """
 
-    def __init__(self, folder: Path, scratch: Path, memory: str = MEMORY) -> None:
-        self._folder, self._scratch = folder, scratch
+    def __init__(
+        self, folder: Path, scratch: Path, memory: str = MEMORY, remedy: str = "run `mmreason ingest` again"
+    ) -> None:
+        self._folder, self._scratch, self._remedy = folder, scratch, remedy
         self._sql = duckdb.connect(
             config={
                 "memory_limit": memory,
@@ -57,17 +60,18 @@ class Database:
         self._sql.close()
         remove(self._scratch)
 
-    def view(self, name: str, path: Path, numbered: bool = False) -> None:
-        """Make a Parquet file known under a name.
+    def view(self, name: str, *paths: Path, numbered: bool = False) -> None:
+        """Make a Parquet file, or several with the same columns, known under a name.
 
         Args:
             name: Of the view.
-            path: The file.
-            numbered: Add a column ``file_row_number``, the place of each row in the file.
+            *paths: The files.
+            numbered: Add a column ``file_row_number``, the place of each row in its file.
         """
-        quoted = glob.escape(str(path)).replace("'", "''")  # DuckDB reads patterns
-        source = f"read_parquet('{quoted}', file_row_number = {numbered})"
-        self.execute(f"CREATE OR REPLACE VIEW {name} AS FROM {source}", about=path)
+        quoted = (glob.escape(str(path)).replace("'", "''") for path in paths)  # DuckDB reads patterns
+        files = ", ".join(f"'{path}'" for path in quoted)
+        source = f"read_parquet([{files}], file_row_number = {numbered})"
+        self.execute(f"CREATE OR REPLACE VIEW {name} AS FROM {source}", about=paths[0])
 
     def execute(self, query: str, values: Mapping[str, Any] | None = None, about: Path | None = None) -> None:
         """Run a statement that returns nothing; ``about`` is the file that an error names."""
@@ -95,4 +99,4 @@ class Database:
 
     def _unreadable(self, error: Exception, file: Path | None = None) -> DataError:
         cause = str(error).partition("\n")[0]
-        return DataError(f"{file or self._folder} cannot be read ({cause}); run `mmreason ingest` again")
+        return DataError(f"{file or self._folder} cannot be read ({cause}); {self._remedy}")

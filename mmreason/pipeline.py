@@ -17,6 +17,7 @@ from mmreason.records import (
     STAGES,
     Record,
     Stage,
+    Unfinished,
     causes,
     find_stage,
     inputs,
@@ -36,7 +37,7 @@ FROM_OUTSIDE = (
 
 def run(
     config: Config, force: bool = False, change_source: bool = False, until: str = STAGES[-1].name
-) -> Path:
+) -> Path | None:
     """Do what is missing or stale of every stage, in order. Killed, the next run goes on.
 
     Under ``torchrun`` or ``accelerate launch`` every process calls it.
@@ -48,7 +49,7 @@ def run(
         until: The last stage to do.
 
     Returns:
-        Path of the report.
+        Path of the report; None if a stage stopped in time (``generate.max_seconds``).
 
     Raises:
         DataError: If another process is at work in the run's folder, or something that is read is missing.
@@ -59,7 +60,8 @@ def run(
     with _opened(config, stages, change_source):
         on_main_process(lambda: _fetch_weights(config, force))
         for number, stage in enumerate(stages, start=1):
-            run_stage(stage, config, force, f"[{number}/{len(stages)}] ", anew=force)
+            if not run_stage(stage, config, force, f"[{number}/{len(stages)}] ", anew=force):
+                return None
     report = config.path("report.html")
     _say(
         f"done in {_clock(time.monotonic() - started)}"
@@ -110,7 +112,7 @@ def alone_in(config: Config) -> Iterator[None]:
 
 def run_stage(
     stage: Stage, config: Config, force: bool = False, prefix: str = "", anew: bool = False
-) -> None:
+) -> bool:
     """Run a stage if it is stale, saying why, and record what it was done with; a line tells what became of it.
 
     Args:
@@ -119,22 +121,30 @@ def run_stage(
         force: Run it in any case; it goes on from what is there.
         prefix: Of each line.
         anew: Let it not use what it made before.
+
+    Returns:
+        Whether it is done; not if it stopped in time, as it was told to.
     """
     why = on_main_process(lambda: causes(stage, config))
     if not why and not force:
         done = on_main_process(lambda: read_record(stage, config))
         _say(f"{prefix}{stage.name}: {done.summary if done else ''} (done before)")
-        return
+        return True
     began = on_main_process(lambda: _begin(stage, config))
     _say(f"{prefix}{stage.name} … ({'; '.join(why) or 'asked for'})")
     started = time.monotonic()
-    with _anew(stage, config) if anew else nullcontext():
-        summary = stage.run(config) if stage.by_all else on_main_process(lambda: stage.run(config))
+    try:
+        with _anew(stage, config) if anew else nullcontext():
+            summary = stage.run(config) if stage.by_all else on_main_process(lambda: stage.run(config))
+    except Unfinished as stopped:
+        _say(f"{prefix}{stage.name}: {stopped} [{_clock(time.monotonic() - started)}]")
+        return False
     seconds = time.monotonic() - started
     on_main_process(
         lambda: _record(stage, config, replace(began, summary=summary, seconds=round(seconds, 1)))
     )
     _say(f"{prefix}{stage.name}: {summary} [{_clock(seconds)}]")
+    return True
 
 
 @contextmanager
@@ -149,20 +159,22 @@ def _anew(stage: Stage, config: Config) -> Iterator[None]:
                 remove(before)
                 path.rename(before)
 
+    def finish() -> None:
+        for before in moved:
+            remove(before)
+
     on_main_process(set_aside)
     try:
         yield
+    except Unfinished:
+        on_main_process(finish)
+        raise
     except BaseException:
         for before, path in moved.items() if is_main_process() else ():
             if before.exists():
                 remove(path)
                 before.rename(path)
         raise
-
-    def finish() -> None:
-        for before in moved:
-            remove(before)
-
     on_main_process(finish)
 
 

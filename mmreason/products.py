@@ -302,11 +302,9 @@ def _requests(config: Config) -> Parts:
     """The pairs to write reasons for: of a file, with everybody's behaviours, or of the test split."""
     path = config.generate.requests
     if not path:
-        return _shards(config, "reasons-test")
+        return _shards(config, "reasons-test") | _behaviours(config)
     if not Path(path).is_file():
-        raise DataError(
-            f"{path}: no such file; generate.requests is a .parquet or .jsonl of user_id and item_id"
-        )
+        raise DataError(f"{path}: no such file; generate.requests is a table of user_id and item_id")
     return {Path(path).name: file_digest(Path(path))} | _behaviours(config)
 
 

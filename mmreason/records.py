@@ -17,6 +17,10 @@ from mmreason.products import Parts, combined, fingerprint
 from mmreason.schema import DataError
 
 
+class Unfinished(Exception):
+    """A stage stopped in time, as it was told to; what it did is kept, and the same command goes on."""
+
+
 @dataclass(frozen=True)
 class Stage:
     """One stage of the pipeline.
@@ -144,8 +148,11 @@ STAGES = (
         ),
         writes=("reasons",),
         settings=("generate", "verify", "seed", "dtype"),
-        except_for=("generate.batch_size", "generate.part_size"),
+        except_for=(
+            *("generate.batch_size", "generate.part_size", "generate.max_failures", "generate.max_seconds"),
+        ),
         spares=("generate/{job}",),
+        version=2,
         by_all=True,
     ),
     Stage(

@@ -101,6 +101,10 @@ class EvidenceStore:
         """The facts of an item; none if it is not known."""
         return list(self._of_item(item_id)[1])
 
+    def content(self, item_id: str) -> str:
+        """Digest of what the facts of an item were read from; empty if it has none."""
+        return self._of_item(item_id)[0]
+
     def facts_of(self, item: Item) -> list[Fact]:
         """The facts of an item, which is read on the spot unless it is as the catalogue had it."""
         if item.id in self._given:

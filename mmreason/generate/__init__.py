@@ -1,1 +1,1 @@
-"""Writing reasons: batched decoding, verification, the resumable bulk job."""
+"""Writing reasons: batched decoding, verification, the stage that writes in bulk."""

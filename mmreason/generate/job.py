@@ -1,12 +1,14 @@
-"""The bulk job: one row a request, whatever kills it; what is there already is not written again."""
+"""The stage ``generate``: what a run's configuration asks for, written by the bulk job (:mod:`mmreason.bulk`)."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import resource
+import sys
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from itertools import islice
 from pathlib import Path
@@ -15,48 +17,30 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from encoders.errors import MediaError
+from mmreason.bulk.asked import Asked
+from mmreason.bulk.attempts import Attempts, Write
+from mmreason.bulk.job import Job, Outlook
+from mmreason.bulk.parts import SCHEMA, note_progress, parts, read_parts, read_progress, stream_parts
 from mmreason.catalogue.catalogue import Catalogue, read_catalogue
-from mmreason.checkpoint import read_json, write_json
 from mmreason.config import Config
 from mmreason.evidence.store import EvidenceStore
-from mmreason.files import atomic_write, remove, remove_leftovers
+from mmreason.files import atomic_write
 from mmreason.generate.ladder import RUNGS
 from mmreason.generate.reasoner import Reasoner
-from mmreason.generate.requests import BadRequest, Pair, Request, read_requests, request_keys, strangers
-from mmreason.processes import collect_rarely, on_main_process, share_of, wait_for_others
+from mmreason.generate.requests import Behaviours, Keys, read_requests
+from mmreason.processes import collect_rarely, on_main_process
 from mmreason.products import combined, fingerprint
-from mmreason.progress import Progress
-from mmreason.schema import DataError, Reason, to_record
+from mmreason.records import Unfinished, changed_settings, stage_identity
+from mmreason.schema import Reason
 from mmreason.shards.loader import reason_samples
 from mmreason.store.store import EmbeddingStore
 
-Write = Callable[[list[Pair]], list[Reason]]
-Row = dict[str, Any]
-
-SCHEMA = pa.schema(
-    [
-        ("request", pa.int64()),
-        ("user_id", pa.string()),
-        ("item_id", pa.string()),
-        ("text", pa.string()),
-        ("evidence", pa.string()),
-        ("score", pa.float64()),
-        ("verified", pa.bool_()),
-        ("level", pa.string()),
-        ("writer", pa.string()),
-        ("cause", pa.string()),
-        ("plan", pa.string()),
-        ("stopped", pa.string()),
-        ("error", pa.string()),
-        ("key", pa.string()),
-    ]
-)
-"""``request`` is the number of the request, ``key`` a digest of all that the row depends on."""
-
-
 MOST_LEARNT = 300
 """Training reasons that the verifier learns wording from."""
+
+_SAMPLE = 64  # requests that a dry run measures
+
+_DIGITS = 12  # of a digest, where a person may compare two
 
 
 def generate(config: Config) -> str:
@@ -64,48 +48,160 @@ def generate(config: Config) -> str:
 
     Only requests that are new, or whose user, items, evidence, model or settings changed, are written again. Under
     several processes each writes its share of the parts.
+
+    Raises:
+        Unfinished: If ``generate.max_seconds`` are over before all is written.
+        DataError: If too many requests fail, or the disk is full.
     """
-    catalogue = read_catalogue(config.path("catalogue"))
-    evidence = EvidenceStore.open(config.path("evidence"))
-    requests = list(read_requests(config, catalogue))
-    by_model = config.generate.trains_lm and config.path("reason", "config.json").is_file()
-    store = EmbeddingStore.open(config.path("embed")) if by_model else None
-    keys = request_keys(requests, catalogue.items, evidence, store, _made_by(config, by_model))
-    reasoner: list[Reasoner] = []
+    asks = _Asks(config)
+    settings = config.generate
+    outlook = on_main_process(lambda: _prepare(asks))
+    left = asks.job.run(
+        outlook, asks.behaviours.pair, asks.writer, settings.max_seconds, settings.max_failures
+    )
+    if left:
+        raise Unfinished(
+            f"stopped after generate.max_seconds, with {left:,} of {outlook.requests:,} requests left; run the same "
+            "command again to go on"
+        )
+    return on_main_process(lambda: _summary(asks, outlook.there))
 
-    def write(part: list[Pair]) -> list[Reason]:
-        if not reasoner:
-            reasoner.append(load_reasoner(config, catalogue))
-            collect_rarely()
-        return list(reasoner[0].explain_many(part, config.generate.batch_size))
 
-    folder = config.path("generate", config.generate.job)
-    done_before = run_job(requests, keys, write, folder, config.generate.part_size)
-    table = read_parts(folder)
-    levels = Counter(level for level in table["level"].to_pylist() if level)
+def dry_run(config: Config) -> str:
+    """What ``generate`` would do, in lines: counts, settings that changed, time and memory; writes no row.
+
+    Time and memory are those of the last run if no setting has changed since, else measured on some requests.
+    """
+    asks = _Asks(config)
+    outlook = asks.job.look(asks.requests, asks.made_of)
+    lines = [
+        f"requests       {outlook.requests:>13,}",
+        f"there already  {outlook.there:>13,}",
+        f"to be written  {outlook.to_write:>13,}",
+        *asks.changes(),
+    ]
+    if outlook.to_write:
+        noted = read_progress(asks.job.folder)
+        speed, memory = noted.get("reasons_per_second"), noted.get("memory_mb")
+        how = "as in the last run"
+        if not (speed and memory) or noted.get("settings") != asks.made_by:
+            sample = [asks.behaviours.pair(a) for a in islice(asks.requests(), 4 * _SAMPLE) if not a.error][
+                :_SAMPLE
+            ]
+            attempts = Attempts(asks.writer())
+            began = time.monotonic()
+            attempts(sample)
+            speed, memory = len(sample) / max(time.monotonic() - began, 1e-9), _peak_memory()
+            how = f"measured on {len(sample)} requests"
+        lines += [
+            f"time           {_clock(outlook.to_write / speed):>13} ({speed:,.1f} reasons/s, {how})",
+            f"memory         {memory / 1000:>10,.1f} GB ({how})",
+        ]
+    return "\n".join(lines)
+
+
+class _Asks:
+    """What a configuration asks for, and by whom it is written."""
+
+    def __init__(self, config: Config) -> None:
+        self.config, settings = config, config.generate
+        self.job = Job(config.path("generate", settings.job), settings.part_size)
+        self.catalogue = read_catalogue(config.path("catalogue"))
+        self.behaviours = Behaviours(self.catalogue)
+        self.by_model = settings.trains_lm and config.path("reason", "config.json").is_file()
+        self.made_by = _made_by(config, self.by_model)
+
+    @property
+    def made_of(self) -> str:
+        """Digest of all that the requests and their keys follow from."""
+        whole = [stage_identity(self.config, "generate"), self.made_by]
+        return hashlib.sha256(json.dumps(whole).encode()).hexdigest()
+
+    def requests(self) -> Iterator[Asked]:
+        """The requests, with their keys."""
+        config = self.config
+        evidence = EvidenceStore.open(config.path("evidence"))
+        store = EmbeddingStore.open(config.path("embed")) if self.by_model else None
+        keys = Keys(self.catalogue.items, evidence, store, self.made_by)
+        yield from keys.keyed(read_requests(config, self.catalogue, self.behaviours), self.behaviours)
+
+    def writer(self) -> Write:
+        """The reasoner as a writer."""
+        reasoner, batch_size = load_reasoner(self.config, self.catalogue), self.config.generate.batch_size
+        collect_rarely()
+
+        def write(pairs: list[Any]) -> list[Reason]:
+            return list(reasoner.explain_many(pairs, batch_size))
+
+        return write
+
+    def changes(self) -> list[str]:
+        """What differs from what the rows that are there were made by, a line each."""
+        before = read_progress(self.job.folder).get("settings", self.made_by)
+        return changed_settings(before, json.loads(json.dumps(self.made_by)))
+
+
+def _prepare(asks: _Asks) -> Outlook:
+    """Have the job ready, and say what changed and what it costs before anything is written again."""
+    changes = asks.changes()
+    outlook = asks.job.prepare(asks.requests, asks.made_of)
+    for line in changes:
+        print(f"generate: {line}", file=sys.stderr)
+    if changes:
+        rows = f"{outlook.to_write:,} of {outlook.requests:,} rows"
+        print(f"generate: {rows} are to be written for it", file=sys.stderr, flush=True)
+    note_progress(asks.job.folder, settings=asks.made_by)
+    return outlook
+
+
+def _summary(asks: _Asks, there: int) -> str:
+    """One line on all rows of a job."""
+    levels: Counter[str] = Counter()
+    total = failed = strangers = nobody = 0
+    for table in stream_parts(asks.job.folder):
+        levels.update(level for level in table["level"].to_pylist() if level)
+        total, failed = total + len(table), failed + len(table) - table["error"].null_count
+        for user, error in zip(table["user_id"].to_pylist(), table["error"].to_pylist(), strict=True):
+            if error is None:
+                nobody += not user
+                strangers += bool(user) and user not in asks.behaviours
+    note_progress(asks.job.folder, memory_mb=round(_peak_memory()))
     rungs = ", ".join(f"{levels[rung]:,} {rung}" for rung in RUNGS if levels[rung])
-    failed = len(table) - table["error"].null_count
+    people = [(strangers, "of users without a history"), (nobody, "without a user")]
     told = [
-        f"{len(table):,} requests ({done_before:,} were answered already): {rungs or 'no reasons'}",
+        f"{total:,} requests ({there:,} were answered already): {rungs or 'no reasons'}",
         f"{failed:,} failed" if failed else "",
         ""
-        if by_model or not config.generate.trains_lm
+        if asks.by_model or not asks.config.generate.trains_lm
         else "no language model took part, as none was trained",
-        strangers(requests, catalogue),
+        ", ".join(f"{count:,} {what}" for count, what in people if count),
     ]
     return "; ".join(filter(None, told))
 
 
-def _made_by(config: Config, by_model: bool) -> str:
-    """Digest of the models, settings and wording files that decide what is written."""
+def _made_by(config: Config, by_model: bool) -> dict[str, Any]:
+    """The settings that decide what is written, and digests of the models and of the wording files."""
     settings = config.generate
-    made: list[Any] = [settings.writers, settings.language, config.seed, wording_files(settings.packs)]
+    made: dict[str, Any] = {
+        "generate.writers": settings.writers,
+        "generate.language": settings.language,
+        "seed": config.seed,
+        "wording files": wording_files(settings.packs)[:_DIGITS],
+    }
     if by_model:
-        models = combined(fingerprint("reason model", config) | fingerprint("language model", config))
-        made += [models, settings.max_new_tokens, config.dtype]
+        made |= {
+            "reason model": combined(fingerprint("reason model", config))[:_DIGITS],
+            "language model": combined(fingerprint("language model", config))[:_DIGITS],
+            "generate.max_new_tokens": settings.max_new_tokens,
+            "dtype": config.dtype,
+        }
     if config.verify.nli:
-        made += [fingerprint("inference model", config), config.verify.entailment, config.dtype]
-    return json.dumps(made)
+        made |= {
+            "verify.nli": combined(fingerprint("inference model", config))[:_DIGITS],
+            "verify.entailment": config.verify.entailment,
+            "dtype": config.dtype,
+        }
+    return made
 
 
 def wording_files(packs: Sequence[str]) -> str:
@@ -152,47 +248,6 @@ def _made_from_facts(reason: Reason) -> bool:
     return bool(reason.evidence) and all(e.source in ("attribute", "picture") for e in reason.evidence)
 
 
-def run_job(
-    requests: Sequence[Request], keys: Sequence[str], write: Write, folder: Path, part_size: int
-) -> int:
-    """Write one row per request, part by part; rows whose keys are there already are taken over.
-
-    A part is written to a temporary name and renamed, so a kill loses at most the part at work. Parts of other
-    requests, or of another size, are set aside first, and go when all rows are there.
-
-    Args:
-        requests: In a fixed order; row ``request`` is the index in it.
-        keys: Of each request, what its row depends on.
-        write: Reasons for some requests, in order.
-        folder: Where the parts go.
-        part_size: Requests per part.
-
-    Returns:
-        How many rows were there already.
-    """
-    done = on_main_process(lambda: _set_aside(folder, keys, part_size))
-    known = _KnownRows(folder)
-    number, of = share_of()
-    starts = range(0, len(requests), part_size)[number - 1 :: of]
-    with Progress(
-        sum(len(keys[s : s + part_size]) for s in starts), "generate", "reason", shown=number == 1
-    ) as bar:
-        for start in starts:
-            path = _part(folder, start // part_size)
-            wanted = keys[start : start + part_size]
-            if not path.exists():
-                rows = _rows(requests[start : start + part_size], wanted, known, write)
-                table = pa.Table.from_pylist(
-                    [row | {"request": start + n} for n, row in enumerate(rows)], SCHEMA
-                )
-                with atomic_write(path) as file:
-                    pq.write_table(table, file)
-            bar.add(len(wanted))
-    wait_for_others()
-    on_main_process(lambda: remove(_aside(folder)))
-    return done
-
-
 def read_job(config: Config, name: str = "") -> pa.Table:
     """All rows of a job of a run, in the order of the requests; of no name, that of ``generate``.
 
@@ -202,118 +257,21 @@ def read_job(config: Config, name: str = "") -> pa.Table:
     return read_parts(config.path("generate", name or config.generate.job))
 
 
-def read_parts(folder: Path) -> pa.Table:
-    """All rows of a job's folder, in the order of the requests.
-
-    Raises:
-        DataError: If rows are missing or there twice.
-    """
-    tables = [pq.read_table(path, schema=SCHEMA) for path in sorted(folder.glob("part-*.parquet"))]
-    table = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
-    expected = read_json(folder / "progress.json")["requests"]
-    if table["request"].to_pylist() != list(range(expected)):
-        raise DataError(
-            f"{folder}: not exactly one row per request ({len(table)} of {expected}); run generate again"
-        )
-    return table
-
-
 def collect(config: Config) -> str:
     """Write all rows of the job into ``reasons.parquet`` in the run's folder; returns a line that says so."""
     folder, path = config.path("generate", config.generate.job), config.path("reasons.parquet")
     with atomic_write(path) as file, pq.ParquetWriter(file, SCHEMA) as writer:
-        for part in sorted(folder.glob("part-*.parquet")):
+        for part in parts(folder):
             writer.write_table(pq.read_table(part, schema=SCHEMA))
     return f"reasons: {path.resolve()}"
 
 
-def _part(folder: Path, index: int) -> Path:
-    return folder / f"part-{index:06d}.parquet"
+def _peak_memory() -> float:
+    """The most that this process has held so far, in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e6 if sys.platform == "darwin" else 1e3)
 
 
-def _aside(folder: Path) -> Path:
-    return folder / "before"
-
-
-def _set_aside(folder: Path, keys: Sequence[str], part_size: int) -> int:
-    """Move the parts that are not just what is wanted out of the way; returns how many wanted rows are there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(folder)
-    write_json(folder / "progress.json", {"requests": len(keys)})
-    wanted = {
-        _part(folder, n // part_size): [*keys[n : n + part_size]] for n in range(0, len(keys), part_size)
-    }
-    for path in sorted(folder.glob("part-*.parquet")):
-        if _keys_of(path) != wanted.get(path):
-            _aside(folder).mkdir(exist_ok=True)
-            number = len(list(_aside(folder).iterdir()))
-            path.replace(_aside(folder) / f"{number:06d}-{path.name}")
-    known = _KnownRows(folder)
-    return sum(key in known for key in keys)
-
-
-def _keys_of(path: Path) -> list[str]:
-    try:
-        return pq.read_table(path, columns=["key"])["key"].to_pylist()
-    except (OSError, pa.ArrowException):
-        return []  # of an older version, or damaged: its rows are written again
-
-
-class _KnownRows:
-    """Rows by key of all parts in a job's folder, those set aside too; read when they are asked for."""
-
-    def __init__(self, folder: Path) -> None:
-        self._places: dict[str, tuple[Path, int]] = {}
-        for path in (*_aside(folder).glob("*.parquet"), *folder.glob("part-*.parquet")):
-            self._places |= {key: (path, row) for row, key in enumerate(_keys_of(path))}
-        self._read = lru_cache(maxsize=4)(lambda path: pq.read_table(path, schema=SCHEMA).to_pylist())
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._places
-
-    def get(self, key: str) -> Row | None:
-        """The row of a key, if there is one."""
-        if key not in self._places:
-            return None
-        path, row = self._places[key]
-        return dict(self._read(path)[row])
-
-
-def _rows(part: Sequence[Request], keys: Sequence[str], known: _KnownRows, write: Write) -> list[Row]:
-    """The rows of a part: those known, and the others written."""
-    rows = [known.get(key) for key in keys]
-    missing = [place for place, row in enumerate(rows) if row is None]
-    for place, row in zip(missing, _written([part[p] for p in missing], write), strict=True):
-        rows[place] = row | {"key": keys[place]}
-    return [row for row in rows if row is not None]
-
-
-def _written(part: list[Request], write: Write) -> list[Row]:
-    """New rows; where they fail together, each request alone, so that one bad item costs one row."""
-    pairs = [request for request in part if not isinstance(request, BadRequest)]
-    try:
-        reasons: list[Reason | str] = [*write(pairs)] if pairs else []
-    except (DataError, MediaError):
-        reasons = [_alone(request, write) for request in pairs]
-    made = iter(reasons)
-    return [
-        _row(request.user_id, request.item_id, request.error)
-        if isinstance(request, BadRequest)
-        else _row(request[0].id, request[1].id, next(made))
-        for request in part
-    ]
-
-
-def _row(user_id: str, item_id: str, reason: Reason | str) -> Row:
-    """A reason's row; an empty one with its error, if the reason is that."""
-    failed = isinstance(reason, str)
-    record = to_record(Reason(user_id, item_id, "") if isinstance(reason, str) else reason)
-    row = {name: record[name] for name in SCHEMA.names if name in record}
-    return row | {"error": reason if failed else None}
-
-
-def _alone(request: Pair, write: Write) -> Reason | str:
-    try:
-        return write([request])[0]
-    except (DataError, MediaError) as error:
-        return str(error)
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"

@@ -23,6 +23,9 @@ from mmreason.shards.histories import aggregate, by_user
 MOST_REQUESTS = 10_000
 """Pairs that are made up where ``generate.limit`` names no number."""
 
+PER_USER = 5
+"""Items a user where ``generate.top_k`` names no number."""
+
 _MOST_ITEMS = 500  # of a concept that are looked at, the popular ones first
 _LATEST = 20  # items that a user liked, that others are likened to
 _MOST_COMMON = 0.25  # what is true of more items makes none alike

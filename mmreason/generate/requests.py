@@ -1,4 +1,4 @@
-"""What reasons are asked for: (user, item) pairs, and what of each of them a reason depends on."""
+"""What reasons are asked for: (user, item) pairs as they come, and what of each of them a reason depends on."""
 
 from __future__ import annotations
 
@@ -7,85 +7,124 @@ import json
 import re
 import sys
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import astuple, dataclass, replace
-from itertools import islice
+from dataclasses import astuple, replace
+from functools import lru_cache
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from mmreason.bulk.asked import Asked
+from mmreason.bulk.attempts import Pair
 from mmreason.catalogue.catalogue import Catalogue
 from mmreason.cleaning import private_user
 from mmreason.config import Config
 from mmreason.evidence.store import EvidenceStore
-from mmreason.generate.recommend import MOST_REQUESTS, recommend
+from mmreason.generate.recommend import MOST_REQUESTS, PER_USER, recommend
 from mmreason.readers.columns import has_gaps
 from mmreason.readers.mapping import FIELDS
 from mmreason.readers.rows import read_rows, sample
 from mmreason.readers.source import SourceRow
-from mmreason.schema import DataError, Item, Reason, User
+from mmreason.schema import DataError, Interaction, Item, Reason, User
 from mmreason.shards.histories import by_user, history_before
 from mmreason.shards.loader import reason_samples
 from mmreason.shops.guess import find
 from mmreason.store.store import EmbeddingStore
 from mmreason.values import NO_USER, identifier
 
-Pair = tuple[User, Item]
-
-
-@dataclass(frozen=True, slots=True)
-class BadRequest:
-    """A row of a requests file that no reason can be written for; its own row says why."""
-
-    user_id: str
-    item_id: str
-    error: str
-
-
-Request = Pair | BadRequest
-
 _GAP = re.compile(r"(?<=\d)\.0+$")
 
 _TOLD = ("id", "title", "text", "attributes", "domain")
 """Fields of an item that a reason may depend on, beside its embedding; hidden facts are never looked at."""
 
+_PEOPLE = 64  # whose histories are prepared at a time
+_ITEMS = 65_536  # whose digests are remembered
 
-def read_requests(config: Config, catalogue: Catalogue) -> Iterator[Request]:
-    """(user, item) pairs: of the requests file if one is configured, else of the test split, else made up.
 
-    A user's history ends before the item, just as in training: the item itself is left out and all that came after
-    it, and what is left is added up. A user that the catalogue does not know, or none, has no history.
+class Behaviours:
+    """What users did, by user.
+
+    Args:
+        catalogue: Its interactions are not copied.
+    """
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._items = catalogue.items
+        self._steps: dict[str, list[Interaction]] = {}
+        for step in catalogue.interactions:
+            self._steps.setdefault(step.user_id, []).append(step)
+        self._begun = lru_cache(maxsize=_PEOPLE)(self._with_beginnings)
+
+    def __contains__(self, user_id: object) -> bool:
+        return user_id in self._steps
+
+    def pair(self, asked: Asked) -> Pair:
+        """The user of a request, with the history before its item, and the item.
+
+        A history ends before the item, just as in training: the item itself is left out and all that came after it,
+        and what is left is added up. A user that the catalogue does not know, or none, has no history.
+        """
+        target = Reason(asked.user_id, asked.item_id, "")
+        history = history_before(self._begun(asked.user_id), target)
+        return User(asked.user_id, history), self._items[asked.item_id]
+
+    def _with_beginnings(self, user_id: str) -> list[Interaction]:
+        return by_user(self._steps.get(user_id, ())).get(user_id, [])
+
+
+def read_requests(
+    config: Config, catalogue: Catalogue, behaviours: Behaviours | None = None
+) -> Iterator[Asked]:
+    """The requests, as they come: of the file if one is configured, ``generate.top_k`` items of every user, the test
+    split, or a few made up.
+
+    Args:
+        config: The run.
+        catalogue: Items and behaviours.
+        behaviours: Those of the catalogue, by user, if they are at hand.
 
     Raises:
         DataError: If the file is missing or cannot be read, or has no columns of users and items.
     """
-    limit = config.generate.limit or None
-    if not config.generate.requests:
-        samples = list(reason_samples(config.path("shards"), "test"))[:limit]
-        yield from ((s.user, catalogue.items[s.reason.item_id]) for s in samples)
-        if not samples:
-            evidence = EvidenceStore.open(config.path("evidence"))
-            yield from islice(recommend(catalogue, evidence, config.generate.top_k), limit or MOST_REQUESTS)
-        return
-    rows = list(islice(_rows(Path(config.generate.requests)), limit))
-    if not rows:
-        print(
-            f"{config.generate.requests}: holds no request, so there is no reason to write", file=sys.stderr
+    settings, limit = config.generate, config.generate.limit or None
+    if settings.requests and settings.top_k:
+        raise DataError(
+            "generate.requests and generate.top_k both say what to write reasons for; name one of them"
         )
-    known = {step.user_id for step in catalogue.interactions}
-    rows = [
-        replace(row, user_id=_known(row.user_id, known), item_id=_known(row.item_id, catalogue.items))
-        for row in rows
-    ]
-    users = {row.user_id for row in rows}
-    histories = by_user(i for i in catalogue.interactions if i.user_id in users)
-    for row in rows:
-        if row.error:
-            yield row
-        elif row.item_id not in catalogue.items:
-            missing = f"item {row.item_id!r} is not in the catalogue" if row.item_id else "no item id"
-            yield replace(row, error=missing)
-        else:
-            history = history_before(histories.get(row.user_id, []), Reason(row.user_id, row.item_id, ""))
-            yield User(row.user_id, history), catalogue.items[row.item_id]
+    if settings.requests:
+        users = behaviours or Behaviours(catalogue)
+        yield from _of_file(Path(settings.requests), limit, users, catalogue.items)
+        return
+    if not settings.top_k:
+        found = islice(_of_split(config, catalogue.items), limit)
+        if (first := next(found, None)) is not None:
+            yield from chain([first], found)
+            return
+    evidence = EvidenceStore.open(config.path("evidence"))
+    best = recommend(catalogue, evidence, settings.top_k or PER_USER)
+    most = limit if settings.top_k else limit or MOST_REQUESTS
+    yield from (Asked(user.id, item.id) for user, item in islice(best, most))
+
+
+def _of_split(config: Config, items: Container[str]) -> Iterator[Asked]:
+    for found in reason_samples(config.path("shards"), "test"):
+        yield _checked(Asked(found.user.id, found.reason.item_id), items)
+
+
+def _of_file(path: Path, limit: int | None, users: Container[str], items: Container[str]) -> Iterator[Asked]:
+    empty = True
+    for row in islice(_rows(path), limit):
+        empty = False
+        row = replace(row, user_id=_known(row.user_id, users), item_id=_known(row.item_id, items))
+        yield _checked(row, items)
+    if empty:
+        print(f"{path}: holds no request, so there is no reason to write", file=sys.stderr)
+
+
+def _checked(asked: Asked, items: Container[str]) -> Asked:
+    if asked.error or asked.item_id in items:
+        return asked
+    error = f"item {asked.item_id!r} is not in the catalogue" if asked.item_id else "no item id"
+    return replace(asked, error=error)
 
 
 def _known(found: str, known: Container[str]) -> str:
@@ -94,7 +133,7 @@ def _known(found: str, known: Container[str]) -> str:
     return whole if found not in known and whole in known else found
 
 
-def _rows(path: Path) -> Iterator[BadRequest]:
+def _rows(path: Path) -> Iterator[Asked]:
     """Each row of a requests file, with an error if it cannot be read."""
     if not path.is_file():
         raise DataError(f"{path}: no such file; generate.requests is a table of user_id and item_id")
@@ -114,64 +153,62 @@ def _rows(path: Path) -> Iterator[BadRequest]:
 
     for row in read_rows(path):
         try:
-            yield BadRequest(private_user(value(row, "user_id")), value(row, "item_id"), row.problem)
+            yield Asked(private_user(value(row, "user_id")), value(row, "item_id"), row.problem)
         except ValueError as error:
-            yield BadRequest("", "", str(error))
+            yield Asked("", "", str(error))
 
 
-def strangers(requests: Iterable[Request], catalogue: Catalogue) -> str:
-    """How many requests are of users that the catalogue does not know, or of none; empty if there are no such."""
-    known = {step.user_id for step in catalogue.interactions}
-    users = [request[0].id for request in requests if not isinstance(request, BadRequest)]
-    unknown = sum(user not in known for user in users if user)
-    parts = [(unknown, "of users without a history"), (sum(not user for user in users), "without a user")]
-    return ", ".join(f"{count:,} {what}" for count, what in parts if count)
-
-
-def request_keys(
-    requests: Iterable[Request],
-    items: Mapping[str, Item],
-    evidence: EvidenceStore,
-    store: EmbeddingStore | None,
-    made_by: str,
-) -> list[str]:
-    """A digest of all that each request's reason depends on: a row with the same key is the same reason.
+class Keys:
+    """A digest of all that a request's reason depends on: a row with the same key is the same reason.
 
     Args:
-        requests: Users with their histories, and items; a bad one's key is its own error.
         items: Catalogue by id, for the items of histories.
         evidence: What is known of each item.
         store: Embeddings, where a model reads them; an item is known by the content that it was embedded from.
-        made_by: Digest of the models and of the settings that change what is written.
+        made_by: The models and the settings that change what is written.
     """
-    known: dict[str, str] = {}
-    if store is not None:
-        made_by = json.dumps([made_by, store.meta], sort_keys=True)
 
-    def item_digest(item_id: str, item: Item | None) -> str:
-        if item_id not in known:
-            told = {name: getattr(item, name) for name in _TOLD} if item else {}
-            content = store.content(item_id) if store is not None and item_id in store else ""
-            facts = evidence.facts(item_id)
-            concepts = [evidence.concepts.get(fact.concept) for fact in facts]
-            seen = [(astuple(f), c and (c.items, c.popularity)) for f, c in zip(facts, concepts, strict=True)]
-            known[item_id] = _digest([told, content, seen])
-        return known[item_id]
+    def __init__(
+        self,
+        items: Mapping[str, Item],
+        evidence: EvidenceStore,
+        store: EmbeddingStore | None = None,
+        made_by: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._items, self._evidence, self._store = items, evidence, store
+        self._made_by = _digest([made_by, None if store is None else store.meta])
+        self._known = lru_cache(maxsize=_ITEMS)(lambda item_id: self._item(items.get(item_id), item_id))
 
-    def digest(request: Request) -> str:
-        if isinstance(request, BadRequest):
-            return _digest([request.user_id, request.item_id, request.error])
-        user, item = request
+    def keyed(self, requests: Iterable[Asked], behaviours: Behaviours) -> Iterator[Asked]:
+        """Requests with their keys and with what their items say; a bad one's key is its own error."""
+        for asked in requests:
+            if asked.error:
+                yield replace(asked, key=_digest([asked.user_id, asked.item_id, asked.error]))
+            else:
+                content = self._evidence.content(asked.item_id)
+                yield replace(asked, key=self.of(behaviours.pair(asked)), content=content)
+
+    def of(self, pair: Pair) -> str:
+        """The key of a user with their history, and an item."""
+        user, item = pair
         steps = [
             [
                 *(step.event, step.count, step.seconds, step.rating, step.timestamp),
-                item_digest(step.item_id, step.item or items.get(step.item_id)),
+                self._known(step.item_id) if step.item is None else self._item(step.item, step.item_id),
             ]
             for step in user.history
         ]
-        return _digest([made_by, user.id, item_digest(item.id, item), steps])
+        known = self._items.get(item.id) is item
+        digest = self._known(item.id) if known else self._item(item, item.id)
+        return _digest([self._made_by, user.id, digest, steps])
 
-    return [digest(request) for request in requests]
+    def _item(self, item: Item | None, item_id: str) -> str:
+        told = {name: getattr(item, name) for name in _TOLD} if item else {}
+        content = self._store.content(item_id) if self._store is not None and item_id in self._store else ""
+        facts = self._evidence.facts(item_id)
+        concepts = [self._evidence.concepts.get(fact.concept) for fact in facts]
+        seen = [(astuple(f), c and (c.items, c.popularity)) for f, c in zip(facts, concepts, strict=True)]
+        return _digest([told, content, seen])
 
 
 def _digest(value: Any) -> str:

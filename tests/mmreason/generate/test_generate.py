@@ -1,11 +1,10 @@
-"""Decoding, verification, the reasoner and the bulk job."""
+"""Decoding, verification, the reasoner, requests and the stage."""
 
 from __future__ import annotations
 
 import gzip
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,13 +15,15 @@ import pytest
 import torch
 
 from mmreason import DataError, Interaction, Item, Reason, Reasoner, User
+from mmreason.bulk.attempts import Attempts
 from mmreason.catalogue.catalogue import Catalogue, read_catalogue
 from mmreason.config import Config, VerifyConfig
 from mmreason.evidence.claims import Vocabulary
 from mmreason.evidence.store import EvidenceStore
-from mmreason.generate.job import generate, read_job, read_parts, run_job
-from mmreason.generate.requests import read_requests, request_keys
+from mmreason.generate.job import dry_run, generate, read_job
+from mmreason.generate.requests import Behaviours, Keys, read_requests
 from mmreason.generate.verify import verify
+from mmreason.pipeline import run
 from mmreason.shards.loader import reason_samples
 from mmreason.store.store import EmbeddingStore
 
@@ -63,7 +64,7 @@ def test_the_lm_writes_what_hugging_faces_generate_gives_one_at_a_time(
 
 
 def test_what_is_not_a_number_costs_its_own_request_alone(
-    reasoner: Reasoner, requests: list[tuple[User, Item]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reasoner: Reasoner, requests: list[tuple[User, Item]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embeddings, some = reasoner.embeddings, requests[:4]
     assert embeddings is not None
@@ -75,16 +76,14 @@ def test_what_is_not_a_number_costs_its_own_request_alone(
     monkeypatch.setattr(embeddings, "get", broken_get)
     with pytest.raises(DataError, match=f"item {broken!r}: what the language model computes is not a number"):
         list(reasoner.explain_many(some))
-    run_job(some, ["a", "b", "c", "d"], lambda pairs: list(reasoner.explain_many(pairs)), tmp_path, 4)
-    rows = read_parts(tmp_path).to_pylist()
+    found = Attempts(lambda pairs: list(reasoner.explain_many(pairs)))(some)
     of_broken = [broken in (item.id, *(step.item_id for step in user.history)) for user, item in some]
     assert 1 <= sum(of_broken) < 4
-    assert ["not a number" in (row["error"] or "") for row in rows] == of_broken
+    assert [isinstance(each, str) and "not a number" in each for each in found] == of_broken
     monkeypatch.undo()
     texts = [reason.text for reason in reasoner.explain_many(some)]
-    assert [row["text"] for row, bad in zip(rows, of_broken, strict=True) if not bad] == [
-        text for text, bad in zip(texts, of_broken, strict=True) if not bad
-    ]
+    good = [(each, text) for each, text in zip(found, texts, strict=True) if isinstance(each, Reason)]
+    assert len(good) == 4 - sum(of_broken) and all(each.text == text for each, text in good)
 
 
 def test_batched_equals_single(reasoner: Reasoner, requests: list[tuple[User, Item]]) -> None:
@@ -145,124 +144,6 @@ def test_a_false_claim_or_no_claim_is_not_verified() -> None:
     assert not verify("You will love it.", ITEM, [], WORDS, shown)[1]
 
 
-Pairs = list[tuple[User, Item]]
-REQUESTS = [(User(f"u{n}"), Item(f"i{n}", title=f"T{n}")) for n in range(10)]
-
-
-class Writer:
-    """Writes a row for each request, and remembers which it was asked for."""
-
-    def __init__(self, dies_after: int = 1_000_000) -> None:
-        self.asked: list[str] = []
-        self.dies_after = dies_after
-
-    def __call__(self, part: Pairs) -> list[Reason]:
-        if len(self.asked) + len(part) > self.dies_after:
-            raise KeyboardInterrupt
-        self.asked += [item.id for _, item in part]
-        return [Reason(u.id, i.id, f"{i.title} for {u.id}", score=0.5, verified=True) for u, i in part]
-
-
-def _job(
-    requests: Pairs, folder: Path, write: Callable | None = None, model: str = "a", size: int = 4
-) -> int:
-    keys = [f"{model}-{user.id}-{item.id}-{item.title}" for user, item in requests]
-    return run_job(requests, keys, write or Writer(), folder, size)
-
-
-def _texts(folder: Path) -> list[str]:
-    table = read_parts(folder)
-    assert table["request"].to_pylist() == list(range(len(table)))
-    return table["text"].to_pylist()
-
-
-def test_a_job_writes_one_row_per_request_and_only_what_is_missing(tmp_path: Path) -> None:
-    assert _job(REQUESTS, tmp_path) == 0
-    first = read_parts(tmp_path)
-    assert first["text"].to_pylist() == [f"T{n} for u{n}" for n in range(10)]
-    (tmp_path / "part-000001.parquet").unlink()
-    with pytest.raises(DataError, match=r"not exactly one row per request \(6 of 10\)"):
-        read_parts(tmp_path)
-    assert _job(REQUESTS, tmp_path) == 6
-    assert read_parts(tmp_path).equals(first)
-
-
-def test_another_models_rows_are_not_mixed_in(tmp_path: Path) -> None:
-    _job(REQUESTS, tmp_path)
-    assert _job(REQUESTS[:5], tmp_path, model="b") == 0
-    assert len(read_parts(tmp_path)) == 5
-
-
-NEW = (User("new"), Item("new", title="New"))
-CHANGED = (REQUESTS[6][0], Item("i6", title="Better"))
-
-
-@pytest.mark.parametrize(
-    ("requests", "size", "asked"),
-    [
-        ([NEW, *REQUESTS], 4, ["new"]),
-        ([*REQUESTS, NEW], 4, ["new"]),
-        ([*REQUESTS[:6], CHANGED, *REQUESTS[7:]], 4, ["i6"]),
-        (REQUESTS[1:], 4, []),
-        (REQUESTS, 3, []),
-        ([*REQUESTS[::-1], NEW], 5, ["new"]),
-        ([*REQUESTS, REQUESTS[0]], 4, []),
-    ],
-    ids=["first", "last", "changed", "removed", "other part size", "other order", "twice"],
-)
-def test_only_changed_requests_are_written_again(
-    requests: Pairs, size: int, asked: list[str], tmp_path: Path
-) -> None:
-    _job(REQUESTS, tmp_path / "again")
-    writer = Writer()
-    done = _job(requests, tmp_path / "again", writer, size=size)
-    assert writer.asked == asked and done == len(requests) - len(asked)
-    _job(requests, tmp_path / "fresh", size=size)
-    again, fresh = (
-        {path.name: pq.read_table(path) for path in (tmp_path / name).glob("*.parquet")}
-        for name in ("again", "fresh")
-    )
-    assert again.keys() == fresh.keys() and all(again[name].equals(fresh[name]) for name in fresh)
-    assert not (tmp_path / "again" / "before").exists()
-
-
-@pytest.mark.parametrize("dies_after", range(0, 11, 2))
-def test_a_job_killed_anywhere_keeps_the_rows_it_can(dies_after: int, tmp_path: Path) -> None:
-    """The requests change, the job dies, and they change again: rows are written once, and none is lost."""
-    _job(REQUESTS[:6], tmp_path, size=3)
-    writer, more = Writer(dies_after), [NEW, *REQUESTS]
-    try:
-        _job(more, tmp_path, writer, size=2)
-    except KeyboardInterrupt:
-        assert (tmp_path / "before").exists()
-    second = Writer()
-    _job([CHANGED, *more], tmp_path, second, size=4)
-    assert len(_texts(tmp_path)) == len(more) + 1
-    written = [*writer.asked, *second.asked]
-    assert sorted(written) == sorted(["i6", "new", *(f"i{n}" for n in range(6, 10))])
-
-
-def test_a_damaged_part_is_written_again(tmp_path: Path) -> None:
-    _job(REQUESTS, tmp_path)
-    (tmp_path / "part-000000.parquet").write_bytes(b"PAR1 and no more")
-    assert _job(REQUESTS, tmp_path) == 6
-    assert _texts(tmp_path) == [f"T{n} for u{n}" for n in range(10)]
-
-
-def test_one_bad_request_costs_one_row(tmp_path: Path) -> None:
-    def write(part: list[tuple[User, Item]]) -> list[Reason]:
-        for _, item in part:
-            if item.id == "i5":
-                raise DataError("item 'i5': picture unreadable")
-        return [Reason(u.id, i.id, "fine") for u, i in part]
-
-    _job(REQUESTS, tmp_path, write)
-    table = read_parts(tmp_path).to_pylist()
-    assert [row["request"] for row in table if row["error"]] == [5]
-    assert table[5]["error"] == "item 'i5': picture unreadable" and table[5]["text"] == ""
-    assert sum(row["text"] == "fine" for row in table) == 9
-
-
 def _asking(config: Config, path: Path, *rows: tuple[str, str]) -> Config:
     pq.write_table(pa.table({"user_id": [u for u, _ in rows], "item_id": [i for _, i in rows]}), path)
     return replace(config, generate=replace(config.generate, requests=str(path)))
@@ -272,7 +153,7 @@ def test_requests_from_a_file(tiny_run: Config, tmp_path: Path) -> None:
     catalogue = read_catalogue(tiny_run.path("catalogue"))
     item, user = next(iter(catalogue.items)), catalogue.interactions[0].user_id
     config = _asking(tiny_run, tmp_path / "requests.parquet", (user, item), ("stranger", item))
-    (known, _), (stranger, _) = read_requests(config, catalogue)
+    (known, _), (stranger, _) = _pairs(config, catalogue)
     assert known.history and not stranger.history
     path = tmp_path / "requests.jsonl"
     path.write_text('{"name": "x"}')
@@ -280,6 +161,11 @@ def test_requests_from_a_file(tiny_run: Config, tmp_path: Path) -> None:
         list(read_requests(_reading(tiny_run, path), catalogue))
     with pytest.raises(DataError, match=r"gone\.csv: no such file"):
         list(read_requests(_reading(tiny_run, tmp_path / "gone.csv"), catalogue))
+
+
+def _pairs(config: Config, catalogue: Catalogue) -> list[tuple[User, Item]]:
+    behaviours = Behaviours(catalogue)
+    return [behaviours.pair(asked) for asked in read_requests(config, catalogue, behaviours)]
 
 
 def _reading(config: Config, path: Path) -> Config:
@@ -306,7 +192,7 @@ def test_requests_in_any_format(tiny_run: Config, tmp_path: Path, name: str, con
     data = content.format(*items).encode()
     (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
     read = read_requests(_reading(tiny_run, tmp_path / name), catalogue)
-    assert [(user.id, item.id) for user, item in read] == [("0", items[0]), ("1", items[1])]
+    assert [(each.user_id, each.item_id) for each in read] == [("0", items[0]), ("1", items[1])]
 
 
 def test_an_id_written_with_a_gaps_point_is_the_catalogues(tmp_path: Path, tiny_run: Config) -> None:
@@ -318,7 +204,7 @@ def test_an_id_written_with_a_gaps_point_is_the_catalogues(tmp_path: Path, tiny_
     )
     (tmp_path / "requests.csv").write_text("user_id,item_id\n7.0,2.0\nann,1.0\n7,1\n")
     read = read_requests(_reading(tiny_run, tmp_path / "requests.csv"), catalogue)
-    assert [(user.id, item.id) for user, item in read] == [("7", "2.0"), ("ann", "1"), ("7", "1")]
+    assert [(each.user_id, each.item_id) for each in read] == [("7", "2.0"), ("ann", "1"), ("7", "1")]
 
 
 def test_an_empty_requests_file_is_said(
@@ -336,7 +222,7 @@ def test_words_for_no_user_are_no_user(tiny_run: Config, tmp_path: Path) -> None
     item = next(iter(catalogue.items))
     path = tmp_path / "requests.csv"
     path.write_text(f"user_id,item_id\nnan,{item}\nNone,{item}\nNA,{item}\n")
-    users = [user.id for user, _ in read_requests(_reading(tiny_run, path), catalogue)]
+    users = [each.user_id for each in read_requests(_reading(tiny_run, path), catalogue)]
     assert users == ["", "", "NA"]
 
 
@@ -368,11 +254,13 @@ def test_every_row_of_a_requests_file_is_a_row_of_the_job(tiny_run: Config, tmp_
 
 
 def test_a_requests_file_gives_the_histories_that_training_sees(tiny_run: Config, tmp_path: Path) -> None:
-    """The pairs of the test split, asked for by a file, are the same requests."""
+    """The pairs of the test split, asked for by a file, are the same requests, with the histories of the shards."""
     catalogue = read_catalogue(tiny_run.path("catalogue"))
-    of_split = list(read_requests(tiny_run, catalogue))
+    samples = list(reason_samples(tiny_run.path("shards"), "test"))
+    of_split = [(sample.user, catalogue.items[sample.reason.item_id]) for sample in samples]
+    assert _pairs(tiny_run, catalogue) == of_split
     rows = [(user.id, item.id) for user, item in of_split]
-    assert list(read_requests(_asking(tiny_run, tmp_path / "r.parquet", *rows), catalogue)) == of_split
+    assert _pairs(_asking(tiny_run, tmp_path / "r.parquet", *rows), catalogue) == of_split
 
 
 def test_a_target_that_was_clicked_is_not_its_own_evidence(tiny_run: Config, tmp_path: Path) -> None:
@@ -380,7 +268,7 @@ def test_a_target_that_was_clicked_is_not_its_own_evidence(tiny_run: Config, tmp
     user = catalogue.interactions[0].user_id
     steps = [step for step in catalogue.interactions if step.user_id == user]
     target = steps[1].item_id
-    ((asked, _),) = read_requests(_asking(tiny_run, tmp_path / "r.parquet", (user, target)), catalogue)
+    ((asked, _),) = _pairs(_asking(tiny_run, tmp_path / "r.parquet", (user, target)), catalogue)
     assert [step.item_id for step in asked.history] == [steps[0].item_id]
 
 
@@ -393,7 +281,7 @@ def test_a_key_holds_what_a_reason_depends_on(tiny_run: Config) -> None:
 
     def key(item: Item = first, count: int = 1, others: dict[str, Item] = items, model: str = "m") -> str:
         user = User("u", [Interaction(item_id=second.id, count=count)])
-        return request_keys([(user, item)], others, evidence, store, model)[0]
+        return Keys(others, evidence, store, {"model": model}).of((user, item))
 
     changed = replace(second, attributes={"material": ["felt"]})
     keys = [
@@ -412,7 +300,7 @@ def test_jobs_have_folders_of_their_own(tiny_run: Config, tmp_path: Path) -> Non
     config = replace(tiny_run, run_dir=str(tmp_path / "run"))
     shutil.copytree(tiny_run.run_dir, config.run_dir)
     catalogue = read_catalogue(config.path("catalogue"))
-    (user, item), (other, another) = list(read_requests(config, catalogue))[:2]
+    (user, item), (other, another) = _pairs(config, catalogue)[:2]
     one = _asking(config, tmp_path / "one.parquet", (user.id, item.id))
     two = _asking(config, tmp_path / "two.parquet", (other.id, another.id), (user.id, item.id))
     generate(one)
@@ -452,3 +340,61 @@ def test_an_inference_model_looks_at_every_reason(
     assert {row["level"] for row in rows} <= {"template", "nothing"}
     assert any("not entailed" in row["stopped"] or "contradicted" in row["stopped"] for row in rows)
     assert "0 were answered already" not in generate(strict)
+
+
+def _copied(tiny_run: Config, tmp_path: Path) -> Config:
+    shutil.copytree(tiny_run.run_dir, tmp_path / "run")
+    return replace(tiny_run, run_dir=str(tmp_path / "run"))
+
+
+def test_a_changed_setting_is_shown_before_anything_is_done_again(
+    tiny_run: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = _copied(tiny_run, tmp_path)
+    total = len(read_job(config))
+    changed = replace(config, generate=replace(config.generate, writers=["template"]))
+    told = dry_run(changed).splitlines()
+    assert told[:3] == [
+        f"requests       {total:>13,}",
+        f"there already  {0:>13,}",
+        f"to be written  {total:>13,}",
+    ]
+    assert any("setting generate.writers" in line for line in told)
+    assert "measured on" in told[-2] and " GB (" in told[-1]
+    assert read_job(config).equals(read_job(tiny_run)), "a dry run writes nothing"
+    generate(changed)
+    said = capsys.readouterr().err
+    assert (
+        "generate: setting generate.writers" in said and f"{total} of {total} rows are to be written" in said
+    )
+    generate(changed)
+    assert "setting" not in capsys.readouterr().err
+    assert dry_run(changed).splitlines()[2:] == [f"to be written  {0:>13,}"]
+
+
+def test_time_that_is_up_leaves_the_stage_undone_and_the_next_run_goes_on(
+    tiny_run: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = _copied(tiny_run, tmp_path)
+    total = len(read_job(config))
+    asks = replace(config.generate, writers=["template"], max_seconds=1e-9)
+    assert run(replace(config, generate=asks)) is None
+    out = capsys.readouterr().out
+    assert (
+        f"with {total} of {total} requests left; run the same command again" in out and "evaluate" not in out
+    )
+    assert run(replace(config, generate=replace(asks, max_seconds=0))) is not None
+    assert len(read_job(config)) == total
+
+
+def test_items_for_every_user(tiny_run: Config, tmp_path: Path) -> None:
+    config = _copied(tiny_run, tmp_path)
+    catalogue = read_catalogue(config.path("catalogue"))
+    asks = replace(config, generate=replace(config.generate, top_k=2, writers=["template"]))
+    asked = list(read_requests(asks, catalogue))
+    users = {step.user_id for step in catalogue.interactions}
+    assert {each.user_id for each in asked} == users and len(asked) == 2 * len(users)
+    generate(asks)
+    assert len(read_job(asks)) == len(asked) and asks.generate.job == "top-2"
+    with pytest.raises(DataError, match="name one of them"):
+        list(read_requests(_reading(asks, tmp_path / "r.csv"), catalogue))
