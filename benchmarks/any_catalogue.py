@@ -20,8 +20,8 @@ from bars import Bars
 from jsonargparse import auto_cli
 from modalities import chinese, mind, movielens, no_behaviours, one_item, pictures
 
-from mmreason.cli import main as mmreason
 from mmreason.bulk.parts import SCHEMA, read_parts
+from mmreason.cli import main as mmreason
 
 CHINESE = ["--align.text", "tfidf", "--align.text_weights", ""]  # the default text encoder reads English
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mmreason.bulk.parts import read_parts
 from mmreason.catalogue.catalogue import Catalogue
 from mmreason.config import Config
-from mmreason.bulk.parts import read_parts
 from mmreason.schema import DataError, Item, Reason, User, from_record
 from mmreason.shards.histories import by_user, history_before
 from mmreason.shards.loader import ReasonSample, reason_samples
