@@ -188,8 +188,10 @@ def _strength(
     quantity = max((e.quantity for e in expressions), key=_RANK.__getitem__, default="")
     told = {e.event for e in expressions if e.event}
     told = (told & _EXACT) or told
-    events = tuple(sorted({name for event in told for name in _EVENTS.get(event, (event,))}))
-    done = tuple(i for i in holders if user.done[i] & set(events)) if events else holders
+    ways = [frozenset(_EVENTS.get(event, (event,))) for event in sorted(told)]
+    events = tuple(sorted({name for way in ways for name in way}))
+    # "bought" and "read" must both be true, where both are told.
+    done = tuple(i for i in holders if all(user.done[i] & way for way in ways))
     least = max(_LEAST[quantity], 1 if singular else 2)
     if quantity and quantity != "two":
         least = max(least, round(_SHARE * len(user.done)))
