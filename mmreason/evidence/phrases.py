@@ -142,6 +142,9 @@ def tags_of(word: str) -> str:
         return _KNOWN[word]
     if word[0].isdigit():
         return "#"
+    spelled_out = word.replace("’", "'").partition("'")[0]
+    if spelled_out != word and spelled_out in _KNOWN:  # "that's", "they're"
+        return _KNOWN[spelled_out]
     from lemminflect import getAllLemmas
 
     found = getAllLemmas(word.rpartition("-")[2].replace("’", "'").removesuffix("'s") or word)

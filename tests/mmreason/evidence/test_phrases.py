@@ -82,3 +82,12 @@ def test_phrases_stand_where_they_say_in_order_and_apart(text: str) -> None:
         assert text[slice(*phrase.span)] == phrase.text and phrase.text.strip()
         assert end <= phrase.span[0] < phrase.span[1]
         end = phrase.span[1]
+
+
+def test_a_phrase_ends_before_a_contraction() -> None:
+    found = [
+        phrase.text
+        for phrase in phrases("A tee with a semi-fitted shape that's cut long. It has men's sizing.")
+    ]
+    assert "semi-fitted shape" in found
+    assert not any("that" in text for text in found)
