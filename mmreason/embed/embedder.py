@@ -133,7 +133,9 @@ class Embedder:
 
     def _dtype_of(self, encoder: Encoder) -> torch.dtype:
         """Of its weights: on a CPU convolutions stay in fp32, as bf16 spoils rare pictures there for little gain."""
-        convolves = any(isinstance(module, nn.BatchNorm2d) for module in encoder.modules())
+        from encoders.folding import FusedConv
+
+        convolves = any(isinstance(module, (nn.BatchNorm2d, FusedConv)) for module in encoder.modules())
         return torch.float32 if convolves and self.device.type == "cpu" else self.dtype
 
     def to(self, device: str) -> Embedder:
