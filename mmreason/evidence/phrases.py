@@ -52,6 +52,8 @@ def _words(text: str) -> frozenset[str]:
 
 
 _HAS = _words("with featuring features including includes has offers boasts provides plus")
+_HAVE = _words("feature include offer provide have boast")
+_COMPARES = _words("same such similar other")
 _MADE = _words("made crafted built designed woven knitted finished lined filled cut printed dyed")
 _CUT = frozenset("DPCWX")  # what no phrase ends with
 _SUBJECTS = _words("it this the our these")
@@ -328,6 +330,8 @@ def _behind(words: Sequence[_Word], place: int, text: str, story: bool) -> tuple
         return None
     if begin < len(words) and words[begin].tags == "D":
         begin += 1
+    if begin < len(words) and words[begin].lower in _COMPARES:  # with what is not there
+        return None
     end = _noun_end(words, begin)
     if not 2 <= end - begin <= MOST_WORDS or not _is_whole(words[begin:end], words[end:]):
         return None
@@ -361,6 +365,8 @@ def _noun_end(words: Sequence[_Word], start: int) -> int:
             continue
         if not set(tags) & set("NAe#R") or (set(tags) <= set("R") and end > start):
             break
+        if words[place].lower in _HAVE and end > start and words[place - 1].lower.endswith("s"):
+            break  # "back straps feature …"
         place += 1
         if "N" in tags:
             end = place

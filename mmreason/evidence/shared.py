@@ -8,7 +8,9 @@ alike. What is rare ties alone, what is commoner by two: thrillers are many, cri
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import combinations, islice
 
 from mmreason.evidence.pairs import MIN_SHARE, pair_id
@@ -32,6 +34,7 @@ LATEST = 12
 MIN_OFTEN = 2
 """Items that the item must be like, of those with a taste that its person often showed."""
 
+_ASIDE = re.compile(r"[™®©]|\([^)]*\)|\[[^]]*\]")
 _FORMS = frozenset(["thing", "is", "does", "about"])  # what texts say; two items may say it in passing
 
 
@@ -104,9 +107,17 @@ def own_items(case: Case) -> frozenset[str]:
     """The item and its variants among the history."""
     item = case.item
     variants = (
-        i for i, each in case.history_items.items() if each.group == item.group or each.title == item.title
+        i
+        for i, each in case.history_items.items()
+        if each.group == item.group or _called(each.title) == _called(item.title)
     )
     return frozenset([item.id, *variants])
+
+
+@lru_cache(maxsize=65_536)
+def _called(title: str) -> tuple[str, ...]:
+    """A title without what tells variants apart, in brackets, and without trademark signs."""
+    return tuple(_ASIDE.sub(" ", title).lower().split())
 
 
 def is_sensitive(case: Case, fact: Fact) -> bool:

@@ -261,8 +261,11 @@ def _a_thing(grammar: Grammar, thing: Thing) -> str:
 
 
 def _both(join: str, first: str, second: str) -> str:
-    """Two predicates as one; a verb that they share is said once: "is light and made of wool"."""
-    if not (first and second):
+    """Two predicates as one; a verb that they share is said once: "is light and made of wool".
+
+    What holds an "and" already is not joined to more.
+    """
+    if not (first and second) or any(" and " in each for each in (first, second)):
         return ""
     verb, space, _ = first.partition(" ")
     if space and second.startswith(verb + space):
