@@ -11,13 +11,28 @@ from typing import TYPE_CHECKING, Any
 from mmreason.schema import DataError, Evidence, Interaction, Item, Reason, User
 
 if TYPE_CHECKING:
+    from mmreason.bulk.store import ReasonStore
     from mmreason.embed.embedder import Embedder
     from mmreason.generate.reasoner import Reasoner
 
 __version__ = "0.1.0"
-__all__ = ["DataError", "Embedder", "Evidence", "Interaction", "Item", "Reason", "Reasoner", "User"]
+__all__ = [
+    "DataError",
+    "Embedder",
+    "Evidence",
+    "Interaction",
+    "Item",
+    "Reason",
+    "ReasonStore",
+    "Reasoner",
+    "User",
+]
 
-_LAZY = {"Embedder": "mmreason.embed.embedder", "Reasoner": "mmreason.generate.reasoner"}
+_LAZY = {
+    "Embedder": "mmreason.embed.embedder",
+    "ReasonStore": "mmreason.bulk.store",
+    "Reasoner": "mmreason.generate.reasoner",
+}
 
 
 def __getattr__(name: str) -> Any:

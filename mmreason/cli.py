@@ -38,6 +38,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "mmreason.store.export:export_embeddings",
         "the embedding store as Parquet or NumPy",
     ),
+    "export-reasons": (
+        "mmreason.bulk.export:export_reasons",
+        "the newest reason of every user and item as Parquet, JSON Lines or CSV",
+    ),
     "align-users": (
         "mmreason.users.train:align_users",
         "train the user tower on what users took next",

@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mmreason.bulk import index
 from mmreason.bulk.asked import Asked
 from mmreason.bulk.attempts import Attempts, Write
 from mmreason.bulk.job import Job, Outlook
@@ -64,7 +65,7 @@ def generate(config: Config) -> str:
             f"stopped after generate.max_seconds, with {left:,} of {outlook.requests:,} requests left; run the same "
             "command again to go on"
         )
-    return on_main_process(lambda: _summary(asks, outlook.there))
+    return on_main_process(lambda: _finish(asks, outlook.there))
 
 
 def dry_run(config: Config) -> str:
@@ -154,8 +155,15 @@ def _prepare(asks: _Asks) -> Outlook:
     return outlook
 
 
+def _finish(asks: _Asks, there: int) -> str:
+    """Have the reasons ready for :class:`mmreason.bulk.store.ReasonStore`; one line on all rows of the job."""
+    summary = _summary(asks, there)
+    note_progress(asks.job.folder, memory_mb=round(_peak_memory()))
+    index.update(asks.config.path())
+    return summary
+
+
 def _summary(asks: _Asks, there: int) -> str:
-    """One line on all rows of a job."""
     levels: Counter[str] = Counter()
     total = failed = strangers = nobody = 0
     for table in stream_parts(asks.job.folder):
@@ -165,7 +173,6 @@ def _summary(asks: _Asks, there: int) -> str:
             if error is None:
                 nobody += not user
                 strangers += bool(user) and user not in asks.behaviours
-    note_progress(asks.job.folder, memory_mb=round(_peak_memory()))
     rungs = ", ".join(f"{levels[rung]:,} {rung}" for rung in RUNGS if levels[rung])
     people = [(strangers, "of users without a history"), (nobody, "without a user")]
     told = [
