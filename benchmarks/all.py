@@ -49,6 +49,8 @@ COMMANDS: dict[str, str] = {
     "embed_videos": "embed_videos.py",
     "embed_scale": "embed_scale.py",
     "ingest_scale": "ingest_scale.py",
+    "generate_throughput": "generate_throughput.py",
+    "generate_limit": "generate_limit.py",
 }
 
 

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 NAME = "mmreason_slots"  # of our attention in transformers' registry
+PLAIN = 128  # positions; on a CPU, shorter prompts attend faster by plain multiplications than by the fused kernel
 
 
 @dataclass
@@ -68,6 +69,7 @@ class Pass:
     entering: list[Entering]
     reach: int
     masks: dict[int | None, Tensor] = field(default_factory=dict)
+    prompt_masks: dict[tuple[int, int, int | None], Tensor] = field(default_factory=dict)
 
     def mask(self, window: int | None) -> Tensor:
         """(R, 1, 1, reach) float32: 0 where a new token may look, else -inf."""
@@ -79,6 +81,18 @@ class Pass:
             mask = torch.zeros(seen.shape, device=seen.device).masked_fill_(~seen, float("-inf"))
             self.masks[window] = mask[:, None, None]
         return self.masks[window]
+
+    def prompt_mask(self, queries: int, keys: int, window: int | None) -> Tensor:
+        """(queries, keys) float32: the last queries of a text look back, at most over the window; -inf elsewhere."""
+        kind = (queries, keys, window)
+        if kind not in self.prompt_masks:
+            place = torch.arange(keys, device=self.positions.device)
+            ask = place[keys - queries :, None]
+            seen = (place <= ask) if window is None else (place <= ask) & (place > ask - window)
+            self.prompt_masks[kind] = torch.zeros(seen.shape, device=seen.device).masked_fill_(
+                ~seen, float("-inf")
+            )
+        return self.prompt_masks[kind]
 
 
 class Slots:
@@ -177,7 +191,7 @@ def slot_attention(
     for prompt in run.entering:
         part = slice(prompt.start, prompt.end)
         out[part] = _prompt(
-            prompt, layer, query[:, :, part], key[:, :, part], value[:, :, part], scale, softcap
+            run, prompt, layer, query[:, :, part], key[:, :, part], value[:, :, part], scale, softcap
         )
     return out[None], None
 
@@ -199,6 +213,7 @@ def _step(
 
 
 def _prompt(
+    run: Pass,
     prompt: Entering,
     layer: Layer,
     query: Tensor,
@@ -208,31 +223,27 @@ def _prompt(
     softcap: float | None,
 ) -> Tensor:
     """A prompt of n tokens behind ``past`` positions of its slot: (n, heads, D)."""
-    past, end = prompt.past, prompt.past + key.shape[2]
-    layer.keys[prompt.slot, :, :, past:end] = key[0].transpose(1, 2)
-    layer.values[prompt.slot, :, past:end] = value[0]
-    if past:
-        key = layer.keys[prompt.slot, :, :, :end].transpose(1, 2)[None]
-        value = layer.values[prompt.slot, :, :end][None]
-    groups = query.shape[1] // key.shape[1]
-    key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-    whole = not past and (layer.window is None or layer.window >= end)
-    mask = None if whole else _causal(query.shape[2], end, layer.window, query.device)
-    if softcap is None:
-        out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=whole, scale=scale)
-    else:
-        mask = _causal(query.shape[2], end, layer.window, query.device) if mask is None else mask
-        scores = (query @ key.transpose(2, 3)).float() * scale
-        scores = (softcap * (scores / softcap).tanh()).masked_fill(~mask, float("-inf"))
-        out = scores.softmax(-1).to(value.dtype) @ value
+    count, end = query.shape[2], prompt.past + query.shape[2]
+    layer.keys[prompt.slot, :, :, prompt.past : end] = key[0].transpose(1, 2)
+    layer.values[prompt.slot, :, prompt.past : end] = value[0]
+    keys, values = layer.keys[prompt.slot, :, :, :end], layer.values[prompt.slot, :, :end]
+    mask = run.prompt_mask(count, end, layer.window)
+    if softcap is not None or (query.device.type == "cpu" and end <= PLAIN):
+        asked = query[0].reshape(len(keys), -1, query.shape[3])
+        scores = torch.matmul(asked, keys).float().mul_(scale).view(len(keys), -1, count, end)
+        if softcap is not None:
+            scores.div_(softcap).tanh_().mul_(softcap)
+        shares = scores.add_(mask).softmax(-1).to(value.dtype)
+        out = torch.matmul(shares.view(len(keys), -1, end), values)
+        return out.view(query.shape[1], count, -1).transpose(0, 1)
+    groups = query.shape[1] // len(keys)
+    past = (keys.transpose(1, 2)[None], values[None]) if prompt.past else (key, value)
+    key, value = (each.repeat_interleave(groups, 1) for each in past)
+    whole = not prompt.past and (layer.window is None or layer.window >= end)
+    out = F.scaled_dot_product_attention(
+        query, key, value, attn_mask=None if whole else mask.to(query.dtype), is_causal=whole, scale=scale
+    )
     return out[0].transpose(0, 1)
-
-
-def _causal(queries: int, keys: int, window: int | None, device: torch.device) -> Tensor:
-    """(queries, keys) bool: the last queries of a text look back, at most over the window."""
-    place = torch.arange(keys, device=device)
-    ask = place[keys - queries :, None]
-    return (place <= ask) if window is None else (place <= ask) & (place > ask - window)
 
 
 @contextmanager
