@@ -63,7 +63,7 @@ def make_engine(lm: Any, tokenizer: Any, slots: int = SLOTS) -> Engine:
 
 
 def hugging_face(lm: Any, rows: Sequence[Work]) -> list[list[int]]:
-    """New tokens by ``generate`` in a batch padded on the left; a row stops at its length, the batch with its last row."""
+    """New tokens by ``generate`` in one batch; a row stops at its length, the batch with its last one."""
     longest = max(len(row.prompt) for row in rows)
     ids = torch.zeros(len(rows), longest, dtype=torch.long)
     mask = torch.zeros_like(ids)
