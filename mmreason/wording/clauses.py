@@ -38,6 +38,8 @@ _REFUSED = re.compile(  # in lower case
     # superlatives, and comparison with what is not there
     r"|\b(?:best|finest|greatest|ultimate|unbeatable|perfect|leading|world's|number one|most|only|never|always"
     r"|more than|even more|(?:is|are) so)\b"
+    # a thing that was named before
+    r"|\b(?:allows?|lets?|helps?|enables?) (?:you )?(?:to )?\w+ (?:it|them)\b"
     # praise that says nothing
     r"|\b(?:effortless\w*|super-\w+|appealing|flattering|unmatched|unparalleled|stunning|gorgeous|amazing|incredibl[ey]"
     r"|awesome|fabulous|revolutionary|must-have|popular among|complete (?:comfort|satisfaction)|in total comfort)\b"
@@ -337,9 +339,14 @@ def _clause(
         text = verb + joined(piece)
         if form == "is":
             text = text[:1].lower() + text[1:]  # the article of a sentence without a verb
-        if len(text) <= LONGEST and not _unfit(text) and not _points_back(piece):
+        if len(text) <= LONGEST and not _unfit(text) and not _points_back(piece) and not _adds_another(piece):
             yield Clause(text, form, (piece[0].start, piece[-1].end), plural)
             return
+
+
+def _adds_another(words: Sequence[Word]) -> bool:
+    """Whether an "as" begins a sentence of its own within: "keeps you warm as the fleece dries quickly"."""
+    return any(word.lower == "as" and _verb(words, place + 1) for place, word in enumerate(words))
 
 
 def _unfit(text: str) -> bool:
