@@ -14,7 +14,7 @@ from mmreason.reviews.languages import unmined_language
 from mmreason.safety.untrusted import safe_item
 from mmreason.schema import Item
 
-VERSION = 6
+VERSION = 7
 """Raised when the same item has other facts: all are read again then."""
 
 LEVELS = ">"

@@ -266,7 +266,8 @@ def _says_much(clause: Sequence[_Word], behind: Sequence[_Word]) -> bool:
 def _tells(words: Sequence[_Word]) -> bool:
     """Whether words say more than praise, nothing against the item, and of nobody whom they do not name."""
     lower = {word.lower for word in words}
-    return lower.isdisjoint(_PRAISE) and lower.isdisjoint(_BLAME) and lower.isdisjoint(_SOMEBODY)
+    unnamed = bool(words) and words[-1].lower in ("features", "benefits")  # "loads of performance features"
+    return not unnamed and all(map(lower.isdisjoint, (_PRAISE, _BLAME, _SOMEBODY)))
 
 
 def _without_praise(words: Sequence[_Word]) -> Sequence[_Word]:

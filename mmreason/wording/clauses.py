@@ -41,6 +41,7 @@ _REFUSED = re.compile(  # in lower case
     # a thing that was named before
     r"|\b(?:allows?|lets?|helps?|enables?) (?:you )?(?:to )?\w+ (?:it|them)\b"
     # praise that says nothing
+    r"|\bwhat you (?:want|need|\w+ been)\b|\b(?:many|loads of|lots of|plenty of|tons of) (?:\S+ )?(?:features|benefits)\b"
     r"|\b(?:effortless\w*|super-\w+|appealing|flattering|unmatched|unparalleled|stunning|gorgeous|amazing|incredibl[ey]"
     r"|awesome|fabulous|revolutionary|must-have|popular among|complete (?:comfort|satisfaction)|in total comfort)\b"
     # persons
@@ -346,7 +347,8 @@ def _clause(
 
 def _adds_another(words: Sequence[Word]) -> bool:
     """Whether an "as" begins a sentence of its own within: "keeps you warm as the fleece dries quickly"."""
-    return any(word.lower == "as" and _verb(words, place + 1) for place, word in enumerate(words))
+    begins = [place for place, word in enumerate(words) if word.lower == "as"]
+    return any("s" in word.tags for place in begins for word in words[place + 2 : place + 6])
 
 
 def _unfit(text: str) -> bool:
