@@ -41,7 +41,8 @@ _REFUSED = re.compile(  # in lower case
     # a thing that was named before
     r"|\b(?:allows?|lets?|helps?|enables?) (?:you )?(?:to )?\w+ (?:it|them)\b"
     # praise that says nothing
-    r"|\bwhat you (?:want|need|\w+ been)\b|\b(?:many|loads of|lots of|plenty of|tons of) (?:\S+ )?(?:features|benefits)\b"
+    r"|\bwhat you (?:want|need|\w+ been)\b"
+    r"|\b(?:many|loads of|lots of|plenty of|tons of) (?:\S+ )?(?:features|benefits)\b"
     r"|\b(?:effortless\w*|super-\w+|appealing|flattering|unmatched|unparalleled|stunning|gorgeous|amazing|incredibl[ey]"
     r"|awesome|fabulous|revolutionary|must-have|popular among|complete (?:comfort|satisfaction)|in total comfort)\b"
     # persons
