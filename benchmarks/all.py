@@ -51,6 +51,8 @@ COMMANDS: dict[str, str] = {
     "ingest_scale": "ingest_scale.py",
     "generate_throughput": "generate_throughput.py",
     "generate_limit": "generate_limit.py",
+    "generate_scale": "generate_scale.py",
+    "generate_faults": "generate_faults.py",
 }
 
 

@@ -1,12 +1,10 @@
-"""Saving and loading tensors: safetensors and JSON only, whole or not at all."""
+"""Saving and loading tensors: safetensors only, whole or not at all."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -15,30 +13,6 @@ from torch import Tensor, nn
 
 from mmreason.files import atomic_write
 from mmreason.schema import DataError
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON, whole or not at all.
-
-    Raises:
-        DataError: If it cannot be written (a full disk, say).
-    """
-    with atomic_write(path) as file:
-        file.write((json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode())
-
-
-def read_json(path: Path) -> Any:
-    """Read JSON.
-
-    Raises:
-        DataError: If the file is missing or is not JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; run the stage that writes it, or check the path") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not valid JSON ({error}); delete it and run its stage again") from None
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:

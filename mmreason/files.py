@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from mmreason.processes import is_running
 from mmreason.schema import DataError
@@ -97,6 +98,30 @@ def replaced_folder(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _sync_folder(path.parent)
         remove(old)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, whole or not at all.
+
+    Raises:
+        DataError: If it cannot be written (a full disk, say).
+    """
+    with atomic_write(path) as file:
+        file.write((json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        DataError: If the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; run the stage that writes it, or check the path") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not valid JSON ({error}); delete it and run its stage again") from None
 
 
 def remove(path: Path) -> None:

@@ -13,10 +13,9 @@ from mmreason.align.prepare import Prepared, from_features, from_pixels
 from mmreason.align.stages import stages_of, trained_towers
 from mmreason.align.task import AlignTask
 from mmreason.align.towers import save_towers
-from mmreason.checkpoint import write_json
 from mmreason.config import Config
 from mmreason.device import pick_device
-from mmreason.files import atomic_write, replaced_folder
+from mmreason.files import atomic_write, replaced_folder, write_json
 from mmreason.records import stage_identity
 from mmreason.training.accelerator import make_accelerator
 from mmreason.training.loop import TrainingLoop

@@ -20,6 +20,8 @@ GROUP = 8192
 
 _SCHEMA = pa.schema(dict.fromkeys(("user_id", "item_id", "error", "key", "content"), pa.string()))
 
+_FILE = {"compression": "zstd", "write_page_checksum": True}
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -52,7 +54,7 @@ def write_asked(path: Path, requests: Iterable[Asked], made_of: str = "") -> Non
         DataError: If it cannot be written.
     """
     stream, schema = iter(requests), _SCHEMA.with_metadata({"made_of": made_of})
-    with atomic_write(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+    with atomic_write(path) as file, pq.ParquetWriter(file, schema, **_FILE) as writer:
         while some := list(islice(stream, GROUP)):
             columns = zip(*map(astuple, some), strict=True)
             arrays = [pa.array(column, pa.string()) for column in columns]
@@ -79,10 +81,11 @@ class AskedTable:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         try:
-            self._file = pq.ParquetFile(path)
+            self._file = pq.ParquetFile(path, page_checksum_verification=True)
         except (OSError, pa.ArrowException) as error:
-            raise DataError(f"{path} cannot be read ({error}); delete it and run generate again") from None
+            raise self._unreadable(error) from None
         self._read = lru_cache(maxsize=2)(self._read_group)
 
     def __enter__(self) -> Self:
@@ -104,5 +107,11 @@ class AskedTable:
         return [asked.key for asked in self.rows(start, stop)]
 
     def _read_group(self, group: int) -> list[Asked]:
-        columns = self._file.read_row_group(group).columns
+        try:
+            columns = self._file.read_row_group(group).columns
+        except (OSError, pa.ArrowException) as error:
+            raise self._unreadable(error) from None
         return [Asked(*row) for row in zip(*(column.to_pylist() for column in columns), strict=True)]
+
+    def _unreadable(self, error: Exception) -> DataError:
+        return DataError(f"{self._path} cannot be read ({error}); delete it and run generate again")

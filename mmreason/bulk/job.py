@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mmreason.bulk.asked import Asked, AskedTable, is_made_of, write_asked
 from mmreason.bulk.attempts import Pair, Write
-from mmreason.bulk.known import aside, count_known, set_aside, take_over
+from mmreason.bulk.known import TakenRows, aside, count_known, set_aside, take_over
 from mmreason.bulk.parts import note_progress, part, part_size, parts, read_part
 from mmreason.bulk.windows import Windows
 from mmreason.files import TEMPORARY, remove, remove_leftovers
@@ -131,8 +131,9 @@ class Job:
         with (
             Progress(outlook.requests, "generate", "reason", initial=outlook.there, shown=shown) as bar,
             AskedTable(self.folder / REQUESTS) as table,
+            TakenRows(self.folder) as taken,
         ):
-            windows = Windows(self.folder, table, outlook.size, pair_of, writer, max_failures)
+            windows = Windows(self.folder, table, taken, outlook.size, pair_of, writer, max_failures)
             for window in windows.of(outlook.missing[number - 1 :: of]):
                 if time.monotonic() >= ends:
                     break

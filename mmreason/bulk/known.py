@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 from mmreason.bulk.parts import SCHEMA, Row, parts, read_part
 from mmreason.database import Database
 from mmreason.files import TEMPORARY, atomic_write, remove
+from mmreason.schema import DataError
 
 MEMORY = "256MB"
 """What a join holds in memory; the rest is in a scratch folder beside the parts."""
@@ -93,6 +95,13 @@ class TakenRows:
         self._lasts = [each.max for each in statistics]
         self._read = lru_cache(maxsize=2)(self._read_group)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
     def rows(self, start: int, stop: int) -> dict[int, Row]:
         """Request → its row, of the requests from ``start`` to before ``stop``."""
         groups = range(bisect_left(self._lasts, start), bisect_right(self._firsts, stop - 1))
@@ -126,8 +135,8 @@ def _first_of_each(batch: pa.RecordBatch, last: int) -> pa.RecordBatch:
 @contextmanager
 def _joined(folder: Path, asked: Path, missing: Sequence[int]) -> Iterator[Database | None]:
     """A database of the views ``asked`` and ``known``; None where nothing is missing or known."""
-    waiting = sorted(aside(folder).glob("*-part-*.parquet"))
-    known = [path for path in (*waiting, *parts(folder)) if read_part(path) is not None] if missing else []
+    earlier = [*sorted(aside(folder).glob("*-part-*.parquet")), *parts(folder)] if missing else []
+    known = [path for path in earlier if read_part(path) is not None]
     if not known:
         yield None
         return
@@ -135,6 +144,19 @@ def _joined(folder: Path, asked: Path, missing: Sequence[int]) -> Iterator[Datab
     with Database(
         folder, scratch, MEMORY, "free space if the disk is full, and run generate again"
     ) as database:
+        known = [path for path in known if _reads(database, path)]
+        if not known:
+            yield None
+            return
         database.view("asked", asked, numbered=True)
         database.view("known", *known)
         yield database
+
+
+def _reads(database: Database, path: Path) -> bool:
+    """Whether DuckDB takes a part, too; a damaged footer may be good enough for Arrow alone."""
+    try:
+        database.view("one", path)
+    except DataError:
+        return False
+    return True

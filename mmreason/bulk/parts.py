@@ -9,8 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmreason.checkpoint import read_json, write_json
-from mmreason.files import atomic_write
+from mmreason.files import atomic_write, read_json, write_json
 from mmreason.schema import DataError, Reason, to_record
 
 Row = dict[str, Any]

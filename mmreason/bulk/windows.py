@@ -37,6 +37,7 @@ class Windows:
     Args:
         folder: Of the job.
         table: Its requests.
+        taken: Rows that some of them have already.
         size: Requests a part.
         pair_of: User and item of a request.
         writer: Makes the writer; called when there is something to write.
@@ -50,6 +51,7 @@ class Windows:
         self,
         folder: Path,
         table: AskedTable,
+        taken: TakenRows,
         size: int,
         pair_of: Callable[[Asked], Pair],
         writer: Callable[[], Write],
@@ -57,7 +59,7 @@ class Windows:
     ) -> None:
         self._folder, self._table, self._size = folder, table, size
         self._pair_of, self._writer, self._max_failures = pair_of, writer, max_failures
-        self._taken = TakenRows(folder)
+        self._taken = taken
         self._attempts: Attempts | None = None
         self._levels: Counter[str] = Counter()
         self._seconds, self._written, self.latest = 0.0, 0, 0

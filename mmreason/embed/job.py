@@ -22,13 +22,12 @@ from encoders.errors import WeightsError
 from encoders.media.errors import NamedBytes
 from mmreason.catalogue.index import read_index
 from mmreason.catalogue.tables import stream_table
-from mmreason.checkpoint import read_json
 from mmreason.config import Config
 from mmreason.device import pick_device, pick_dtype
 from mmreason.embed.cache import CachedPending, CachedReader, standardised
 from mmreason.embed.embedder import Embedder
 from mmreason.embed.features import INPUTS, Errors
-from mmreason.files import atomic_write, remove
+from mmreason.files import atomic_write, read_json, remove
 from mmreason.processes import Share, on_main_process, share_of, wait_for_others
 from mmreason.progress import PartProgress, Progress
 from mmreason.readers.source import inside

@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from encoders.pooling import POOLS
-from mmreason.checkpoint import load_into, load_tensors, read_json, save_tensors, write_json
+from mmreason.checkpoint import load_into, load_tensors, save_tensors
 from mmreason.config import AlignConfig, AlignStage, VideoConfig
+from mmreason.files import read_json, write_json
 from mmreason.schema import DataError
 from mmreason.training.sharding import full_tensor
 

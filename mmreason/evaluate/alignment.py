@@ -13,7 +13,6 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mmreason.catalogue.catalogue import Catalogue, read_catalogue
-from mmreason.checkpoint import write_json
 from mmreason.config import Config
 from mmreason.embed.embedder import Embedder
 from mmreason.embed.model import MODALITIES
@@ -29,7 +28,7 @@ from mmreason.evaluate.retrieval import COLD, KS, retrieval_by_pair, with_modali
 from mmreason.evaluate.showcase import with_media
 from mmreason.evaluate.space_map import draw_map, project
 from mmreason.evaluate.zero_shot import attribute_values, zero_shot
-from mmreason.files import atomic_write
+from mmreason.files import atomic_write, write_json
 from mmreason.schema import DataError, Interaction, Item
 from mmreason.store.store import EmbeddingStore
 from mmreason.users.model import UserTower, before_last, known_steps

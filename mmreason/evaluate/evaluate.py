@@ -8,7 +8,6 @@ from typing import Any
 
 from encoders.errors import MediaError
 from mmreason.catalogue.catalogue import Catalogue, read_catalogue
-from mmreason.checkpoint import write_json
 from mmreason.config import Config
 from mmreason.evaluate import metrics
 from mmreason.evaluate.floors import constant_sentence, shuffled
@@ -20,6 +19,7 @@ from mmreason.evaluate.scores import probe_scores, system_scores
 from mmreason.evaluate.showcase import training_logs, write_showcase
 from mmreason.evaluate.swaps import ask_again, swap_scores
 from mmreason.evidence.claims import Vocabulary
+from mmreason.files import write_json
 from mmreason.schema import DataError
 from mmreason.shards.loader import reason_samples
 from mmreason.store.store import EmbeddingStore

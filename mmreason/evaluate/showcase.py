@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from mmreason.catalogue.catalogue import Catalogue
-from mmreason.checkpoint import read_json
 from mmreason.config import Config
 from mmreason.evaluate.metrics import Proportion
 from mmreason.evaluate.plots import Curve
@@ -16,6 +15,7 @@ from mmreason.evaluate.report import Badge, MetricTable, ReportRow, write_report
 from mmreason.evaluate.retrieval import KS
 from mmreason.evaluate.rungs import ladder_record
 from mmreason.evidence.claims import Vocabulary
+from mmreason.files import read_json
 from mmreason.language import phrase
 from mmreason.schema import Item
 

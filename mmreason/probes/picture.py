@@ -13,7 +13,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from mmreason.checkpoint import load_into, load_tensors, read_json, save_tensors, write_json
+from mmreason.checkpoint import load_into, load_tensors, save_tensors
+from mmreason.files import read_json, write_json
 from mmreason.schema import Item
 from mmreason.store.store import EmbeddingStore
 

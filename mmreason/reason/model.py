@@ -12,17 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmreason.checkpoint import (
-    load_into,
-    load_tensors,
-    read_json,
-    save_tensors,
-    weights_for,
-    weights_named_in,
-    write_json,
-)
+from mmreason.checkpoint import load_into, load_tensors, save_tensors, weights_for, weights_named_in
 from mmreason.config import PromptConfig, ReasonConfig
 from mmreason.embed.model import MODALITIES
+from mmreason.files import read_json, write_json
 from mmreason.reason.batch import ReasonBatch
 from mmreason.reason.fusion import Fusion
 from mmreason.reason.lm import add_lora, embedding_scale, load_lm

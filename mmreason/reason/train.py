@@ -10,12 +10,11 @@ from typing import Any
 
 from accelerate.utils import set_seed
 
-from mmreason.checkpoint import write_json
 from mmreason.config import Config, ReasonConfig
 from mmreason.device import pick_device, pick_dtype
 from mmreason.embed.model import AlignModel
 from mmreason.evidence.claims import Vocabulary
-from mmreason.files import atomic_write, remove, replaced_folder
+from mmreason.files import atomic_write, remove, replaced_folder, write_json
 from mmreason.probes.picture import PictureProbe
 from mmreason.processes import on_main_process
 from mmreason.reason.batch import Collator, candidate_tokens

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmreason.checkpoint import load_tensors, read_json, save_tensors, write_json
-from mmreason.files import atomic_folder, remove, remove_leftovers
+from mmreason.checkpoint import load_tensors, save_tensors
+from mmreason.files import atomic_folder, read_json, remove, remove_leftovers, write_json
 from mmreason.schema import DataError
 from mmreason.training.sharding import full_tensor, shard_like
 

@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmreason.checkpoint import load_into, load_tensors, read_json, save_tensors, write_json
+from mmreason.checkpoint import load_into, load_tensors, save_tensors
 from mmreason.config import UserConfig
+from mmreason.files import read_json, write_json
 from mmreason.schema import EVENTS, DataError, Interaction
 
 NUMBERS = 8  # log count, log seconds, has seconds, rating, has rating, log gap, era, has time

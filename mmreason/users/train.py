@@ -15,10 +15,9 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from mmreason.catalogue.catalogue import read_catalogue
-from mmreason.checkpoint import write_json
 from mmreason.config import Config
 from mmreason.device import pick_device
-from mmreason.files import replaced_folder
+from mmreason.files import replaced_folder, write_json
 from mmreason.products import combined, fingerprint
 from mmreason.schema import EVENTS, DataError, Interaction
 from mmreason.store.store import EmbeddingStore

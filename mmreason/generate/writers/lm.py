@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmreason.checkpoint import read_json
 from mmreason.decoding.engine import Engine
 from mmreason.decoding.requests import DecodeRequest
 from mmreason.evidence.schema import Candidate, Case, Plan
+from mmreason.files import read_json
 from mmreason.generate.embeddings import Embeddings
 from mmreason.generate.writers import LM
 from mmreason.probes.picture import PictureProbe

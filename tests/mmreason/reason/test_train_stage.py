@@ -12,8 +12,9 @@ import torch
 from processes import differing_weights, refuse_shards, run_two, train_reasons
 from stopping import before_train, stop_at
 
-from mmreason.checkpoint import read_json, weights_for, weights_named_in
+from mmreason.checkpoint import weights_for, weights_named_in
 from mmreason.config import Config
+from mmreason.files import read_json
 from mmreason.reason.model import ReasonModel
 from mmreason.reason.train import train, train_reasoner
 from mmreason.shards.manifest import read_manifest, write_manifest

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from processes import differing_weights, run_two, train_users
 
-from mmreason.checkpoint import read_json
 from mmreason.config import Config, UserConfig
+from mmreason.files import read_json
 from mmreason.users.train import align_users
 
 SETTINGS = UserConfig(layers=1, heads=2, dropout=0.0, steps=12, check_every=4, negatives=8, adapt_items=True)
