@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from itertools import combinations, islice
+from itertools import combinations
 
 from mmreason.evidence.pairs import MIN_SHARE, pair_id
 from mmreason.evidence.schema import Case, Fact, Tie
@@ -31,8 +31,8 @@ be likened to the other. A cartoon is not like a melodrama because there is love
 LATEST = 12
 """Of the items that show a taste, those that are looked at for likeness; of a history four times as many."""
 
-MIN_OFTEN = 2
-"""Items that the item must be like, of those with a taste that its person often showed."""
+MIN_ALIKE_TASTE = 0.3
+"""The same for a taste that several items show and that is no habit; of a habit nothing is asked: it is no chance."""
 
 _ASIDE = re.compile(r"[™®©]|\([^)]*\)|\[[^]]*\]")
 _FORMS = frozenset(["thing", "is", "does", "about"])  # what texts say; two items may say it in passing
@@ -57,9 +57,8 @@ def taste_ties(case: Case, facts: Sequence[Fact], most_common: float, most_commo
         said = tuple(by_concept[part] for part in parts)
         most = most_common_text if said[0].source == "text" else most_common
         others = tuple(i for i in taste.item_ids if i not in own)
-        alike = (i for i in others[: -LATEST - 1 : -1] if likeness.holds(i))
-        if not taste.often or len(tuple(islice(alike, MIN_OFTEN))) < MIN_OFTEN:
-            others = tuple(i for i in others[-LATEST:] if likeness.holds(i))
+        if not taste.often:
+            others = tuple(i for i in others[-LATEST:] if likeness.of(i) >= MIN_ALIKE_TASTE)
         if others and (concept is None or concept.popularity <= most) and _may_be_told(case, said):
             found.append((said, Tie("taste", others, taste, both=len(said) > 1)))
     return found
@@ -96,7 +95,7 @@ def likeness_ties(
         those = tuple(i for i in ids if i in liked)
         if 2 * len(those) < max(len(ids), 1):
             continue
-        those = tuple(i for i in those if likeness.holds(i))
+        those = tuple(i for i in those if likeness.of(i) >= MIN_ALIKE)
         if those:
             found.append((said, Tie("likeness", those, both=len(said) > 1, popularity=popularity)))
     found.sort(key=lambda start: start[1].popularity)
@@ -147,16 +146,16 @@ class Likeness:
         self._rarity: dict[str, float] = {}
         self._mine = self._weights(case.facts)
         self._total = sum(self._mine.values())
-        self._known: dict[str, bool] = {}
+        self._known: dict[str, float] = {}
 
-    def holds(self, item_id: str) -> bool:
-        """Whether the item is like one of the history; so it is if nothing is known of that one."""
+    def of(self, item_id: str) -> float:
+        """How much the item is like one of the history, from 0 to 1; 1 if nothing is known of that one."""
         found = self._known.get(item_id)
         if found is None:
             theirs = self._weights(self._case.history_facts.get(item_id, ()))
             shared = sum(weight for concept, weight in theirs.items() if concept in self._mine)
             every = self._total + sum(theirs.values()) - shared
-            found = self._known[item_id] = not theirs or shared >= MIN_ALIKE * every
+            found = self._known[item_id] = shared / every if theirs and every else 1.0
         return found
 
     def _weights(self, facts: Iterable[Fact]) -> dict[str, float]:
@@ -164,7 +163,7 @@ class Likeness:
         rarity, concepts = self._rarity, self._case.concepts
         found = {}
         for fact in facts:
-            if fact.name not in _FORMS and fact.source in ("attribute", "text"):
+            if fact.name not in _FORMS and fact.source in ("attribute", "text", "picture"):
                 concept = fact.concept
                 if concept not in rarity:
                     known = concepts.get(concept)
