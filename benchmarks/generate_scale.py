@@ -41,6 +41,13 @@ from mmreason.schema import Evidence, Item, Reason, User
 PART, LOOKUPS = 1024, 2000
 COLORS = ("red", "blue", "green", "black", "white", "brown", "yellow", "orange")
 MATERIALS = ("wool", "cotton", "linen", "silk", "leather", "denim")
+FEATURES = (
+    "deep pockets with a zip",
+    "adjustable cuffs",
+    "a lining of soft fleece",
+    "buttons made of horn",
+    "a high collar",
+)
 THINGS = ("coat", "hat", "scarf", "dress", "shirt", "jacket")
 
 
@@ -162,9 +169,10 @@ def lookups(run: Path, size: int) -> float:
 
 
 def pairs(count: int, first: int = 0) -> Iterator[tuple[str, str]]:
-    """Pairs of users and items, no two alike: the n-th is always the same."""
+    """Pairs, ten items of a user after another, no two alike: the n-th is always the same."""
     for n in range(first, first + count):
-        yield f"u{n % 4000}", f"i{(n // 4000 * 7 + n * 13) % 2000}"
+        user, place = n // 10 % 4000, n // 40_000 * 10 + n % 10
+        yield f"u{user}", f"i{(place * 7 + user * 13) % 2000}"
 
 
 def asked(count: int, changed: bool = False) -> Iterator[Asked]:
@@ -208,13 +216,16 @@ def make_shop(folder: Path) -> None:
         for n in range(2000):
             color, material, thing = COLORS[n % 8], MATERIALS[n // 8 % 6], THINGS[n // 48 % 6]
             attributes = {"color": [color], "material": [material], "type": [thing]}
-            title = f"{color.title()} {material} {thing} no. {n}"
-            file.write(json.dumps({"id": f"i{n}", "title": title, "attributes": attributes}) + "\n")
+            title = f"{('Alva', 'Brook', 'Corin', 'Dale')[n % 4]} {thing.title()} {n}"
+            text = f"{FEATURES[n % 5].capitalize()}. {FEATURES[n // 5 % 5].capitalize()}."
+            row = {"id": f"i{n}", "title": title, "text": text, "attributes": attributes, "domain": "shop"}
+            file.write(json.dumps(row) + "\n")
     with (tables / "interactions.jsonl").open("w") as file:
         for user in range(4000):
-            taste = rng.randrange(48)
+            taste = rng.randrange(6)
             for step in range(10):
-                item = (taste + 48 * rng.randrange(41)) if rng.random() < 0.7 else rng.randrange(2000)
+                item = 48 * rng.randrange(41) + 8 * taste + rng.randrange(8)  # of one material
+                item = item if rng.random() < 0.7 else rng.randrange(2000)
                 row = {
                     "user_id": f"u{user}",
                     "item_id": f"i{item}",

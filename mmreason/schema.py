@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 from numbers import Real
 from typing import Any, Literal, cast, get_args
@@ -321,13 +321,23 @@ def to_record(value: Item | Interaction | Reason) -> dict[str, Any]:
         >>> to_record(Item(id="a", attributes={"material": ["wool"]}))["attributes"]
         '{"material": ["wool"]}'
     """
-    row = asdict(value)
+    row = _by_field(value)
     if isinstance(value, Interaction):
         del row["item"]
     return {
-        name: json.dumps(v, ensure_ascii=False) if isinstance(v, list | dict) else v
+        name: json.dumps(v, ensure_ascii=False, default=_by_field) if isinstance(v, list | dict) else v
         for name, v in row.items()
     }
+
+
+def _by_field(value: Any) -> dict[str, Any]:
+    """A dataclass by field, without the copies that `asdict` makes of all that is in them."""
+    return {name: getattr(value, name) for name in _in_order(type(value))}
+
+
+@cache
+def _in_order(kind: type) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(kind))
 
 
 def from_record(kind: type, row: Mapping[str, Any]) -> Any:

@@ -58,7 +58,12 @@ def generate(config: Config) -> str:
     settings = config.generate
     outlook = on_main_process(lambda: _prepare(asks))
     left = asks.job.run(
-        outlook, asks.behaviours.pair, asks.writer, settings.max_seconds, settings.max_failures
+        outlook,
+        asks.behaviours.pair,
+        asks.writer,
+        settings.max_seconds,
+        settings.max_failures,
+        asks.tokens,
     )
     if left:
         raise Unfinished(
@@ -111,6 +116,7 @@ class _Asks:
         self.behaviours = Behaviours(self.catalogue)
         self.by_model = settings.trains_lm and config.path("reason", "config.json").is_file()
         self.made_by = _made_by(config, self.by_model)
+        self._reasoner: Reasoner | None = None
 
     @property
     def made_of(self) -> str:
@@ -129,12 +135,18 @@ class _Asks:
     def writer(self) -> Write:
         """The reasoner as a writer."""
         reasoner, batch_size = load_reasoner(self.config, self.catalogue), self.config.generate.batch_size
+        self._reasoner = reasoner
         collect_rarely()
 
         def write(pairs: list[Any]) -> list[Reason]:
             return list(reasoner.explain_many(pairs, batch_size))
 
         return write
+
+    def tokens(self) -> int:
+        """How many tokens the language model has written so far; 0 where none takes part."""
+        lm = self._reasoner.lm if self._reasoner else None
+        return lm.tokens if lm else 0
 
     def changes(self) -> list[str]:
         """What differs from what the rows that are there were made by, a line each."""

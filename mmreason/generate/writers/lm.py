@@ -30,13 +30,16 @@ class LanguageModelWriter:
         tokenizer: The LM's.
         probe: Reads what pictures show, for the soft tokens.
         max_new_tokens: Longest reason in tokens.
+
+    Attributes:
+        tokens: Tokens written so far.
     """
 
     def __init__(
         self, model: ReasonModel, tokenizer: Any, probe: PictureProbe, max_new_tokens: int = 48
     ) -> None:
         self.model, self.tokenizer, self.probe = model, tokenizer, probe
-        self.max_new_tokens = max_new_tokens
+        self.max_new_tokens, self.tokens = max_new_tokens, 0
         self._made: Engine | None = None
 
     @classmethod
@@ -77,6 +80,7 @@ class LanguageModelWriter:
                     f"user {case.user.id!r}, item {case.item.id!r}: {text.error}; embed the item and those of the "
                     "history again, or train with a lower learning rate"
                 )
+            self.tokens += len(text.ids)
             written.append([Candidate(text.text.strip(), Plan(()), LM, text.log_prob)])
         return written
 
