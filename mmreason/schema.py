@@ -332,7 +332,8 @@ def to_record(value: Item | Interaction | Reason) -> dict[str, Any]:
 
 def _by_field(value: Any) -> dict[str, Any]:
     """A dataclass by field, without the copies that `asdict` makes of all that is in them."""
-    return {name: getattr(value, name) for name in _in_order(type(value))}
+    kind: type = type(value)
+    return {name: getattr(value, name) for name in _in_order(kind)}
 
 
 @cache
