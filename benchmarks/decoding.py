@@ -19,6 +19,7 @@ from mmreason.device import pick_dtype
 from mmreason.reason.lm import load_lm, load_tokenizer
 
 PROMPT, TEXT = (20, 200), (10, 80)  # tokens, drawn evenly
+HEAD = 16  # tokens of the instruction that every prompt begins with
 SLOTS = 64
 
 
@@ -46,13 +47,16 @@ def make_work(count: int, vocabulary: int, seed: int = 0) -> list[Work]:
     """Requests whose texts stop naturally.
 
     The LM has learned no reasons, so where *it* would stop means nothing. Each request stops after a number of tokens
-    of its own, which neither side knows beforehand: it is as if the end token came there.
+    of its own, which neither side knows beforehand: it is as if the end token came there. Prompts are one instruction
+    for all, and random tokens.
     """
     rng = random.Random(seed)
-    return [
-        Work([rng.randrange(1000, vocabulary) for _ in range(rng.randint(*PROMPT))], rng.randint(*TEXT))
-        for _ in range(count)
-    ]
+
+    def tokens(length: int) -> list[int]:
+        return [rng.randrange(1000, vocabulary) for _ in range(length)]
+
+    head = tokens(HEAD)
+    return [Work(head + tokens(rng.randint(*PROMPT) - HEAD), rng.randint(*TEXT)) for _ in range(count)]
 
 
 def make_engine(lm: Any, tokenizer: Any, slots: int = SLOTS) -> Engine:
