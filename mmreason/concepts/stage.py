@@ -17,7 +17,7 @@ from mmreason.concepts.relations import bought_together, linked
 from mmreason.concepts.sizes import earlier_meaning, write_concepts, write_pairs
 from mmreason.concepts.synonyms import Vectors
 from mmreason.concepts.titles import title_facts
-from mmreason.concepts.worth import leave_out
+from mmreason.concepts.worth import leave_out, leave_out_common_praise
 from mmreason.config import Config
 from mmreason.database import Database
 from mmreason.evidence.lookup import write_rows
@@ -65,7 +65,8 @@ def find_evidence(config: Config) -> str:
         dropped = leave_out(database)
         more = Path(scratch, "more.parquet")
         write_rows(more, READ, (rows for find in MORE for rows in rows_of_facts(find(config))))
-        database.view("more", more)
+        database.view("found", more)
+        leave_out_common_praise(database)
         database.execute("CREATE VIEW kept AS FROM worthy UNION ALL FROM more")
         corrections = read_corrections(config.path(CORRECTIONS))
         known = earlier_meaning(folder / "concepts.parquet") | corrections.meaning

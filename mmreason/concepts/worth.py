@@ -12,6 +12,9 @@ LOOKED_AT = 500
 
 _SHARED_BY = 20  # groups of items that say the same in a sentence, at least, before it counts as boilerplate
 _TENTH, _HALF = 0.1, 0.5
+_PRAISED = (
+    10  # groups of items, at least, before an aspect that half of them are praised for counts as common
+)
 _SENTENCE_WORDS, _SENTENCE_CHARACTERS = 5, 12  # of languages with spaces and without
 
 _OF_TIME = frozenset(["year", "release year", "released", "publication year", "decade", "年份"])
@@ -78,6 +81,24 @@ def leave_out(database: Database) -> dict[str, int]:
     database.execute("CREATE VIEW worthy AS FROM facts ANTI JOIN dropped USING (item_id, place)")
     counts = database.stream("SELECT cause, count(*) AS n FROM dropped GROUP BY cause ORDER BY cause", 100)
     return {row["cause"]: row["n"] for batch in counts for row in batch.to_pylist()}
+
+
+def leave_out_common_praise(database: Database) -> None:
+    """Make the view ``more`` of ``found``, without praise that most praised products get: every restaurant's taste.
+
+    Args:
+        database: With the views ``items`` and ``found``.
+    """
+    praise = "FROM found JOIN items ON item_id = id WHERE source = 'review'"
+    database.execute(f"""
+        CREATE TABLE common AS
+        SELECT spelling {praise} GROUP BY spelling
+        HAVING count(DISTINCT "group") >= {_PRAISED}
+            AND count(DISTINCT "group") > {_HALF} * (SELECT count(DISTINCT "group") {praise})
+    """)
+    database.execute(
+        "CREATE VIEW more AS FROM found WHERE source <> 'review' OR spelling NOT IN (SELECT spelling FROM common)"
+    )
 
 
 def _plumbing(database: Database) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from mmreason.catalogue.catalogue import Catalogue, write_catalogue
 from mmreason.concepts.stage import find_evidence
 from mmreason.config import Config
+from mmreason.evidence.schema import Fact
 from mmreason.evidence.store import EvidenceStore
 from mmreason.schema import Item
 
@@ -75,3 +77,14 @@ def test_the_text_of_another_variant_is_no_fact(find) -> None:  # type: ignore[n
     assert {"Navy blue lining", "Two side pockets"} <= _values(store, "blue")
     assert "Gray ribbed cuffs" in _values(store, "grey") and "Black zip hoodie" in _values(store, "none")
     assert "against an attribute" in summary
+
+
+def test_praise_that_most_products_get_tells_nothing(find, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    def praise(config: Config) -> Iterator[Fact]:
+        for i in range(12):
+            for value in ["taste", *(["terrace"] if i < 3 else [])]:
+                yield Fact(str(i), "praise", value, "review", supporters=4, asked=4)
+
+    monkeypatch.setattr("mmreason.concepts.stage.MORE", (praise,))
+    store, _ = find([Item(str(i), title=f"Place {i}") for i in range(12)])
+    assert (_values(store, "0"), _values(store, "9")) == ({"terrace"}, set())
