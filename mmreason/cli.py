@@ -198,7 +198,14 @@ def _spelled(argument: str) -> str:
     return _SHORT.get(name, name) + equals + value
 
 
-_FIRST = {"search": "--query", "columns": "--folder", "explain": "--run_dir", "audit": "--reasons"}
+_FIRST = {
+    "search": "--query",
+    "columns": "--folder",
+    "explain": "--run_dir",
+    "audit": "--reasons",
+    "export-embeddings": "--target",
+    "export-reasons": "--target",
+}
 """Verbs whose first argument needs no name."""
 
 

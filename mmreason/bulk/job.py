@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 
 from mmreason.bulk.asked import Asked, AskedTable, is_made_of, write_asked
@@ -105,7 +106,7 @@ class Job:
         outlook: Outlook,
         pair_of: Callable[[Asked], Pair],
         writer: Callable[[], Write],
-        max_seconds: float = 0.0,
+        ends: float = inf,
         max_failures: float = 1.0,
         tokens: Callable[[], int] = lambda: 0,
     ) -> int:
@@ -115,7 +116,7 @@ class Job:
             outlook: Of :meth:`prepare`, the same in every process.
             pair_of: User and item of a request.
             writer: Makes the writer; called when there is something to write.
-            max_seconds: Stop after a window when so much time has passed; 0 for never.
+            ends: By ``time.monotonic()``, when to stop; the window at work is written first, and one in any case.
             max_failures: Share of the requests that may fail, from :data:`~mmreason.bulk.attempts.MIN_TRIED` on.
             tokens: How many tokens a language model has written so far.
 
@@ -126,7 +127,6 @@ class Job:
             DataError: If the disk is full or too many requests fail; what is written stays, and the next run goes on.
         """
         number, of = share_of()
-        ends = time.monotonic() + max_seconds if max_seconds else float("inf")
         shown = number == 1 and outlook.to_write > 0
         with (
             Progress(outlook.requests, "generate", "reason", initial=outlook.there, shown=shown) as bar,
@@ -135,11 +135,11 @@ class Job:
         ):
             windows = Windows(self.folder, table, taken, outlook.size, pair_of, writer, max_failures)
             for window in windows.of(outlook.missing[number - 1 :: of]):
-                if time.monotonic() >= ends:
-                    break
                 told = windows.write(window, tokens)
                 bar.add(windows.latest * of)  # the others are about as far
                 bar.note(**told)
+                if time.monotonic() >= ends:
+                    break
         wait_for_others()
         return on_main_process(lambda: self._finish(outlook, windows.speed))
 

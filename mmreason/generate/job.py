@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from itertools import islice
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ from mmreason.store.store import EmbeddingStore
 MOST_LEARNT = 300
 """Training reasons that the verifier learns wording from."""
 
-_SAMPLE = 64  # requests that a dry run measures
+_SAMPLE = 64  # requests that a dry run measures, after as many to warm up
 
 _DIGITS = 12  # of a digest, where a person may compare two
 
@@ -54,14 +55,15 @@ def generate(config: Config) -> str:
         Unfinished: If ``generate.max_seconds`` are over before all is written.
         DataError: If too many requests fail, or the disk is full.
     """
-    asks = _Asks(config)
     settings = config.generate
+    ends = time.monotonic() + (settings.max_seconds or inf)
+    asks = _Asks(config)
     outlook = on_main_process(lambda: _prepare(asks))
     left = asks.job.run(
         outlook,
         asks.behaviours.pair,
         asks.writer,
-        settings.max_seconds,
+        ends,
         settings.max_failures,
         asks.tokens,
     )
@@ -91,19 +93,24 @@ def dry_run(config: Config) -> str:
         speed, memory = noted.get("reasons_per_second"), noted.get("memory_mb")
         how = "as in the last run"
         if not (speed and memory) or noted.get("settings") != asks.made_by:
-            sample = [asks.behaviours.pair(a) for a in islice(asks.requests(), 4 * _SAMPLE) if not a.error][
-                :_SAMPLE
-            ]
-            attempts = Attempts(asks.writer())
-            began = time.monotonic()
-            attempts(sample)
-            speed, memory = len(sample) / max(time.monotonic() - began, 1e-9), _peak_memory()
-            how = f"measured on {len(sample)} requests"
+            speed, memory = _measured(asks), _peak_memory()
+            how = "measured on a few requests"
         lines += [
             f"time           {_clock(outlook.to_write / speed):>13} ({speed:,.1f} reasons/s, {how})",
             f"memory         {memory / 1000:>10,.1f} GB ({how})",
         ]
     return "\n".join(lines)
+
+
+def _measured(asks: _Asks) -> float:
+    """Reasons a second of a few requests, when others have warmed up what is read and kept."""
+    good = (asks.behaviours.pair(asked) for asked in asks.requests() if not asked.error)
+    attempts, first = Attempts(asks.writer()), list(islice(good, _SAMPLE))
+    attempts(first)
+    sample = list(islice(good, _SAMPLE)) or first
+    began = time.monotonic()
+    attempts(sample)
+    return max(len(sample), 1) / max(time.monotonic() - began, 1e-9)
 
 
 class _Asks:

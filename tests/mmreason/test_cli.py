@@ -73,6 +73,11 @@ def test_an_unknown_encoder_is_named(tmp_path: Path) -> None:
         create_encoders(AlignConfig(image="timm:no_such_net", image_weights=""))
 
 
+@pytest.mark.parametrize("verb", ["export-embeddings", "export-reasons"])
+def test_a_target_needs_no_name(verb: str, tmp_path: Path) -> None:
+    assert "unrecognized" not in _fails([verb, str(tmp_path / "x.parquet"), "--run_dir", str(tmp_path)])
+
+
 def test_there_is_a_tool_for_every_verb() -> None:
     verbs = {p.read_text().split('main(["')[1].split('"')[0] for p in (ROOT / "tools").glob("*.py")}
     assert verbs == {"run", "reasons", *(stage.name for stage in STAGES), *COMMANDS}

@@ -202,11 +202,9 @@ def test_too_many_failures_stop_the_job_in_one_line(tmp_path: Path) -> None:
 
 def test_time_that_is_up_stops_after_a_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mmreason.bulk.windows.WINDOW", 1)
-    now = iter(range(1000))
-    monkeypatch.setattr("mmreason.bulk.job.time.monotonic", lambda: next(now))
     job = Job(tmp_path, 2)
-    left = job.run(job.prepare(lambda: keyed(REQUESTS)), pair_of, Writer, max_seconds=3)
-    assert 0 < left < 10 and not read_progress(tmp_path)["done"]
+    left = job.run(job.prepare(lambda: keyed(REQUESTS)), pair_of, Writer, ends=0.0)
+    assert left == 8 and not read_progress(tmp_path)["done"]
     outlook = job.prepare(lambda: keyed(REQUESTS))
     assert outlook.there == 10 - left and job.run(outlook, pair_of, Writer) == 0
     assert len(texts(tmp_path)) == 10 and read_progress(tmp_path)["done"]

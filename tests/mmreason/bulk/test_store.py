@@ -9,6 +9,7 @@ import os
 import shutil
 import time
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 import pyarrow as pa
@@ -34,13 +35,14 @@ def write(pairs: list[Pair]) -> list[Reason]:
     return found
 
 
-def job(run: Path, name: str, *asked: Asked, until: float = 0.0, model: str = "a") -> int:
-    """A job over items that say ``v1``, stopped after ``until`` seconds; returns what is left."""
-    job = Job(run / "generate" / name, 2)
+def job(run: Path, name: str, *asked: Asked, stopped: bool = False, model: str = "a") -> int:
+    """A job over items that say ``v1``, stopped after the first window or not at all; returns what is left."""
+    job = Job(run / "generate" / name, 1)
     outlook = job.prepare(
         lambda: [replace(a, key=f"{model} {name} {a}", content=a.content or "v1") for a in asked]
     )
-    return job.run(outlook, lambda a: (User(a.user_id), Item(a.item_id, title=model)), lambda: write, until)
+    ends = 0.0 if stopped else inf
+    return job.run(outlook, lambda a: (User(a.user_id), Item(a.item_id, title=model)), lambda: write, ends)
 
 
 def facts(run: Path, **contents: str) -> None:
@@ -66,14 +68,17 @@ def test_reasons_by_user_and_item(tmp_path: Path) -> None:
         ReasonStore.open(tmp_path / "elsewhere")
 
 
-def test_the_newest_job_wins_and_one_that_is_at_work_leaves_what_there_was(tmp_path: Path) -> None:
+def test_the_newest_job_wins_and_one_that_is_at_work_leaves_what_there_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job(tmp_path, "spring", ANN, BOB)
     os.utime(tmp_path / "generate" / "spring" / "progress.json", (0, 1000))
     assert ReasonStore.open(tmp_path).get("ann", "coat").text == "a for ann"  # type: ignore[union-attr]
     job(tmp_path, "autumn", ANN, model="b")
     store = ReasonStore.open(tmp_path)
     assert [store.get(a.user_id, a.item_id).text for a in (ANN, BOB)] == ["b for ann", "a for bob"]  # type: ignore[union-attr]
-    assert job(tmp_path, "autumn", ANN, model="c", until=1e-9) == 1
+    monkeypatch.setattr("mmreason.bulk.windows.WINDOW", 1)
+    assert job(tmp_path, "autumn", Asked("zoe", "hat"), ANN, model="c", stopped=True) == 1
     store = ReasonStore.open(tmp_path)
     assert store.get("ann", "coat").text == "b for ann"  # type: ignore[union-attr]
     assert store.get("bob", "hat").text == "a for bob"  # type: ignore[union-attr]
