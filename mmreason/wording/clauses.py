@@ -43,7 +43,7 @@ _REFUSED = re.compile(  # in lower case
     # praise that says nothing
     r"|\bwhat you (?:want|need|\w+ been)\b"
     r"|\b(?:many|loads of|lots of|plenty of|tons of) (?:\S+ )?(?:features|benefits)\b"
-    r"|\b(?:effortless\w*|super-\w+|appealing|flattering|unmatched|unparalleled|stunning|gorgeous|amazing|incredibl[ey]"
+    r"|\b(?:effortless\w*|super-\w+|unique(?:ly)?|appealing|flattering|unmatched|unparalleled|stunning|gorgeous|amazing|incredibl[ey]"
     r"|awesome|fabulous|revolutionary|must-have|popular among|complete (?:comfort|satisfaction)|in total comfort)\b"
     # persons
     r"|^(?:[\w' -]+ )?(?:fans|readers|users|customers|lovers|enthusiasts|anyone|everyone)\b"
