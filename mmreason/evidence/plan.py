@@ -30,6 +30,7 @@ from mmreason.language import UNSPACED, stem_of_plural
 from mmreason.schema import Interaction, Item
 
 _WORD = re.compile(r"[^\W_]+")
+_COUNTS = {"two": ("2", "dual", "double", "twin"), "three": ("3", "triple")}
 _TRADEMARK = re.compile(r"\w+(?=[™®])")
 # How apt a source is to tell what decides.
 _SOURCES = {"attribute": 1.0, "picture": 0.8, "review": 1.0, "title": 0.4, "text": 0.6, "relation": 1.0}
@@ -207,6 +208,8 @@ def _says(title: str, name: str, value: str) -> bool:
     if name == "decade" and value[:3].isdigit():
         return re.search(rf"\b{value[:3]}\d\b", title) is not None
     said, named = _stems(value), _stems(title)
+    if any(count in said and not named.isdisjoint(words) for count, words in _COUNTS.items()):
+        return True  # "two dials" of a dual watch
     marked = {stem for word in _TRADEMARK.findall(value.lower()) for stem in _stems(word)}
     return bool(marked & named) or len(said & named) > len(said) / 2
 

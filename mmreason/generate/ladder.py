@@ -21,6 +21,7 @@ from mmreason.generate.writers import Writer, find_writers
 from mmreason.safety.terms import TermFinder
 from mmreason.schema import Evidence, Item, Reason
 from mmreason.wording.general import general_lines
+from mmreason.wording.template import is_no_reason
 
 PERSONAL, SELLING_POINT, TEMPLATE, NOTHING = RUNGS = ("personal", "selling point", "template", "nothing")
 """From the top to the bottom."""
@@ -153,6 +154,11 @@ class Ladder:
             if verdict is None:
                 continue
             candidate = _with_plan(candidate, case, verdict)
+            first = next(iter(candidate.plan.facts), None)
+            if first and is_no_reason(case, first):
+                why = f"nobody chooses by {first.name} {first.value!r}"
+                rejected.append(Rejected(candidate, "no reason", why))
+                continue
             if verdict.level == PERSONAL:
                 return _climbed(case, candidate, verdict.evidence, rejected)
             selling = selling or (candidate, verdict.evidence)

@@ -86,7 +86,7 @@ TWO_CLAIMS = (
     "We chose {n} because it {does} and {does2}, much like your earlier picks.",
     "Given your taste for {like} and {like2}, {n} fits: it {does} and {does2}.",
     "You often stop for {like} and {like2}, and {n} {does} and {does2}.",
-    "{n} {does} and {does2}, as do several of your favorites.",
+    "{n} {does} and {does2}, like several of your picks.",
 )
 # What may be said when two sharing items have the event.
 BY_EVENT = {

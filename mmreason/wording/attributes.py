@@ -81,8 +81,8 @@ class Attribute:
         partly: Values that, among others, are true of a part of the thing only, and not said.
         named: A value is not said where the item's text names others and not this one: the text describes another
             variant, or a list of genres holds what the film is not.
-        single: Where an item has several values, one is said only if title or text names it: a coat with wool among
-            three materials is not made of wool.
+        single: Where an item has several values, one is said only if title or text names it, and none that is a part of
+            a mixture: a coat with wool among three materials is not made of wool.
         forms: The texts.
         among: Instead, where the item has several values.
         adjective: Instead, where the value is an adjective.
@@ -123,6 +123,16 @@ class Attribute:
         words = _words(text)
         others = [*self.known, *self.values]
         return not self._names(phrase(value), words) and any(self._names(other, words) for other in others)
+
+    def is_partly(self, value: str, text: str) -> bool:
+        """Whether a text says that a value is a part of a mixture.
+
+        Example:
+            >>> parse_attribute("material", {}).is_partly("Cotton", "60% soft cotton, 40% polyester.")
+            True
+        """
+        part = r"\b\d{1,2}(?:\.\d+)?\s?%\s*(?:[\w-]+ ){0,2}?"
+        return "%" in text and re.search(part + re.escape(value.lower()), text.lower()) is not None
 
     def is_named(self, value: str, text: str) -> bool:
         """Whether a text names a value.

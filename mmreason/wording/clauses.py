@@ -34,6 +34,7 @@ _REFUSED = re.compile(  # in lower case
     # what was said before
     r"|\b(?:also|same(?! name)|such|former|latter|below|following|however|therefore|what's|another|others?|is back"
     r"|(?:do|does|make|makes|making|keeps?|gives?) (?:it|that|so))\b|\b(?:that|this|these|those|it|them)(?=[,;.]|$)"
+    r"|\bthere\b"
     r"|^(?:that|those|there|here|he|she|they|what|who|each|you|about)\b"
     # superlatives, and comparison with what is not there
     r"|\b(?:best|finest|greatest|ultimate|unbeatable|perfect|leading|world's|number one|most|only|never|always"

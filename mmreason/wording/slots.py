@@ -100,7 +100,10 @@ def sayable(grammar: Grammar, fact: Fact, case: Case) -> Said | None:
         return None
     among = _is_among(grammar, fact, case)
     told = f"{case.item.title}\n{case.item.text}"
-    if among and attribute is not None and attribute.single and not attribute.is_named(fact.value, told):
+    single = attribute if attribute is not None and attribute.single else None
+    if single and among and not single.is_named(fact.value, told):
+        return None
+    if single and single.is_partly(fact.value, told):
         return None
     return grammar.say(fact, among)
 

@@ -77,6 +77,13 @@ def tells(case: Case, fact: Fact) -> float:
     return said.attribute.tells if said else 0.0
 
 
+def is_no_reason(case: Case, fact: Fact) -> bool:
+    """Whether the case's grammar knows that nobody chooses by such a fact: the color of a news story's picture."""
+    grammar = grammar_of(case.language, case.item.domain)
+    attribute = grammar.attribute(fact.name, fact.value) if grammar else None
+    return attribute is not None and attribute.tells == 0
+
+
 def _is_news(plan: Plan, case: Case, first: Said) -> bool:
     """Whether a single fact is worth a sentence: not what the title says, nor a bare color without a tie."""
     return not in_title(plan.facts[0], case.item) and (plan.tie is not None or first.attribute.alone)

@@ -261,7 +261,26 @@ def _sentence(tokens: Sequence[Token], place: int) -> list[Token]:
 
 def grammar(text: Checked) -> Fault | None:
     """Words in an order that no shape has, one word twice in a row, "a" before a vowel, or a capital out of place."""
-    return _spelling(text) or _order(text)
+    return _spelling(text) or _agreement(text) or _order(text)
+
+
+def _agreement(text: Checked) -> Fault | None:
+    """A form of "do" that stands for a verb that is a form of "be": "is purple, as do several"."""
+    verb = ""
+    for before, token in zip([None, *text.tokens], text.tokens, strict=False):
+        word = token.words[0]
+        if token.mark == "stop":
+            verb = ""
+        elif (
+            before is not None
+            and before.words[-1] == "as"
+            and word in ("do", "does")
+            and verb in ("is", "are")
+        ):
+            return Fault("broken grammar", token.span, f"{word!r} stands for {verb!r}")
+        elif word in ("is", "are", "has", "have", "comes", "shows", "suits"):
+            verb = word
+    return None
 
 
 def _spelling(text: Checked) -> Fault | None:

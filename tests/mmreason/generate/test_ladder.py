@@ -149,3 +149,11 @@ def test_the_second_check_is_not_asked_of_what_is_stopped_already() -> None:
     ladder = replace(LADDER, second=picky, general=lambda case: [])
     climbed = ladder.climb(_case(), [], [Candidate(text, Plan(()), "lm")])
     assert not picky.shown and climbed.reason.level == NOTHING
+
+
+def test_what_nobody_chooses_by_is_no_reason_whoever_writes_it() -> None:
+    story = Item("s", "Harbor reopens", attributes={"color": ["red"], "tone": ["witty"]}, domain="news")
+    text = "This story is pictured in red."
+    climbed = _climb(_case(User(""), story), [Candidate(text, Plan(()), "lm")])
+    assert climbed.reason.text != text
+    assert [(each.candidate.text, each.kind) for each in climbed.rejected] == [(text, "no reason")]

@@ -106,6 +106,7 @@ def test_words_about_the_item_alone_are_a_selling_point(case: Case, text: str) -
         ("You keep choosing wool, so this hat is made of wool.", "does not follow"),
         ("You keep choosing wool, and this hat has a wool pocket.", "left-over words"),
         ("This hat is about wool, like several of your picks.", "broken grammar"),
+        ("This hat is blue, as do several of your picks.", "broken grammar"),
         ("This is a anything blue hat.", "broken grammar"),
         ("This story is made of wool, like several of your picks.", "untrue of the item"),
         ("You may like this hat.", "no claim"),
