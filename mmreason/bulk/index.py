@@ -18,6 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from mmreason.bulk.known import MEMORY
 from mmreason.bulk.parts import SCHEMA, parts, read_progress
 from mmreason.database import Database
 from mmreason.files import TEMPORARY, remove
@@ -77,7 +78,7 @@ def _rows(folder: Path, jobs: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     parts_of = {job: some for job in jobs if (some := parts(folder / job))}
     if not parts_of:
         return
-    with Database(folder, folder / f"{TEMPORARY}{os.getpid()}-sort", remedy=_REMEDY) as database:
+    with Database(folder, folder / f"{TEMPORARY}{os.getpid()}-sort", MEMORY, _REMEDY) as database:
         for number, some in enumerate(parts_of.values()):
             database.view(f"job_{number}", *some)
         names = ", ".join(COLUMNS[:-2])
@@ -112,7 +113,7 @@ def _index_items(folder: Path, facts: Path, stamp: str) -> None:
     query = "SELECT item_id, max(content) AS content FROM facts GROUP BY item_id ORDER BY item_id"
     with (
         _made(folder / ITEMS, stamp) as index,
-        Database(folder, folder / f"{TEMPORARY}{os.getpid()}-sort", remedy=_REMEDY) as database,
+        Database(folder, folder / f"{TEMPORARY}{os.getpid()}-sort", MEMORY, _REMEDY) as database,
     ):
         database.view("facts", facts)
         index.execute("CREATE TABLE items (item_id TEXT PRIMARY KEY, content TEXT) WITHOUT ROWID")
