@@ -154,9 +154,11 @@ class Ladder:
             if verdict is None:
                 continue
             candidate = _with_plan(candidate, case, verdict)
-            first = next(iter(candidate.plan.facts), None)
-            if first and is_no_reason(case, first):
-                why = f"nobody chooses by {first.name} {first.value!r}"
+            # Of a picture nothing is told in passing either; a year beside a genre may be.
+            told = [f for n, f in enumerate(candidate.plan.facts) if not n or f.source == "picture"]
+            idle = next((fact for fact in told if is_no_reason(case, fact)), None)
+            if idle:
+                why = f"nobody chooses by {idle.name} {idle.value!r}"
                 rejected.append(Rejected(candidate, "no reason", why))
                 continue
             if verdict.level == PERSONAL:
