@@ -266,7 +266,8 @@ def load_reasoner(config: Config, catalogue: Catalogue) -> Reasoner:
         samples = (s for s in reason_samples(config.path("shards"), "train") if _made_from_facts(s.reason))
         for sample in islice(samples, MOST_LEARNT):
             case = reasoner.cases([(sample.user, catalogue.items[sample.reason.item_id])])[0]
-            reasoner.ladder.verifier.learn(sample.reason.text, case)
+            named = [each.value for each in sample.reason.evidence]
+            reasoner.ladder.verifier.learn(sample.reason.text, case, named)
     return reasoner
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from mmreason.generate.verify.lexicon import END, START, Lexicon, Tags, says
 from mmreason.generate.verify.reading import Reading, pieces
 from mmreason.generate.verify.tables import ItemTable, UserTable
+from mmreason.generate.verify.words import stems_of
 
 _OFTEN = 3  # references that must use a word, so that one of them licenses nothing by itself
 
@@ -36,8 +37,16 @@ class Licence:
         pairs = [(a, b) for a in before for b in here if (a, b) in self.sequences]
         return any(says(pair[1]) or (*pair, c) in self.sequences for pair in pairs for c in behind or ("",))
 
-    def learn(self, reading: Reading, item: ItemTable, user: UserTable, lexicon: Lexicon) -> None:
-        """Take up one reference."""
+    def learn(
+        self,
+        reading: Reading,
+        item: ItemTable,
+        user: UserTable,
+        lexicon: Lexicon,
+        values: Iterable[str] = (),
+    ) -> None:
+        """Take up one reference; ``values`` are those that it is known to name, whatever is known of its item."""
+        self.values.update(word for value in values for word in (*value.lower().split(), *stems_of(value)))
         single = (
             entry.stems[0]
             for entry in (*item.entries.every(), *user.entries.every())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any, TypeVar
 
 from mmreason.evidence.schema import Case
@@ -59,7 +59,7 @@ class Verifier:
             return Verdict(False, "", evidence, *fault)
         return Verdict(True, "personal" if looked_at.claims else "selling point", evidence)
 
-    def learn(self, text: str, case: Case) -> None:
+    def learn(self, text: str, case: Case, values: Iterable[str] = ()) -> None:
         """Let a reason that is known to be good license its wording for the items of its domain.
 
         Words that at least three such reasons use for something that is no value of any item become glue, and so do the
@@ -67,11 +67,13 @@ class Verifier:
 
         Args:
             text: The reason.
-            case: Its item and person. What only the picture shows must be among the facts.
+            case: Its item and person.
+            values: What it is known to name: none of their words becomes glue, though no fact of the item may hold
+                them, as of what only the picture shows.
         """
         read_so = self._read(text, case, in_clauses=True)
         licence = self._licences.setdefault(case.item.domain, read_so.licence)
-        licence.learn(read_so.reading, read_so.item, read_so.user, read_so.lexicon)
+        licence.learn(read_so.reading, read_so.item, read_so.user, read_so.lexicon, values)
 
     def _read(self, text: str, case: Case, in_clauses: bool = False) -> Checked:
         known = lexicon(case.language)

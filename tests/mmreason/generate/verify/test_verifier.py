@@ -168,6 +168,16 @@ def test_references_license_wording_of_their_domain(case: Case) -> None:
     assert not verifier.check(text, clip).passed
 
 
+def test_what_a_reference_names_never_becomes_glue(case: Case) -> None:
+    text = (
+        "You keep choosing blue, and this hat is a mauve hat in blue."  # mauve: only its picture shows that
+    )
+    verifier = Verifier()
+    for _ in range(3):
+        verifier.learn(text, case, ["blue", "mauve"])
+    assert "'mauve'" in verifier.check(text, case).why
+
+
 @given(st.text(max_size=80))
 def test_any_text_gets_a_verdict(text: str) -> None:
     """No text breaks the verifier, and what names no fact does not pass."""
