@@ -31,7 +31,7 @@ class Engine:
     prompts of one length, for a padding token would change their state; ended rows leave, none takes their place.
 
     Whether a request's result depends on what is decoded beside it: its draws never do. Its logits do by rounding: in
-    float32 that changes a token only at a tie within a millionth or so, in bfloat16 about every fourth text. With
+    float32 that changes a token only at a tie within a millionth or so, in bfloat16 about every third text. With
     ``exact`` every pass has the same shape whatever else is decoded, so results are the same to the last bit, on the
     same machine and with the same settings; it is slower.
 
