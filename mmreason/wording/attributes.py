@@ -37,6 +37,7 @@ class Forms:
 
 TEXTS = tuple(f.name for f in fields(Forms))
 _WORD = re.compile(r"[\w'-]+")
+_PART = re.compile(r"\b(?<![\d.])\d{1,2}(?:\.\d+)?\s?%\s*((?:[\w-]+ ?){1,3})")
 _FLAGS = ("keep", "capital", "digits", "free")
 _KEYS = frozenset(
     [
@@ -125,14 +126,21 @@ class Attribute:
         return not self._names(phrase(value), words) and any(self._names(other, words) for other in others)
 
     def is_partly(self, value: str, text: str) -> bool:
-        """Whether a text says that a value is a part of a mixture.
+        """Whether a text tells of a mixture that a value is a part of, or is not in.
 
         Example:
-            >>> parse_attribute("material", {}).is_partly("Cotton", "60% soft cotton, 40% polyester.")
-            True
+            >>> material = parse_attribute("material", {"known": ["cotton", "hemp"]})
+            >>> [material.is_partly(value, "60% soft cotton, 40% hemp.") for value in ("Cotton", "Silk")]
+            [True, True]
+            >>> material.is_partly("Cotton", "Of 100% cotton, lined with hemp.")
+            False
         """
-        part = r"\b\d{1,2}(?:\.\d+)?\s?%\s*(?:[\w-]+ ){0,2}?"
-        return "%" in text and re.search(part + re.escape(value.lower()), text.lower()) is not None
+        if "%" not in text:
+            return False
+        parts = [found.strip() for found in _PART.findall(text.lower())]
+        if any(phrase(value) in part for part in parts):
+            return True
+        return any(known in part for known in self.known for part in parts) and not self.is_named(value, text)
 
     def is_named(self, value: str, text: str) -> bool:
         """Whether a text names a value.
