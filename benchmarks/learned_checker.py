@@ -4,7 +4,7 @@
 
 A logistic regression reads how a text and its evidence differ: which words it uses that neither the item nor the
 history has, how many it shares with each, its words of quantity and polarity, its length, and hashed word pairs. It
-learns from true reasons and their corruptions (`benchmarks/verifier.py`) of two catalogues, without two kinds of
+learns from true reasons and their corruptions (`benchmarks/corruptions.py`) of two catalogues, without two kinds of
 corruption, and is tried on the whole of a third. Its threshold stops 3 % of the true reasons that it is tried on.
 
 Three figures: what it catches of all corruptions, of those of kinds that it never saw, and of those that the rules
@@ -22,9 +22,10 @@ from pathlib import Path
 
 import numpy as np
 from bars import Bars
+from corruptions import CORRUPTIONS, Shop, True_
 from jsonargparse import auto_cli
 from scipy.optimize import minimize
-from verifier import CORRUPTIONS, Shop, True_, catalogues, open_shop, true_reasons
+from verifier import catalogues, open_shop, true_reasons
 
 from mmreason.evidence.schema import Case
 from mmreason.generate.verify import Verifier
