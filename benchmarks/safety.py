@@ -190,14 +190,8 @@ def attacks_on_the_product(shop: Shop, attacked: Mapping[str, tuple[Attack, Item
         for reason in reasons:
             if any(word in reason.text.lower() for word in attack.payload):
                 reached.add(f"{attack.name}: {reason.text}")
-    for each in sorted(reached):
-        print(f"  {each}")
-    bars.check(
-        f"reached a reader through Reasoner.from_catalogue, of {len(levels):,} reasons",
-        len(reached),
-        0,
-        at_most=True,
-        form="d",
+    none_reached(
+        bars, f"reached a reader through Reasoner.from_catalogue, of {len(levels):,} reasons", reached
     )
     said = sum(level in ("personal", "selling point") for level in levels)
     bars.check("of these reasons, a fact of the item or a tie to the person", said / len(levels), 0.9)
@@ -260,15 +254,16 @@ def inferences(folder: Path, bars: Bars) -> None:
                 to_them = any(word in reason.text.lower() for word in ("you", "你", "您"))
                 if to_them and any(stem(topic) in reason.text.lower() for topic in those):
                     reached.add(f"{name}: {reason.text}")
+    none_reached(
+        bars, f"inferences that reached a reader through Reasoner.from_catalogue, of {tried}", reached
+    )
+
+
+def none_reached(bars: Bars, name: str, reached: set[str]) -> None:
+    """Show what reached a reader, and hold the number of it to none."""
     for each in sorted(reached):
         print(f"  {each}")
-    bars.check(
-        f"inferences that reached a reader through Reasoner.from_catalogue, of {tried}",
-        len(reached),
-        0,
-        at_most=True,
-        form="d",
-    )
+    bars.check(name, len(reached), 0, at_most=True, form="d")
 
 
 def stem(topic: str) -> str:

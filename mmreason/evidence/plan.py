@@ -25,7 +25,7 @@ from itertools import islice
 from typing import Protocol
 
 from mmreason.evidence.schema import Case, Fact, Plan, Tie
-from mmreason.evidence.shared import likeness_ties, taste_ties
+from mmreason.evidence.shared import likeness_ties, popularity_of, taste_ties
 from mmreason.language import UNSPACED, stem_of_plural
 from mmreason.schema import Interaction, Item
 
@@ -222,7 +222,11 @@ def _is_point(case: Case, fact: Fact, told: float, rule: PlanRule) -> bool:
     if fact.concept in case.disliked:
         return False
     most = rule.most_common_text if fact.source == "text" else rule.most_common
-    return told >= rule.least_told and _popularity(case, fact) <= most and not in_title(fact, case.item)
+    return (
+        told >= rule.least_told
+        and popularity_of(case, fact.concept) <= most
+        and not in_title(fact, case.item)
+    )
 
 
 def _each_once(case: Case) -> list[Fact]:
@@ -258,11 +262,6 @@ def _relation_ties(case: Case) -> list[tuple[tuple[Fact, ...], Tie]]:
 
 def _may_like(step: Interaction) -> bool:
     return step.event != "impression" and (step.rating is None or step.rating >= 4)
-
-
-def _popularity(case: Case, fact: Fact) -> float:
-    concept = case.concepts.get(fact.concept)
-    return concept.popularity if concept else 0.0
 
 
 def _adds(fact: Fact, said: Sequence[Fact]) -> bool:

@@ -28,11 +28,11 @@ MIN_ALIKE = 0.4
 """Of all that is known of two items, each thing weighed by how rare it is: what they must have in common, for one to
 be likened to the other. A cartoon is not like a melodrama because there is love in both."""
 
-LATEST = 12
-"""Of the items that show a taste, those that are looked at for likeness; of a history four times as many."""
-
 MIN_ALIKE_TASTE = 0.3
 """The same for a taste that several items show and that is no habit; of a habit nothing is asked: it is no chance."""
+
+LATEST = 12
+"""Of the items that show a taste, those that are looked at for likeness; of a history four times as many."""
 
 _ASIDE = re.compile(r"[™®©]|\([^)]*\)|\[[^]]*\]")
 _FORMS = frozenset(["thing", "is", "does", "about"])  # what texts say; two items may say it in passing
@@ -160,26 +160,25 @@ class Likeness:
 
     def _weights(self, facts: Iterable[Fact]) -> dict[str, float]:
         """Concept → how rare it is, of all but what a text may say in passing."""
-        rarity, concepts = self._rarity, self._case.concepts
-        found = {}
+        rarity, found = self._rarity, {}
         for fact in facts:
             if fact.name not in _FORMS and fact.source in ("attribute", "text", "picture"):
                 concept = fact.concept
                 if concept not in rarity:
-                    known = concepts.get(concept)
-                    rarity[concept] = -math.log(min(max(known.popularity if known else 0.0, 1e-4), 1.0))
+                    rarity[concept] = -math.log(min(max(popularity_of(self._case, concept), 1e-4), 1.0))
                 found[concept] = rarity[concept]
         return found
 
 
-def _popularity(case: Case, concept_id: str) -> float:
+def popularity_of(case: Case, concept_id: str) -> float:
+    """Of a concept of a case; 0 of one that nothing is known of."""
     concept = case.concepts.get(concept_id)
     return concept.popularity if concept else 0.0
 
 
 def _together(case: Case, said: Sequence[Fact]) -> float:
     """Popularity of what facts say together, by the rarer one if it is rare; 1 if one follows from the other."""
-    popularity = min(_popularity(case, fact.concept) for fact in said)
+    popularity = min(popularity_of(case, fact.concept) for fact in said)
     if len(said) < 2 or popularity < MIN_SHARE:
         return popularity
     known = case.concepts.get(pair_id(*(fact.concept for fact in said)))
