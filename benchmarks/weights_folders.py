@@ -93,10 +93,18 @@ def _with_sentence_transformers(folder: Path) -> float:
     if find_spec("sentence_transformers"):
         from sentence_transformers import SentenceTransformer
 
-        theirs = torch.tensor(SentenceTransformer(str(folder)).encode(TEXTS))
+        peer: Any = SentenceTransformer(str(folder))
+        # By itself it would read past the positions of a RoBERTa.
+        peer.max_seq_length = min(peer.max_seq_length, _positions(peer[0].auto_model.config))
+        theirs = torch.tensor(peer.encode(TEXTS))
     else:
         theirs = torch.stack([_sentence(folder, text) for text in TEXTS])
     return _cosine(create_encoder("hf-text:x", str(folder)).encode(TEXTS), theirs)
+
+
+def _positions(config: Any) -> int:
+    """Tokens that a model has positions for; two of a RoBERTa's hold none."""
+    return int(config.max_position_embeddings) - (2 if "roberta" in config.model_type else 0)
 
 
 def _sentence(folder: Path, text: str) -> torch.Tensor:
@@ -112,7 +120,7 @@ def _sentence(folder: Path, text: str) -> torch.Tensor:
     text = text.lower() if said("sentence_bert_config.json").get("do_lower_case") else text
     model: Any = AutoModel.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    positions = model.config.max_position_embeddings - (2 if "roberta" in model.config.model_type else 0)
+    positions = _positions(model.config)
     limit = min(said("sentence_bert_config.json").get("max_seq_length") or positions, positions)
     ids = tokenizer(text, truncation=True, max_length=limit, return_tensors="pt")["input_ids"]
     hidden = model(input_ids=ids).last_hidden_state[0]
