@@ -125,9 +125,13 @@ def read_json(path: Path) -> Any:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder, if it is there."""
+    """Remove a file or a folder, if it is there; no half of a folder is ever left under its name."""
     if path.is_dir() and not path.is_symlink():
         with suppress(FileNotFoundError):  # another process removes it, too
+            if not path.name.startswith(TEMPORARY):
+                aside = path.with_name(f"{_temporary(path).name}-removed")
+                shutil.rmtree(aside, ignore_errors=True)
+                path = path.rename(aside)
             shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
