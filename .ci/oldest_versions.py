@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pip._vendor.packaging.requirements import Requirement
 
-EXTRAS = ("dev", "mine")
+EXTRAS = ("dev", "mine", "openai")
 
 
 def oldest(requirement: str) -> str | None:

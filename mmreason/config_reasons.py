@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from mmreason.schema import DataError
 
@@ -19,6 +20,30 @@ class EvidenceConfig:
 
     sensitive: str = ""
     synonyms: bool = True
+
+
+@dataclass
+class BackendConfig:
+    """What decodes for the writer ``lm``; all but ``name`` is of ``openai``.
+
+    Args:
+        name: ``hf``, the decoding engine over the trained model; ``vllm``, the same model (``mmreason[vllm]``); or
+            ``openai``, a server that speaks OpenAI's chat completions, which words plans (``mmreason[openai]``).
+        url: The server's address up to ``/v1``.
+        model: Its name there.
+        key_env: Environment variable that holds the key; empty where the server asks for none.
+        concurrency: Requests that wait for the server at a time.
+        requests_per_minute: At most so many are sent, those that are tried again with them; 0 for no limit.
+        timeout: Seconds after which an answer is no longer waited for.
+    """
+
+    name: Literal["hf", "vllm", "openai"] = "hf"
+    url: str = ""
+    model: str = ""
+    key_env: str = ""
+    concurrency: int = 16
+    requests_per_minute: int = 0
+    timeout: float = 60.0
 
 
 @dataclass

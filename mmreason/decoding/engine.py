@@ -140,6 +140,8 @@ class Engine:
     def _why_not(self, request: DecodeRequest) -> str:
         """Why a prompt cannot be decoded; empty if it can."""
         prompt = request.prompt
+        if isinstance(prompt, str):
+            return "the prompt is words; the engine reads token ids or embeddings"
         if not len(prompt):
             return "the prompt is empty"
         if isinstance(prompt, Tensor) and prompt.ndim == 2:

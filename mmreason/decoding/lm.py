@@ -69,7 +69,7 @@ class CausalLM:
     def tokens_of(self, entry: Entry) -> Tensor:
         """(L, hidden_size): prompt and what is written so far."""
         row = entry.rows[0]
-        prompt = self.embedded(row.request.prompt)
+        prompt = self.embedded(row.request.tokens)
         return torch.cat([prompt, self.embed(row.ids)]) if row.ids else prompt
 
     def over_slots(self, embeds: Tensor, positions: Tensor, run: Pass, keep: Tensor) -> Tensor:

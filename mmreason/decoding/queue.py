@@ -92,7 +92,7 @@ class Queue:
         self.waiting.extend(entries)
 
     def _find_prefix(self, entries: list[Entry]) -> None:
-        tokens = common_prefix([entry.rows[0].request.prompt for entry in entries])
+        tokens = common_prefix([entry.rows[0].request.tokens for entry in entries])
         if len(tokens) < MIN_PREFIX:
             return
         if self.prefix is None or not _same(self.prefix.tokens, tokens):

@@ -43,7 +43,8 @@ class DecodeRequest:
 
     Attributes:
         prompt: Token ids, (L,) integers or a sequence of them; or input embeddings, (L, hidden_size), on the scale of
-            what the LM's embedding layer *returns* (Gemma's multiplies its weights).
+            what the LM's embedding layer *returns* (Gemma's multiplies its weights). Words for a server, which reads
+            nothing else (:class:`mmreason.decoding.server.Server`).
         sampling: How tokens are taken.
         candidates: Texts to write; they share one pass over the prompt. More than one needs a temperature.
         min_new_tokens: End tokens are held back until the text has as many tokens.
@@ -57,7 +58,7 @@ class DecodeRequest:
             without spaces. Guaranteed whenever ``finish`` is not ``error``.
     """
 
-    prompt: Tensor | Sequence[int]
+    prompt: Tensor | Sequence[int] | str
     sampling: Sampling = field(default_factory=Sampling)
     candidates: int = 1
     min_new_tokens: int = 0
@@ -81,6 +82,12 @@ class DecodeRequest:
         if not all((*self.stop, *self.include, *self.banned)):
             raise ValueError("stop, include and banned: an empty string is in every text")
 
+    @property
+    def tokens(self) -> Tensor | Sequence[int]:
+        """A prompt that is not words."""
+        assert not isinstance(self.prompt, str), "the prompt is words"
+        return self.prompt
+
 
 @dataclass(frozen=True)
 class Decoded:
@@ -92,7 +99,7 @@ class Decoded:
         ids: Token ids, without the end token.
         text: Of the ids, without special tokens, cut before a stop string.
         log_prob: Mean log-probability of the tokens, the end token included, under the LM itself: no temperature, no
-            token held back. 0 without tokens.
+            token held back. 0 without tokens; None where a server does not tell.
         finish: ``end`` (an end token), ``stop`` (a stop string), ``length`` or ``error``.
         error: What went wrong, one line; empty unless ``finish`` is ``error``.
     """
@@ -101,6 +108,6 @@ class Decoded:
     candidate: int
     ids: list[int]
     text: str
-    log_prob: float
+    log_prob: float | None
     finish: Finish
     error: str = ""

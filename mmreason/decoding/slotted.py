@@ -126,7 +126,7 @@ class Slotted:
         embeds = self.lm.embed(ids)
         for index, row in enumerate(rows):
             if not row.ids:  # taken back to its very beginning
-                embeds[index] = self.lm.embedded(row.request.prompt[-1:])[0]
+                embeds[index] = self.lm.embedded(row.request.tokens[-1:])[0]
         return [embeds]
 
     def _places(self, numbers: list[int] | range) -> Tensor:
