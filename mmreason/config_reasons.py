@@ -59,10 +59,13 @@ class GenerateConfig:
             512 rows, or one part where that is larger.
         max_new_tokens: Longest text of the language model, in tokens.
         limit: Stop after this many requests; 0 for all.
-        top_k: Write for so many items of every user, those that answer their tastes best; 0 takes the test split, and
-            where there is none, five.
+        top_k: Write for so many items of every user, of the nearest to what they liked those that answer their tastes
+            best; 0 takes the test split, and where there is none, five.
         writers: Who puts plans into words, the first is preferred: ``lm`` (where one was trained), ``template``,
             ``extract``, or those of installed packages.
+        candidates: Texts of each writer that are verified, of which the one with the most support is taken, and of
+            those with as much the likeliest to its model; of 1 the first that passes.
+        backend: What decodes for ``lm``.
         language: Of the reasons; empty takes that of the item's text.
         packs: Compliance packs of your own (YAML files), beside those of language and domain.
         max_failures: Share of the requests that may fail; past it, from 100 requests on, the job stops.
@@ -77,6 +80,8 @@ class GenerateConfig:
     limit: int = 0
     top_k: int = 0
     writers: list[str] = field(default_factory=lambda: ["lm", "template", "extract"])
+    candidates: int = 1
+    backend: BackendConfig = field(default_factory=BackendConfig)
     language: str = ""
     packs: list[str] = field(default_factory=list)
     max_failures: float = 0.1

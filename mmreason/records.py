@@ -150,6 +150,8 @@ STAGES = (
         settings=("generate", "verify", "seed", "dtype"),
         except_for=(
             *("generate.batch_size", "generate.part_size", "generate.max_failures", "generate.max_seconds"),
+            *("generate.backend.url", "generate.backend.key_env", "generate.backend.concurrency"),
+            *("generate.backend.requests_per_minute", "generate.backend.timeout"),
         ),
         spares=("generate/{job}",),
         version=2,

@@ -8,15 +8,21 @@ from encoders.errors import MediaError
 from mmreason.schema import DataError, Item, Reason, User
 
 Pair = tuple[User, Item]
-Write = Callable[[list[Pair]], list[Reason]]
-"""Reasons for some pairs, in order."""
+Write = Callable[[list[Pair]], Sequence[Reason | str]]
+"""Reasons for some pairs, in order; where a request alone failed, its error in place of a reason."""
 
 MIN_TRIED = 100
 """Requests before a rate of failures counts."""
 
 
+class TooManyFailed(DataError):
+    """More requests failed than may."""
+
+
 class Attempts:
     """Calls a writer; where it fails, by halves, until those that fail are alone, and these once more.
+
+    A request whose error the writer gives in its place has failed; it is not tried again.
 
     Args:
         write: The writer.
@@ -40,16 +46,18 @@ class Attempts:
         """A reason for each pair, or the error in its place.
 
         Raises:
-            DataError: If more failed than may.
+            TooManyFailed: If more failed than may.
         """
         some = list(pairs)
         if not some:
             return []
         try:
             return self._asked(some)
-        except Exception as error:
+        except TooManyFailed:
+            raise
+        except Exception:
             if len(some) == 1:
-                return [self._once_more(some, error)]
+                return [self._once_more(some)]
         half = len(some) // 2
         return [*self(some[:half]), *self(some[half:])]
 
@@ -58,21 +66,29 @@ class Attempts:
         if len(reasons) != len(some):
             raise DataError(f"the writer gave {len(reasons)} reasons for {len(some)} requests")
         self.tried += len(some)
+        errors = [each for each in reasons if isinstance(each, str)]
+        self._note_failed(errors)
         return reasons
 
-    def _once_more(self, one: list[Pair], first: Exception) -> Reason | str:
+    def _once_more(self, one: list[Pair]) -> Reason | str:
         try:
             return self._asked(one)[0]
+        except TooManyFailed:
+            raise
         except Exception as error:
-            self.tried, self.failed = self.tried + 1, self.failed + 1
+            self.tried += 1
             told = _told(error)
-            if self.tried >= MIN_TRIED and self.failed > self._max_failures * self.tried:
-                raise DataError(
-                    f"{self.failed:,} of {self.tried:,} requests failed (generate.max_failures is "
-                    f"{self._max_failures:g}), the last one with: {told}; what was written is kept: mend the cause, or "
-                    "raise generate.max_failures, and run the same command again"
-                ) from first
+            self._note_failed([told])
             return told
+
+    def _note_failed(self, errors: Sequence[str]) -> None:
+        self.failed += len(errors)
+        if errors and self.tried >= MIN_TRIED and self.failed > self._max_failures * self.tried:
+            raise TooManyFailed(
+                f"{self.failed:,} of {self.tried:,} requests failed (generate.max_failures is "
+                f"{self._max_failures:g}), the last one with: {errors[-1]}; what was written is kept: mend the cause, "
+                "or raise generate.max_failures, and run the same command again"
+            )
 
 
 def _told(error: Exception) -> str:

@@ -15,6 +15,7 @@ from mmreason.evaluate.metrics import Proportion
 from mmreason.evaluate.reasons import EvaluatedReason
 from mmreason.evidence.claims import Vocabulary
 from mmreason.generate.job import load_reasoner
+from mmreason.generate.ladder import Request as Asked
 from mmreason.generate.reasoner import Reasoner
 from mmreason.generate.writers.lm import LanguageModelWriter
 from mmreason.progress import track
@@ -54,9 +55,9 @@ def ask_again(
         baseline = LanguageModelWriter.from_pretrained(
             config.path("baseline"), place, pick_dtype(config.dtype, place), config.generate.max_new_tokens
         )
-        cases = reasoner.cases([(row.user, row.item) for row in chosen])
-        for row, written in zip(chosen, baseline.write_all(cases, reasoner.embeddings, size), strict=True):
-            row.text_only = written[0].text
+        asked = [Asked(case, []) for case in reasoner.cases([(row.user, row.item) for row in chosen])]
+        for row, written in zip(chosen, baseline.write_all(asked, reasoner.embeddings, size), strict=True):
+            row.text_only = "" if isinstance(written, str) else written[0].text
 
 
 def _texts(reasoner: Reasoner, requests: Sequence[Request], name: str, batch_size: int) -> list[str]:

@@ -145,8 +145,9 @@ class _Asks:
         self._reasoner = reasoner
         collect_rarely()
 
-        def write(pairs: list[Any]) -> list[Reason]:
-            return list(reasoner.explain_many(pairs, batch_size))
+        def write(pairs: list[Any]) -> list[Reason | str]:
+            found = reasoner.try_many(pairs, batch_size)
+            return [each if isinstance(each, str) else each.reason for each in found]
 
         return write
 
@@ -210,6 +211,7 @@ def _made_by(config: Config, by_model: bool) -> dict[str, Any]:
     settings = config.generate
     made: dict[str, Any] = {
         "generate.writers": settings.writers,
+        "generate.candidates": settings.candidates,
         "generate.language": settings.language,
         "seed": config.seed,
         "wording files": wording_files(settings.packs)[:_DIGITS],
@@ -218,6 +220,7 @@ def _made_by(config: Config, by_model: bool) -> dict[str, Any]:
         made |= {
             "reason model": combined(fingerprint("reason model", config))[:_DIGITS],
             "language model": combined(fingerprint("language model", config))[:_DIGITS],
+            "generate.backend.name": settings.backend.name,
             "generate.max_new_tokens": settings.max_new_tokens,
             "dtype": config.dtype,
         }
@@ -261,6 +264,8 @@ def load_reasoner(config: Config, catalogue: Catalogue) -> Reasoner:
         entailment=config.verify.entailment,
         seed=config.seed,
         language=settings.language,
+        candidates=settings.candidates,
+        backend=settings.backend,
     )
     if reasoner.lm is not None:
         samples = (s for s in reason_samples(config.path("shards"), "train") if _made_from_facts(s.reason))

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import Any, Protocol
 
 from mmreason.evidence.schema import Candidate, Case, Fact, Plan, Tie
+from mmreason.generate.choice import Passed, best_of, opener
 from mmreason.generate.compliance import Compliance
 from mmreason.generate.verify import Claimed, Verdict, Verifier
 from mmreason.generate.writers import Writer, find_writers
 from mmreason.safety.terms import TermFinder
-from mmreason.schema import Evidence, Item, Reason
+from mmreason.schema import DataError, Evidence, Item, Reason
 from mmreason.wording.general import general_lines
 from mmreason.wording.template import is_no_reason
 
@@ -102,6 +103,7 @@ class Ladder:
         compliance: What no reason may hold.
         general: Writes lines for the rung ``template``, the most telling first.
         second: Looks again at what passed; None for nothing.
+        candidates: Texts of each writer that must pass before one is chosen; of 1 the first that passes is taken.
     """
 
     writers: Mapping[str, Writer]
@@ -109,6 +111,7 @@ class Ladder:
     compliance: Compliance
     general: Callable[[Case], Iterable[Candidate]]
     second: SecondCheck | None = None
+    candidates: int = 1
 
     def climb(
         self,
@@ -148,29 +151,16 @@ class Ladder:
         case, plans, seed = request.case, request.plans, request.seed
         rejected: list[Rejected] = []
         used = set(request.openers)
-        selling: tuple[Candidate, list[Evidence]] | None = None
-        for candidate in request.written:
-            verdict = yield from self._check(candidate, case, rejected)
-            if verdict is None:
-                continue
-            candidate = _with_plan(candidate, case, verdict)
-            # Of a picture nothing is told in passing either; a year beside a genre may be.
-            told = [f for n, f in enumerate(candidate.plan.facts) if not n or f.source == "picture"]
-            idle = next((fact for fact in told if is_no_reason(case, fact)), None)
-            if idle:
-                why = f"nobody chooses by {idle.name} {idle.value!r}"
-                rejected.append(Rejected(candidate, "no reason", why))
-                continue
-            if verdict.level == PERSONAL:
-                return _climbed(case, candidate, verdict.evidence, rejected)
-            selling = selling or (candidate, verdict.evidence)
+        written = yield from self._written(request, rejected)
         for level in (PERSONAL, SELLING_POINT):
-            if level == SELLING_POINT and selling is not None:
-                return _climbed(case, *selling, rejected, _cause(case, plans, rejected, level))
-            found = yield from self._first([p for p in plans if p.level == level], case, seed, used, rejected)
-            if found is not None:
+            found = [each for each in written if each.candidate.plan.level == level]
+            if self.candidates > 1 or not found:
+                fitting = [plan for plan in plans if plan.level == level]
+                found += yield from self._passing(fitting, case, seed, used, rejected)
+            if found:
+                best = best_of(found, used) if self.candidates > 1 else found[0]
                 cause = "" if level == PERSONAL else _cause(case, plans, rejected, level)
-                return _climbed(case, *found, rejected, cause)
+                return _climbed(case, best.candidate, best.evidence, rejected, cause)
         cause = _cause(case, plans, rejected)
         for line in islice(self.general(case), MOST_TRIED):
             verdict = (yield from self._check(line, case, rejected)) if line.plan.facts else None
@@ -188,29 +178,55 @@ class Ladder:
         )
         return Climbed(nothing, None, rejected)
 
-    def _first(
-        self, plans: Sequence[Plan], case: Case, seed: int, used: set[str], rejected: list[Rejected]
-    ) -> Generator[Claimed, Verdict, tuple[Candidate, list[Evidence]] | None]:
-        """The first candidate of a rung that passes; one with an opener that was not used, if there is any."""
-        tried, second = 0, None
-        for candidate in self._candidates(plans, case, seed):
-            if tried == MOST_TRIED:
-                break
-            tried += 1
+    def _written(
+        self, request: Request, rejected: list[Rejected]
+    ) -> Generator[Claimed, Verdict, list[Passed]]:
+        """What passes of the texts that there are already; up to a personal one where no choice is asked for."""
+        case, passed = request.case, []
+        for candidate in request.written:
             verdict = yield from self._check(candidate, case, rejected)
             if verdict is None:
                 continue
-            if opener(candidate.text) not in used:
-                return candidate, verdict.evidence
-            second = second or (candidate, verdict.evidence)
-        return second
+            candidate = _with_plan(candidate, case, verdict)
+            # Of a picture nothing is told in passing either; a year beside a genre may be.
+            told = [f for n, f in enumerate(candidate.plan.facts) if not n or f.source == "picture"]
+            idle = next((fact for fact in told if is_no_reason(case, fact)), None)
+            if idle:
+                why = f"nobody chooses by {idle.name} {idle.value!r}"
+                rejected.append(Rejected(candidate, "no reason", why))
+                continue
+            passed.append(Passed(candidate, verdict.evidence))
+            if candidate.plan.level == PERSONAL and self.candidates == 1:
+                break
+        return passed
 
-    def _candidates(self, plans: Sequence[Plan], case: Case, seed: int) -> Iterator[Candidate]:
+    def _passing(
+        self, plans: Sequence[Plan], case: Case, seed: int, used: set[str], rejected: list[Rejected]
+    ) -> Generator[Claimed, Verdict, list[Passed]]:
+        """What passes of a rung: the first of all writers, or of each as many as are asked for."""
         names = list(self.writers)
         turn = seed % len(names) if names else 0
-        for plan in plans:
-            for name in names[turn:] + names[:turn]:
-                yield from self.writers[name](plan, case, seed)
+        names = names[turn:] + names[:turn]
+        passed: list[Passed] = []
+        for some in [names] if self.candidates == 1 else [[name] for name in names]:
+            texts = (c for plan in plans for name in some for c in self.writers[name](plan, case, seed))
+            passed += yield from self._first(texts, case, used, rejected)
+        return passed
+
+    def _first(
+        self, candidates: Iterable[Candidate], case: Case, used: set[str], rejected: list[Rejected]
+    ) -> Generator[Claimed, Verdict, list[Passed]]:
+        """The first candidates that pass; one with an opener that was used only if there is no other."""
+        fresh: list[Passed] = []
+        again: list[Passed] = []
+        for candidate in islice(candidates, MOST_TRIED):
+            verdict = yield from self._check(candidate, case, rejected)
+            if verdict is not None:
+                kept = again if opener(candidate.text) in used else fresh
+                kept.append(Passed(candidate, verdict.evidence))
+            if len(fresh) == self.candidates:
+                break
+        return fresh or again[:1]
 
     def _check(
         self, candidate: Candidate, case: Case, rejected: list[Rejected]
@@ -237,6 +253,7 @@ def make_ladder(
     packs: Sequence[str] = (),
     sensitive: TermFinder | None = None,
     second: SecondCheck | None = None,
+    candidates: int = 1,
 ) -> Ladder:
     """The ladder of the writers and compliance packs that a configuration names.
 
@@ -245,22 +262,15 @@ def make_ladder(
         packs: Files of compliance packs, beside those of language and domain.
         sensitive: Finds further terms that nobody may infer of a person.
         second: Looks again at what passed the rules.
+        candidates: Texts of each writer to choose from.
 
     Raises:
-        DataError: If a writer is unknown, or a pack cannot be read.
+        DataError: If a writer is unknown, a pack cannot be read, or there are no candidates.
     """
-    return Ladder(find_writers(writers), Verifier(), Compliance(packs, sensitive), general_lines, second)
-
-
-def opener(text: str) -> str:
-    """How a text begins: its first two words, or the first four characters of an unspaced script.
-
-    Example:
-        >>> opener("You keep choosing wool."), opener("你常看科幻片。")
-        ('you keep', '你常看科')
-    """
-    words = text.lower().split(maxsplit=2)
-    return " ".join(words[:2]) if len(words) > 2 else text[:4].lower()
+    if candidates < 1:
+        raise DataError(f"generate.candidates is {candidates}; give 1 or more")
+    compliance = Compliance(packs, sensitive)
+    return Ladder(find_writers(writers), Verifier(), compliance, general_lines, second, candidates)
 
 
 def seed_of(case: Case, seed: int) -> int:

@@ -6,15 +6,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from mmreason.catalogue.catalogue import read_catalogue
+from mmreason.config_reasons import BackendConfig
 from mmreason.device import pick_device, pick_dtype
 from mmreason.embed.embedder import Embedder
 from mmreason.evidence.plan import choose_page, plans
 from mmreason.evidence.schema import Candidate, Case, Plan
 from mmreason.evidence.store import EvidenceStore
+from mmreason.generate.choice import opener
 from mmreason.generate.embeddings import Embeddings
-from mmreason.generate.ladder import Climbed, Ladder, Request, make_ladder, opener, seed_of
+from mmreason.generate.ladder import Climbed, Ladder, Request, make_ladder, seed_of
 from mmreason.generate.writers import LM
 from mmreason.generate.writers.lm import LanguageModelWriter
 from mmreason.schema import DataError, Item, Reason, User
@@ -24,6 +27,8 @@ from mmreason.wording.template import tells
 
 WINDOW = 8  # batches looked at together, so that rows of like length share one
 DEFAULT_WRITERS = (LM, "template", "extract")
+
+T = TypeVar("T")
 
 
 class Reasoner:
@@ -76,6 +81,8 @@ class Reasoner:
         entailment: float = 0.5,
         seed: int = 0,
         language: str = "",
+        candidates: int = 1,
+        backend: BackendConfig | None = None,
     ) -> Reasoner:
         """Read a run, or the checkpoint of a reason model.
 
@@ -94,6 +101,8 @@ class Reasoner:
             entailment: Smallest probability of entailment with which it lets a text pass.
             seed: Of every choice.
             language: Of the reasons; by default that of the item's text.
+            candidates: Texts of each writer to choose from.
+            backend: What decodes for the language model; None for the engine.
 
         Raises:
             DataError: If a file is missing or of another shape.
@@ -112,7 +121,14 @@ class Reasoner:
         lm, embeddings, second = None, None, None
         if LM in writers and (folder / "config.json").is_file():
             place = pick_device(device)
-            lm = LanguageModelWriter.from_pretrained(folder, place, pick_dtype(dtype, place), max_new_tokens)
+            lm = LanguageModelWriter.from_pretrained(
+                folder,
+                place,
+                pick_dtype(dtype, place),
+                max_new_tokens,
+                candidates,
+                backend.name if backend else "hf",
+            )
             embeddings = Embeddings(
                 store, lambda: Embedder.from_pretrained(folder / "align", device, dtype), stored=items
             )
@@ -122,7 +138,7 @@ class Reasoner:
             place = pick_device(device)
             second = EntailmentCheck.from_pretrained(nli, place, pick_dtype(dtype, place), entailment)
         evidence = evidence or EvidenceStore.open(None)
-        ladder = make_ladder(writers, packs, evidence.sensitive, second)
+        ladder = make_ladder(writers, packs, evidence.sensitive, second, candidates)
         return cls(ladder, evidence, items, lm, embeddings, seed, language)
 
     @classmethod
@@ -170,15 +186,26 @@ class Reasoner:
 
     def climb_many(self, requests: Iterable[tuple[User, Item]], batch_size: int = 32) -> Iterator[Climbed]:
         """As :meth:`explain_many`, each reason with its plan and with what was stopped before it."""
+        for climbed in self.try_many(requests, batch_size):
+            yield _good(climbed)
+
+    def try_many(
+        self, requests: Iterable[tuple[User, Item]], batch_size: int = 32
+    ) -> Iterator[Climbed | str]:
+        """As :meth:`climb_many`; where the language model fails at a request, its error in its place."""
         stream = iter(requests)
         while window := list(islice(stream, WINDOW * batch_size)):
-            cases = self.cases(window)
-            yield from self.ladder.climb_all(
-                [
-                    Request(case, self._plans(case), written, seed_of(case, self.seed))
-                    for case, written in zip(cases, self._written(cases, batch_size), strict=True)
-                ]
-            )
+            asked = [
+                Request(case, self._plans(case), seed=seed_of(case, self.seed)) for case in self.cases(window)
+            ]
+            written = self._written(asked, batch_size)
+            good = [
+                replace(each, written=texts)
+                for each, texts in zip(asked, written, strict=True)
+                if not isinstance(texts, str)
+            ]
+            climbed = iter(self.ladder.climb_all(good))
+            yield from (texts if isinstance(texts, str) else next(climbed) for texts in written)
 
     def explain_page(self, user: User, items: Sequence[Item]) -> list[Reason]:
         """Reasons for the items of one page: no opener, no fact and no tie dominates it.
@@ -196,10 +223,15 @@ class Reasoner:
         """As :meth:`explain_page`, each reason with its plan and with what was stopped before it."""
         cases = self.cases([(user, item) for item in items])
         ranked: list[list[Plan]] = choose_page([self._plans(case) for case in cases])
+        asked = [
+            Request(case, best, seed=seed_of(case, self.seed))
+            for case, best in zip(cases, ranked, strict=True)
+        ]
         found: list[Climbed] = []
         openers: list[str] = []
-        for case, best, written in zip(cases, ranked, self._written(cases), strict=True):
-            climbed = self.ladder.climb(case, best, written, seed_of(case, self.seed), openers)
+        for each, written in zip(asked, self._written(asked), strict=True):
+            request = replace(each, written=_good(written), openers=openers)
+            [climbed] = self.ladder.climb_all([request])
             openers.append(opener(climbed.reason.text))
             found.append(climbed)
         return found
@@ -237,14 +269,26 @@ class Reasoner:
         if self.embeddings is not None:
             self.embeddings.add_chimera(item_id, texts_of, pictures_of)
 
-    def _written(self, cases: Sequence[Case], batch_size: int = 32) -> list[list[Candidate]]:
-        """The language model's candidates; none without one."""
-        if self.lm is None or self.embeddings is None:
-            return [[] for _ in cases]
-        known = {item_id: item for case in cases for item_id, item in case.history_items.items()}
-        known |= {case.item.id: case.item for case in cases}
-        self.embeddings.add(known.values())
-        return self.lm.write_all(cases, self.embeddings, batch_size)
+    def _written(self, asked: Sequence[Request], batch_size: int = 32) -> list[list[Candidate] | str]:
+        """The language model's candidates, or its error; none without one."""
+        if self.lm is None:
+            return [[] for _ in asked]
+        if self.embeddings is not None:
+            known = {item_id: item for each in asked for item_id, item in each.case.history_items.items()}
+            known |= {each.case.item.id: each.case.item for each in asked}
+            self.embeddings.add(known.values())
+        return self.lm.write_all(asked, self.embeddings, batch_size)
+
+
+def _good(found: T | str) -> T:
+    """What was found.
+
+    Raises:
+        DataError: If it is an error.
+    """
+    if isinstance(found, str):
+        raise DataError(found)
+    return found
 
 
 def _open_store(folder: Path) -> EmbeddingStore | None:

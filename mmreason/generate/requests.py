@@ -100,7 +100,9 @@ def read_requests(
             yield from chain([first], found)
             return
     evidence = EvidenceStore.open(config.path("evidence"))
-    best = recommend(catalogue, evidence, settings.top_k or PER_USER)
+    folder = config.path("embed")
+    store = EmbeddingStore.open(folder) if (folder / "index.json").is_file() else None
+    best = recommend(catalogue, evidence, settings.top_k or PER_USER, store)
     most = limit if settings.top_k else limit or MOST_REQUESTS
     yield from (Asked(user.id, item.id) for user, item in islice(best, most))
 

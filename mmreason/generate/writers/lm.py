@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from mmreason.decoding.backend import Backend
 from mmreason.decoding.engine import Engine
-from mmreason.decoding.requests import DecodeRequest
+from mmreason.decoding.requests import Decoded, DecodeRequest, Sampling
+from mmreason.decoding.vllm import Vllm
 from mmreason.evidence.schema import Candidate, Case, Plan
 from mmreason.files import read_json
 from mmreason.generate.embeddings import Embeddings
+from mmreason.generate.ladder import Request
 from mmreason.generate.writers import LM
 from mmreason.probes.picture import PictureProbe
 from mmreason.reason.batch import Collator, request
 from mmreason.reason.lm import load_tokenizer
+from mmreason.reason.merged import merged_lm
 from mmreason.reason.model import ReasonModel
-from mmreason.schema import DataError, Item
+from mmreason.schema import Item
+
+TEMPERATURE, TOP_P = 0.8, 0.95
+"""How texts are drawn where there are several of a case."""
 
 
 class LanguageModelWriter:
@@ -30,75 +38,98 @@ class LanguageModelWriter:
         tokenizer: The LM's.
         probe: Reads what pictures show, for the soft tokens.
         max_new_tokens: Longest reason in tokens.
+        candidates: Texts of a case: one is the likeliest, several are drawn.
+        backend: Decodes; None for the engine.
 
     Attributes:
         tokens: Tokens written so far.
     """
 
     def __init__(
-        self, model: ReasonModel, tokenizer: Any, probe: PictureProbe, max_new_tokens: int = 48
+        self,
+        model: ReasonModel,
+        tokenizer: Any,
+        probe: PictureProbe,
+        max_new_tokens: int = 48,
+        candidates: int = 1,
+        backend: Backend | None = None,
     ) -> None:
         self.model, self.tokenizer, self.probe = model, tokenizer, probe
-        self.max_new_tokens, self.tokens = max_new_tokens, 0
-        self._made: Engine | None = None
+        self.max_new_tokens, self.candidates, self.tokens = max_new_tokens, candidates, 0
+        self.backend = backend
+        self._engine: Engine | None = None
 
     @classmethod
     def from_pretrained(
-        cls, folder: Path, device: torch.device, dtype: torch.dtype, max_new_tokens: int = 48
+        cls,
+        folder: Path,
+        device: torch.device,
+        dtype: torch.dtype,
+        max_new_tokens: int = 48,
+        candidates: int = 1,
+        backend: str = "hf",
     ) -> LanguageModelWriter:
         """Read a checkpoint of the ``train`` stage.
 
+        Args:
+            folder: The checkpoint.
+            device: Of the model; ``vllm`` has the GPUs, and prompts are made on the CPU.
+            dtype: Of the LM's weights.
+            max_new_tokens: Longest reason in tokens.
+            candidates: Texts of a case.
+            backend: ``hf`` or ``vllm``.
+
         Raises:
-            DataError: If a file is missing or of another shape.
+            DataError: If a file is missing or of another shape, or vLLM is not installed.
         """
         read_json(folder / "config.json")
-        model = ReasonModel.from_pretrained(folder, dtype).to(device)
+        model = ReasonModel.from_pretrained(folder, dtype)
         probe = PictureProbe.from_pretrained(folder / "probe")
-        return cls(model, load_tokenizer(model.config.lm), probe, max_new_tokens)
+        tokenizer = load_tokenizer(model.config.lm)
+        writer = cls(model, tokenizer, probe, max_new_tokens, candidates)
+        if backend == "vllm":
+            writer.backend = Vllm(merged_lm(folder, model, tokenizer), writer.max_length)
+        else:
+            model.to(device)
+        return writer
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of the longest prompt and text together."""
+        return min(self.model.config.prompt.max_tokens + self.max_new_tokens, self.tokenizer.model_max_length)
 
     def write_all(
-        self, cases: Sequence[Case], embeddings: Embeddings, batch_size: int = 32
-    ) -> list[list[Candidate]]:
-        """One candidate a case, in order.
+        self, asked: Sequence[Request], embeddings: Embeddings | None, batch_size: int = 32
+    ) -> list[list[Candidate] | str]:
+        """The candidates of each request, in order; where the LM fails at one, why, in their place.
 
         Args:
-            cases: Their items, also those of the histories, are embedded.
+            asked: The items of their cases, also those of the histories, are embedded.
             embeddings: Of these items.
             batch_size: Rows decoded together.
-
-        Raises:
-            DataError: If what the model computes of a case is not a number.
         """
-        written = []
-        for case, text in zip(
-            cases,
-            self._engine(batch_size).decode_all(self._requests(cases, embeddings, batch_size)),
-            strict=True,
-        ):
-            if text.finish == "error":
-                raise DataError(
-                    f"user {case.user.id!r}, item {case.item.id!r}: {text.error}; embed the item and those of the "
-                    "history again, or train with a lower learning rate"
-                )
-            self.tokens += len(text.ids)
-            written.append([Candidate(text.text.strip(), Plan(()), LM, text.log_prob)])
-        return written
+        assert embeddings is not None
+        decoded = self._backend(batch_size).decode_all(self._requests(asked, embeddings, batch_size))
+        by_request = [list(texts) for _, texts in groupby(decoded, key=lambda text: text.request)]
+        self.tokens += sum(len(text.ids) for text in decoded)
+        return [_candidates(each.case, texts) for each, texts in zip(asked, by_request, strict=True)]
 
-    def _engine(self, slots: int) -> Engine:
-        if self._made is None or self._made.slots != slots:
-            length = self.model.config.prompt.max_tokens + self.max_new_tokens
-            self._made = Engine(
-                self.model.lm, self.tokenizer, slots, min(length, self.tokenizer.model_max_length)
-            )
-        return self._made
+    def _backend(self, slots: int) -> Backend:
+        if self.backend is not None:
+            return self.backend
+        if self._engine is None or self._engine.slots != slots:
+            self._engine = Engine(self.model.lm, self.tokenizer, slots, self.max_length)
+        return self._engine
 
     def _requests(
-        self, cases: Sequence[Case], embeddings: Embeddings, batch_size: int
+        self, asked: Sequence[Request], embeddings: Embeddings, batch_size: int
     ) -> Iterator[DecodeRequest]:
-        """The cases' prompts as embeddings, made a batch at a time when the engine wants them."""
-        for start in range(0, len(cases), batch_size):
-            for prompt in self._prompts(cases[start : start + batch_size], embeddings):
-                yield DecodeRequest(prompt, max_new_tokens=self.max_new_tokens)
+        """The cases' prompts as embeddings, made a batch at a time when they are wanted."""
+        for start in range(0, len(asked), batch_size):
+            some = asked[start : start + batch_size]
+            for each, prompt in zip(some, self._prompts([r.case for r in some], embeddings), strict=True):
+                drawn = Sampling(TEMPERATURE, TOP_P, each.seed) if self.candidates > 1 else Sampling()
+                yield DecodeRequest(prompt, drawn, self.candidates, max_new_tokens=self.max_new_tokens)
 
     @torch.inference_mode()
     def _prompts(self, cases: Sequence[Case], embeddings: Embeddings) -> list[Tensor]:
@@ -118,3 +149,14 @@ class LanguageModelWriter:
         batch = collator([request(case.user, case.item.id) for case in cases])
         embeds, mask, _ = self.model.inputs(batch.to(next(self.model.parameters()).device))
         return [row[there.bool()] for row, there in zip(embeds, mask, strict=True)]
+
+
+def _candidates(case: Case, texts: Sequence[Decoded]) -> list[Candidate] | str:
+    """What was decoded of a case; the first error in its place."""
+    for text in texts:
+        if text.finish == "error":
+            return (
+                f"user {case.user.id!r}, item {case.item.id!r}: {text.error}; embed the item and those of the "
+                "history again, or train with a lower learning rate"
+            )
+    return [Candidate(text.text.strip(), Plan(()), LM, text.log_prob) for text in texts]

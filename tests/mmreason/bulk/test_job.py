@@ -290,3 +290,20 @@ def test_requests_are_read_a_group_at_a_time(tmp_path: Path) -> None:
 def test_there_are_about_a_thousand_parts_at_most(requests: int) -> None:
     size = part_size(requests)
     assert 256 <= size <= 16_384 and (requests / size <= 1024 or size == 16_384)
+
+
+def test_a_request_whose_error_the_writer_gives_has_failed_and_is_not_tried_again() -> None:
+    asked: list[int] = []
+
+    def write(pairs: list[Pair]) -> list[Reason | str]:
+        asked.append(len(pairs))
+        return ["no answer" if item.id == "i3" else Reason(user.id, item.id, "Warm.") for user, item in pairs]
+
+    pairs = [(User("ann"), Item(f"i{n}")) for n in range(200)]
+    attempts = Attempts(write, max_failures=0.01)
+    found = attempts(pairs)
+    assert [n for n, each in enumerate(found) if each == "no answer"] == [3]
+    assert (asked, attempts.tried, attempts.failed) == ([200], 200, 1)
+    with pytest.raises(DataError, match=r"4 of 203 requests failed .* the last one with: no answer;"):
+        attempts(pairs[3:4] * 3)
+    assert asked == [200, 3]

@@ -21,6 +21,7 @@ from mmreason.config import Config, VerifyConfig
 from mmreason.evidence.claims import Vocabulary
 from mmreason.evidence.store import EvidenceStore
 from mmreason.generate.job import dry_run, generate, read_job
+from mmreason.generate.ladder import Request as Asked
 from mmreason.generate.requests import Behaviours, Keys, read_requests
 from mmreason.generate.verify import verify
 from mmreason.pipeline import run
@@ -49,8 +50,10 @@ def test_the_lm_writes_what_hugging_faces_generate_gives_one_at_a_time(
     writer, embeddings = reasoner.lm, reasoner.embeddings
     assert writer is not None and embeddings is not None
     cases = reasoner.cases(requests[:9])
-    written = writer.write_all(cases, embeddings, batch_size=4)
-    for case, [candidate] in zip(cases, written, strict=True):
+    written = writer.write_all([Asked(case, []) for case in cases], embeddings, batch_size=4)
+    for case, texts in zip(cases, written, strict=True):
+        assert isinstance(texts, list)
+        [candidate] = texts
         [prompt] = writer._prompts([case], embeddings)
         out = writer.model.lm.generate(
             inputs_embeds=prompt[None],
@@ -60,7 +63,7 @@ def test_the_lm_writes_what_hugging_faces_generate_gives_one_at_a_time(
             pad_token_id=0,
         )
         assert candidate.text == writer.tokenizer.decode(out[0], skip_special_tokens=True).strip()
-        assert candidate.score < 0
+        assert candidate.score is not None and candidate.score < 0
 
 
 def test_what_is_not_a_number_costs_its_own_request_alone(
@@ -77,6 +80,8 @@ def test_what_is_not_a_number_costs_its_own_request_alone(
     with pytest.raises(DataError, match=f"item {broken!r}: what the language model computes is not a number"):
         list(reasoner.explain_many(some))
     found = Attempts(lambda pairs: list(reasoner.explain_many(pairs)))(some)
+    told = [each if isinstance(each, str) else each.reason for each in reasoner.try_many(some)]
+    assert told == found
     of_broken = [broken in (item.id, *(step.item_id for step in user.history)) for user, item in some]
     assert 1 <= sum(of_broken) < 4
     assert [isinstance(each, str) and "not a number" in each for each in found] == of_broken

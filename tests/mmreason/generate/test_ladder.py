@@ -10,6 +10,7 @@ import pytest
 from mmreason.evidence.plan import plans
 from mmreason.evidence.schema import Candidate, Case, Fact, Plan
 from mmreason.evidence.store import EvidenceStore
+from mmreason.generate.choice import opener
 from mmreason.generate.ladder import (
     NOTHING,
     PERSONAL,
@@ -18,11 +19,10 @@ from mmreason.generate.ladder import (
     Climbed,
     Request,
     make_ladder,
-    opener,
     seed_of,
 )
 from mmreason.generate.verify import Claimed, Verdict
-from mmreason.schema import Interaction, Item, User
+from mmreason.schema import DataError, Interaction, Item, User
 from mmreason.wording.template import tells
 
 WOOL = {"material": ["merino wool"], "type": ["Throws"]}
@@ -157,3 +157,40 @@ def test_what_nobody_chooses_by_is_no_reason_whoever_writes_it() -> None:
     climbed = _climb(_case(User(""), story), [Candidate(text, Plan(()), "lm")])
     assert climbed.reason.text != text
     assert [(each.candidate.text, each.kind) for each in climbed.rejected] == [(text, "no reason")]
+
+
+def test_of_several_candidates_the_one_with_most_support_is_taken_then_the_likeliest() -> None:
+    case, several = _case(), replace(LADDER, candidates=3)
+    little = Candidate(
+        "You often buy merino wool, and this throw is made of merino wool.", Plan(()), "lm", -0.1
+    )
+    much = "You often buy merino wool throws, and this navy one is made of merino wool too."
+    drawn = [Candidate(much, Plan(()), "lm", score) for score in (-0.9, -0.2)]
+    first = LADDER.climb(case, [], [little, *drawn]).reason
+    assert (first.text, first.score) == (little.text, -0.1)
+    best = several.climb(case, [], [little, *drawn]).reason
+    assert (best.text, best.score) == (much, -0.2)
+    assert several.climb(case, [], [Candidate("Cures colds.", Plan(()), "lm", 0.0)]).reason.writer != "lm"
+
+
+def test_several_candidates_of_every_writer_are_looked_at() -> None:
+    case, checked = _case(), []
+
+    def two(plan: Plan, case: Case, seed: int = 0) -> list[Candidate]:
+        texts = ["Made of merino wool.", "A navy throw made of merino wool."]
+        return [Candidate(text, plan, "two") for text in texts]
+
+    class Counting:
+        def check(self, text: str, case: Case) -> Verdict:
+            checked.append(text)
+            return LADDER.verifier.check(text, case)
+
+    points = [plan for plan in plans(case, tells) if plan.level == SELLING_POINT][:1]
+    ladder = replace(LADDER, writers={"two": two, **LADDER.writers}, verifier=Counting())  # type: ignore[arg-type]
+    one = ladder.climb(case, points).reason
+    assert len(checked) == 1 and one.text == checked[0]
+    checked.clear()
+    best = replace(ladder, candidates=2).climb(case, points).reason
+    assert (best.text, best.writer) == ("A navy throw made of merino wool.", "two") and len(checked) > 2
+    with pytest.raises(DataError, match=r"generate.candidates is 0"):
+        make_ladder(["template"], candidates=0)

@@ -1,0 +1,66 @@
+"""Which of several texts that passed becomes the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from math import inf
+
+from mmreason.evidence.schema import Candidate
+from mmreason.schema import Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A candidate that was verified and breaks no rule.
+
+    Attributes:
+        candidate: With the plan that it says.
+        evidence: What it rests on.
+    """
+
+    candidate: Candidate
+    evidence: list[Evidence]
+
+    @property
+    def support(self) -> int:
+        """How much it rests on: facts of the item, and for what it says of a person items of their history."""
+        facts = {(each.attribute, each.value) for each in self.evidence}
+        personal = self.candidate.plan.level == "personal"
+        items = {item_id for each in self.evidence for item_id in each.item_ids} if personal else ()
+        return len(facts) + len(items)
+
+
+def best_of(passed: Sequence[Passed], used: Collection[str] = ()) -> Passed:
+    """The one with the most support; of those with as much the likeliest to its model, then the first.
+
+    Args:
+        passed: Of one rung.
+        used: First words that the page has used: a text that begins so comes last.
+
+    Example:
+        >>> from mmreason.evidence.schema import Plan
+        >>> wool, blue = Evidence("material", "wool"), Evidence("color", "blue")
+        >>> warm = Passed(Candidate("Warm wool.", Plan(()), "lm", -0.1), [wool])
+        >>> likely = Passed(Candidate("Made of blue wool.", Plan(()), "lm", -0.2), [wool, blue])
+        >>> drawn = Passed(Candidate("It is blue wool.", Plan(()), "lm", -0.9), [wool, blue])
+        >>> best_of([warm, drawn, likely]).candidate.text
+        'Made of blue wool.'
+    """
+
+    def worth(each: Passed) -> tuple[bool, int, float]:
+        score = each.candidate.score
+        return opener(each.candidate.text) not in used, each.support, -inf if score is None else score
+
+    return max(passed, key=worth)
+
+
+def opener(text: str) -> str:
+    """How a text begins: its first two words, or the first four characters of an unspaced script.
+
+    Example:
+        >>> opener("You keep choosing wool."), opener("你常看科幻片。")
+        ('you keep', '你常看科')
+    """
+    words = text.lower().split(maxsplit=2)
+    return " ".join(words[:2]) if len(words) > 2 else text[:4].lower()
