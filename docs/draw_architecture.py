@@ -38,8 +38,8 @@ LAYERS = (
     ("concepts",),
     ("wording",),
     ("targets",),
-    ("reason",),
     ("verify",),
+    ("reason",),
     ("generate",),
     ("evaluate",),
 )

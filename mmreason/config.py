@@ -239,7 +239,8 @@ class ReasonConfig:
 
     Args:
         lm: Decoder LM, ``wheel:…``, ``hf://…`` or a local folder.
-        inputs: What the LM sees: ``text`` (prompt only), ``soft`` (soft tokens only) or ``both``.
+        inputs: What the LM sees: ``text`` (item and history in words), ``soft`` (soft tokens only), ``both``, or
+            ``plan`` (what to say, in words that many users share: each is written once).
         soft_tokens: Number K of learned queries and soft tokens.
         hidden_size: Width of the fusion.
         layers: Cross-attention layers of the fusion.
@@ -264,7 +265,7 @@ class ReasonConfig:
     """
 
     lm: str = "wheel:smollm2-135m"
-    inputs: Literal["text", "soft", "both"] = "both"
+    inputs: Literal["text", "soft", "both", "plan"] = "both"
     soft_tokens: int = 6
     hidden_size: int = 256
     layers: int = 2
@@ -286,6 +287,11 @@ class ReasonConfig:
     save_every: int = 20
     log_every: int = 5
     max_length: int = 64
+
+    @property
+    def has_soft_tokens(self) -> bool:
+        """Whether the LM reads soft tokens of user and item."""
+        return self.inputs in ("soft", "both")
 
 
 @dataclass

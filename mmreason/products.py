@@ -192,6 +192,11 @@ def _encoder_weights(config: Config) -> Parts:
     return {name: _weights(spec) for name, spec in specs.items() if spec}
 
 
+def _told_evidence(config: Config) -> Parts:
+    """What is known of the items, where a language model learns to say it."""
+    return _evidence(config) if config.reason.inputs == "plan" else {}
+
+
 def _language_model(config: Config) -> Parts:
     return {"language model": _weights(config.reason.lm)} if config.generate.trains_lm else {}
 
@@ -344,6 +349,7 @@ PRODUCTS: dict[str, Callable[[Config], Parts]] = {
     "aspects": _aspects,
     "sensitive terms": _sensitive_terms,
     "evidence": _evidence,
+    "told evidence": _told_evidence,
     "language model": _language_model,
     "reason model": _reason_model,
     "inference model": _inference_model,

@@ -118,7 +118,7 @@ STAGES = (
     Stage(
         "train",
         "mmreason.reason.train:train",
-        reads=("items", "vectors", "learnt reason shards", "shared space", "language model"),
+        reads=("items", "vectors", "told evidence", "learnt reason shards", "shared space", "language model"),
         writes=("models",),
         settings=(
             "reason",

@@ -32,13 +32,11 @@ from mmreason.generate.reasoner import Reasoner
 from mmreason.generate.requests import Behaviours, Keys, read_requests
 from mmreason.processes import collect_rarely, on_main_process
 from mmreason.products import combined, fingerprint
+from mmreason.reason.plans import learn_wording
 from mmreason.records import Unfinished, changed_settings, stage_identity
 from mmreason.schema import Reason
 from mmreason.shards.loader import reason_samples
 from mmreason.store.store import EmbeddingStore
-
-MOST_LEARNT = 300
-"""Training reasons that the verifier learns wording from."""
 
 _SAMPLE = 64  # requests that a dry run measures, after as many to warm up
 
@@ -268,16 +266,12 @@ def load_reasoner(config: Config, catalogue: Catalogue) -> Reasoner:
         backend=settings.backend,
     )
     if reasoner.lm is not None:
-        samples = (s for s in reason_samples(config.path("shards"), "train") if _made_from_facts(s.reason))
-        for sample in islice(samples, MOST_LEARNT):
-            case = reasoner.cases([(sample.user, catalogue.items[sample.reason.item_id])])[0]
-            named = [each.value for each in sample.reason.evidence]
-            reasoner.ladder.verifier.learn(sample.reason.text, case, named)
+        learn_wording(
+            reasoner.ladder.verifier,
+            reason_samples(config.path("shards"), "train"),
+            lambda sample: reasoner.cases([(sample.user, catalogue.items[sample.reason.item_id])])[0],
+        )
     return reasoner
-
-
-def _made_from_facts(reason: Reason) -> bool:
-    return bool(reason.evidence) and all(e.source in ("attribute", "picture") for e in reason.evidence)
 
 
 def read_job(config: Config, name: str = "") -> pa.Table:

@@ -14,10 +14,11 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import Any, Protocol
 
-from mmreason.evidence.schema import Candidate, Case, Fact, Plan, Tie
+from mmreason.evidence.schema import Candidate, Case, Fact, Plan
 from mmreason.generate.choice import Passed, best_of, opener
 from mmreason.generate.compliance import Compliance
 from mmreason.generate.verify import Claimed, Verdict, Verifier
+from mmreason.generate.verify.said import plan_said
 from mmreason.generate.writers import Writer, find_writers
 from mmreason.safety.terms import TermFinder
 from mmreason.schema import DataError, Evidence, Item, Reason
@@ -187,7 +188,7 @@ class Ladder:
             verdict = yield from self._check(candidate, case, rejected)
             if verdict is None:
                 continue
-            candidate = _with_plan(candidate, case, verdict)
+            candidate = replace(candidate, plan=_plan_of(candidate, case, verdict))
             # Of a picture nothing is told in passing either; a year beside a genre may be.
             told = [f for n, f in enumerate(candidate.plan.facts) if not n or f.source == "picture"]
             idle = next((fact for fact in told if is_no_reason(case, fact)), None)
@@ -343,20 +344,11 @@ def _kinds(rejected: Sequence[Rejected]) -> list[str]:
     return [f"{each.candidate.writer}: {each.kind}" for each in rejected]
 
 
-def _with_plan(candidate: Candidate, case: Case, verdict: Verdict) -> Candidate:
-    """A text's plan, read off its evidence: the facts that it names, and the taste that it ties one of them to."""
-    if candidate.plan.facts:
-        return candidate
-    facts = {fact.spelling: fact for fact in case.facts}
-    spelled = [Fact(case.item.id, e.attribute, e.value).spelling for e in verdict.evidence]
-    said = [facts[s] for s in dict.fromkeys(spelled) if s in facts]
-    tie = None
-    if verdict.level == PERSONAL:
-        tastes = {taste.concept: taste for taste in case.tastes}
-        said.sort(key=lambda fact: fact.concept not in tastes)
-        taste = tastes.get(said[0].concept) if said else None
-        tie = Tie("taste", tuple(dict.fromkeys(i for e in verdict.evidence for i in e.item_ids)), taste)
-    return replace(candidate, plan=Plan(tuple(said), tie))
+def _plan_of(candidate: Candidate, case: Case, verdict: Verdict) -> Plan:
+    """The plan that a model was told to say, if its text says that; else the one that it says."""
+    known, said = candidate.plan, plan_said(verdict, case)
+    told = {fact.concept for fact in known.facts} <= {fact.concept for fact in said.facts}
+    return known if (known.facts or known.tie) and known.level == verdict.level and told else said
 
 
 def _cause(case: Case, plans: Sequence[Plan], rejected: Sequence[Rejected], level: str = "") -> str:

@@ -17,7 +17,8 @@ from mmreason.embed.model import MODALITIES
 from mmreason.probes.picture import PictureProbe
 from mmreason.reason.evidence import EvidenceWords, shared_prior
 from mmreason.reason.fusion import NUMBERS, FusionBatch
-from mmreason.reason.prompt import encode_prompt, prompt_text
+from mmreason.reason.plans import PlanReader
+from mmreason.reason.prompt import encode_prompt, plan_prompt, prompt_text
 from mmreason.schema import EVENTS, DataError, Interaction, Item, Reason, User
 from mmreason.shards.loader import ReasonSample
 from mmreason.store.store import EmbeddingStore
@@ -30,7 +31,7 @@ class ReasonBatch:
     """B rows ready for the model.
 
     Attributes:
-        fusion: What the fusion reads; None with ``inputs=text``.
+        fusion: What the fusion reads; None where the LM reads no soft tokens.
         input_ids: (B, P + T) long: prompts padded on the left, targets on the right.
         attention_mask: (B, P + T) bool.
         soft_mask: (B, P + T) bool, places of the soft tokens.
@@ -64,6 +65,8 @@ class Collator:
         config: Inputs, prompt, number of soft tokens.
         candidates: Token ids of the words that soft tokens are made of, in order.
         probe: Reads what only pictures tell.
+        plans: Reads off the reasons what they say, with ``inputs=plan``: rows that say no plan are left out, others of
+            the batch take their place.
     """
 
     items: Mapping[str, Item]
@@ -72,6 +75,7 @@ class Collator:
     config: ReasonConfig
     candidates: Sequence[int] = ()
     probe: PictureProbe | None = None
+    plans: PlanReader | None = None
 
     def __post_init__(self) -> None:
         self.evidence_words = EvidenceWords(self.tokenizer, self.candidates, self.probe)
@@ -82,6 +86,8 @@ class Collator:
         Raises:
             DataError: If an item is in no catalogue or store.
         """
+        if self.plans is not None:
+            samples = self.plans.in_place_of_others(samples)
         rows = [self._row(sample) for sample in samples]
         prompt = max(len(ids) for ids, _, _ in rows)
         target = max(len(ids) for _, _, ids in rows)
@@ -104,14 +110,14 @@ class Collator:
         return batch
 
     def _fusion(self, samples: list[ReasonSample]) -> FusionBatch | None:
-        if self.config.inputs == "text":
+        if not self.config.has_soft_tokens:
             return None
         pairs = [(s.reason.item_id, s.user.history) for s in samples]
         return fusion_batch(pairs, self.store, self.config.max_history)
 
     def _prior(self, samples: list[ReasonSample]) -> Tensor:
         """(B, C): see :func:`mmreason.reason.evidence.shared_prior`."""
-        if self.config.inputs == "text" or not self.candidates:
+        if not self.config.has_soft_tokens or not self.candidates:
             return torch.zeros(len(samples), 0)
         histories = [
             [i.item_id for i in latest(s.user.history, self.config.max_history) if i.item_id in self.items]
@@ -136,10 +142,14 @@ class Collator:
             raise DataError(
                 f"item {sample.reason.item_id!r} is not in the catalogue; ingest it, or drop its rows"
             )
-        history = latest(sample.user.history, self.config.max_history)
-        text = prompt_text(item, history, self.items, self.config)
+        told = self.plans.read(sample) if self.plans is not None else None
+        if told is not None:
+            text, target = plan_prompt(told.words), told.text
+        else:
+            history = latest(sample.user.history, self.config.max_history)
+            text, target = prompt_text(item, history, self.items, self.config), sample.reason.text
         ids, soft = encode_prompt(text, self.tokenizer, self.config.soft_tokens, self.config)
-        return ids, soft, self._target(sample.reason.text)
+        return ids, soft, self._target(target)
 
     def _target(self, text: str) -> list[int]:
         if not text:

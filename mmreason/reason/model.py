@@ -33,7 +33,7 @@ def feature_sizes(store: EmbeddingStore) -> dict[str, int]:
 
 
 class ReasonModel(nn.Module):
-    """Writes reasons from soft tokens, a text prompt, or both.
+    """Writes reasons from soft tokens, a text prompt, or both; or from a plan in words.
 
     Args:
         lm: Decoder LM with LoRA.
@@ -66,7 +66,7 @@ class ReasonModel(nn.Module):
 
     def set_stage(self, stage: str) -> None:
         """Choose what trains: ``projector`` (fusion and projector) or ``lora`` (these and LoRA)."""
-        soft = self.config.inputs != "text"
+        soft = self.config.has_soft_tokens
         for name, parameter in self.named_parameters():
             is_lora = "lora_" in name
             is_soft = name.startswith(("fusion.", "projector."))
@@ -115,7 +115,7 @@ class ReasonModel(nn.Module):
         return log_p.exp() @ words + self.projector.free * projected
 
     def _directions(self, batch: ReasonBatch) -> Tensor:
-        assert batch.fusion is not None, "inputs=text has no soft tokens"
+        assert batch.fusion is not None, f"inputs={self.config.inputs} has no soft tokens"
         return self.projector(self.fusion(batch.fusion))
 
     def _word_distribution(self, directions: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:

@@ -66,6 +66,19 @@ def prompt_text(
     return "\n".join([*lines, "Reason:"])
 
 
+def plan_prompt(words: str) -> str:
+    """The prompt of an LM that reads a plan in words.
+
+    Args:
+        words: Of :func:`mmreason.wording.brief.brief_of`.
+
+    Example:
+        >>> plan_prompt("Thing: mug")
+        'Thing: mug\\nReason:'
+    """
+    return f"{words.replace(SOFT, ' ')}\nReason:"
+
+
 def strongest(history: list[Interaction], count: int) -> list[Interaction]:
     """The interactions that say most: by kind of event and rating, then the latest; oldest first."""
 

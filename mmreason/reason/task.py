@@ -38,9 +38,9 @@ class ReasonStage:
 
 
 def stages(config: ReasonConfig) -> list[ReasonStage]:
-    """The parts of a training; the text-prompted LM has no soft tokens and so only the last."""
+    """The parts of a training; an LM that reads words alone has only the last."""
     lora = ReasonStage("lora", "lora", config.lora_steps, config.lr, config.batch_size)
-    if config.inputs == "text":
+    if not config.has_soft_tokens:
         return [lora]
     return [
         ReasonStage("warmup", "projector", config.warmup_steps, config.warmup_lr, config.warmup_batch_size),

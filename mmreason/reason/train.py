@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from mmreason.processes import on_main_process
 from mmreason.reason.batch import Collator, candidate_tokens
 from mmreason.reason.lm import load_tokenizer
 from mmreason.reason.model import ReasonModel, feature_sizes
+from mmreason.reason.plans import PlanReader
 from mmreason.reason.task import ReasonTask, has_reasons
 from mmreason.records import stage_identity
 from mmreason.schema import Item
@@ -29,6 +31,9 @@ from mmreason.store.items import ItemLookup
 from mmreason.store.store import EmbeddingStore
 from mmreason.training.accelerator import make_accelerator
 from mmreason.training.loop import TrainingLoop
+
+LOOKED_AT = 256
+"""Reasons of which it is told how many say a plan."""
 
 
 def train(config: Config) -> str:
@@ -68,10 +73,12 @@ def train_reasoner(config: Config, settings: ReasonConfig, folder: Path) -> str:
     items = ItemLookup(config.path("catalogue"))
     store = EmbeddingStore.open(config.path("embed"))
     tokenizer = load_tokenizer(settings.lm)
-    reasons = (sample.reason for sample in reason_samples(config.path("shards"), "train"))
-    candidates = on_main_process(lambda: candidate_tokens(reasons, tokenizer))
+    candidates = on_main_process(lambda: _candidates(config, settings, tokenizer))
     probe = on_main_process(lambda: PictureProbe.fit(items.values(), store))
-    collator = Collator(items, store, tokenizer, settings, candidates, probe)
+    plans = None
+    if settings.inputs == "plan":
+        plans = PlanReader(config.path("evidence"), config.path("shards"), items)
+    collator = Collator(items, store, tokenizer, settings, candidates, probe, plans)
     dtype = pick_dtype(config.dtype, device)
     model = ReasonModel.create(feature_sizes(store), settings, dtype, candidates).to(accelerator.device)
     task = ReasonTask(config, settings, model, collator, accelerator)
@@ -89,8 +96,25 @@ def train_reasoner(config: Config, settings: ReasonConfig, folder: Path) -> str:
     if accelerator.is_main_process:
         _save(config, model, probe, items, log, folder)
     accelerator.wait_for_everyone()
+    return f"{_reasons(config, plans)}; loss: {_losses(log, task)}"
+
+
+def _candidates(config: Config, settings: ReasonConfig, tokenizer: Any) -> list[int]:
+    """What soft tokens are made of, if there are any."""
+    if not settings.has_soft_tokens:
+        return []
+    reasons = (sample.reason for sample in reason_samples(config.path("shards"), "train"))
+    return candidate_tokens(reasons, tokenizer)
+
+
+def _reasons(config: Config, plans: PlanReader | None) -> str:
+    """How many reasons there are to learn from, and how many of the first ones say a plan, where that is asked."""
     count = read_manifest(config.path("shards")).samples("reasons-train")
-    return f"{count:,} reasons; loss: {_losses(log, task)}"
+    if plans is None:
+        return f"{count:,} reasons"
+    first = list(islice(reason_samples(config.path("shards"), "train"), LOOKED_AT))
+    good = sum(plans.read(sample) is not None for sample in first)
+    return f"{count:,} reasons, of the first {len(first):,} of which {good:,} say a plan, others are left out"
 
 
 def _save(

@@ -21,10 +21,10 @@ from mmreason.wording import english
 from mmreason.wording.chinese import chinese_clauses
 from mmreason.wording.clauses import Clause, clauses
 from mmreason.wording.grammar import Grammar, Said, Thing, fill, grammar_of, slots_of
-from mmreason.wording.slots import done_with, said_of, sentence, shape_keys, thing_slots, tie_slots, turned
+from mmreason.wording.slots import sentence, shape_keys, thing_slots, tie_slots, turned
 from mmreason.wording.template import GOOD_LENGTH, MOST_CANDIDATES
-from mmreason.wording.ties import tie_that_follows
 from mmreason.wording.titles import name_of
+from mmreason.wording.told import told_of
 
 _WORD = re.compile(r"[^\W_]+")
 _LONGEST = 125  # characters
@@ -136,16 +136,11 @@ def _ties(
     grammar: Grammar, plan: Plan, case: Case, found: Sequence[Clause], seed: int
 ) -> Iterator[tuple[str, Plan]]:
     """The plan's first fact and its tie in the grammar's words, and a clause that tells more."""
-    thing = grammar.thing(case.item)
-    facts, said = said_of(grammar, plan, case, thing)
-    facts, said = facts if plan.tie and plan.tie.both else facts[:1], said[:1]
-    if not said:
+    told = told_of(grammar, plan, case)
+    if told is None or not told.said or told.plan.tie is None:
         return
-    tie = tie_that_follows(grammar, plan.tie, said[0], case) if plan.tie else None
-    if tie is None:
-        return
-    plan = replace(plan, tie=tie)
-    done = done_with(grammar, plan.tie, case)
+    plan, thing, said, done = told.plan, told.thing, told.said[:1], told.done
+    facts = told.facts if plan.tie and plan.tie.both else told.facts[:1]
     slots = thing_slots(grammar, thing, said) | tie_slots(grammar, plan.tie, case, thing, said, done)
     for clause in turned(found, seed):
         says = any(_says(clause, fact) for fact in facts)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from mmreason.evidence.schema import Case, Fact, Plan, Tie
 from mmreason.language import phrase, stem_of_plural
-from mmreason.schema import Interaction, Item
+from mmreason.schema import Item
 from mmreason.wording import english
 from mmreason.wording.attributes import Attribute
+from mmreason.wording.done import LATEST, Done
 from mmreason.wording.grammar import Grammar, Said, Thing, fill
 from mmreason.wording.ties import same_kind
 from mmreason.wording.titles import name_of
@@ -22,7 +23,6 @@ T = TypeVar("T")
 
 _PARTED = re.compile(r"[&,/>]| and ")
 _MADE = re.compile(r"\bmade\b")
-_LATEST = 12  # of the history's items with a taste, that are looked at
 _MOST_BEHIND = 5  # words of two facts behind a noun
 _TRADEMARK, _BRANDED = re.compile("[™®]"), re.compile(r"\w[™®]")
 _SHORT = 24  # characters of what may be said twice, of the history and of the item
@@ -144,48 +144,6 @@ def _is_among(grammar: Grammar, fact: Fact, case: Case) -> bool:
         grammar.attribute(other.name, other.value) is attribute and phrase(other.value) != phrase(fact.value)
         for other in case.facts
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What a person did with the items of a tie, as it may be told.
-
-    Attributes:
-        strength: 3 if "often" is true of it, else of how many items it is told: two or one.
-        words: How the grammar tells the event.
-        item_ids: The items with which it happened, the latest ones.
-    """
-
-    strength: int
-    words: Mapping[str, Any]
-    item_ids: tuple[str, ...]
-
-
-def done_with(grammar: Grammar, tie: Tie | None, case: Case) -> Done | None:
-    """The most that may be said of what a person did; None if there is nothing or no tie to them.
-
-    The first event of the grammar that is true of enough items is told: for "often" three, hardly by chance.
-    """
-    if tie is None or not tie.item_ids:
-        return None
-    latest = tie.item_ids[-_LATEST:]
-    happened = _events_of(case.user.history, frozenset(latest))
-    often = tie.taste is not None and tie.taste.often
-    for strength in (3, 2, 1) if often else (2, 1):
-        for event, words in grammar.events.items():
-            counted = frozenset(words.get("of", (event,)))
-            items = tuple(i for i in latest if i in happened and not counted.isdisjoint(happened[i]))
-            enough = not words.get("mostly") or 2 * len(items) > len(latest)
-            different = _different(items, case)
-            if len(different) >= strength and enough:
-                return Done(strength, words, different)
-    return None
-
-
-def _different(item_ids: Sequence[str], case: Case) -> tuple[str, ...]:
-    """The items without those that are called like a later one: variants of one thing count once."""
-    called = {case.history_items[i].title if i in case.history_items else i: i for i in item_ids}
-    return tuple(i for i in item_ids if i in called.values())
 
 
 def shape_keys(tie: Tie | None, said: Sequence[Said], done: Done | None) -> list[str]:
@@ -347,20 +305,6 @@ def tie_slots(
     return slots
 
 
-def _events_of(history: Sequence[Interaction], item_ids: frozenset[str]) -> Mapping[str, set[str]]:
-    """Item → what was done with it."""
-    happened: dict[str, set[str]] = {}
-    for step in history:
-        if step.item_id in item_ids:
-            done = happened.setdefault(step.item_id, set())
-            done.add(step.event)
-            if (step.rating or 0) >= 4:
-                done.add("rated high")
-            if (step.share or 0) >= 0.9:
-                done.add("finished")
-    return happened
-
-
 def _named(grammar: Grammar, item_ids: Sequence[str], case: Case, did: str) -> dict[str, str]:
     """The history's items by their titles, the latest first."""
     known = [case.history_items[item_id] for item_id in reversed(item_ids) if item_id in case.history_items]
@@ -380,7 +324,7 @@ def _named(grammar: Grammar, item_ids: Sequence[str], case: Case, did: str) -> d
 
 def _group(grammar: Grammar, tie: Tie, case: Case, thing: Thing) -> str:
     """What the tie's items (of many the latest) are called together: as the item, if all are, else by the domain."""
-    latest = [case.history_items[i] for i in tie.item_ids[-_LATEST:] if i in case.history_items]
+    latest = [case.history_items[i] for i in tie.item_ids[-LATEST:] if i in case.history_items]
     same = (
         bool(latest)
         and bool(thing.one)

@@ -8,8 +8,8 @@ from dataclasses import replace
 from mmreason.evidence.plan import in_title
 from mmreason.evidence.schema import Candidate, Case, Fact, Plan
 from mmreason.wording.grammar import Said, fill, grammar_of, slots_of
-from mmreason.wording.slots import done_with, said_of, sentence, shape_keys, thing_slots, tie_slots, turned
-from mmreason.wording.ties import goes_together, tie_that_follows
+from mmreason.wording.slots import sentence, shape_keys, thing_slots, tie_slots, turned
+from mmreason.wording.told import told_of
 
 MOST_CANDIDATES = 4
 GOOD_LENGTH, LONGEST = 110, 150
@@ -40,30 +40,22 @@ def write(plan: Plan, case: Case, seed: int = 0) -> list[Candidate]:
     grammar = grammar_of(case.language, case.item.domain)
     if not grammar:
         return []
-    thing = grammar.thing(case.item)
-    facts, said = said_of(grammar, plan, case, thing)
-    if plan.facts and not said:
+    told = told_of(grammar, plan, case)
+    if told is None:
         return []
+    plan, thing, facts, said, done = told.plan, told.thing, told.facts, told.said, told.done
     if said and not thing.one and said[0].attribute.across != 1:
         return []  # what has a color or a material, if not even that is known?
-    if plan.tie and not goes_together(grammar, plan.tie, case):
-        return []
-    if plan.tie and said:
-        tie = tie_that_follows(grammar, plan.tie, said[0], case)
-        if tie is None:
-            return []
-        plan = replace(plan, tie=tie)
-    done = done_with(grammar, plan.tie, case)
     slots = thing_slots(grammar, thing, said) | tie_slots(grammar, plan.tie, case, thing, said, done)
     both = plan.tie is not None and plan.tie.both
     found: list[Candidate] = []
     for key in shape_keys(plan.tie, said, done):
         for shape in turned([each for each in grammar.shapes.get(key, ()) if fits(each, slots)], seed):
             text = sentence(fill(shape, slots))
-            told = replace(plan, facts=facts if both or _says_second(shape) else facts[:1])
-            news = len(told.facts) != 1 or _is_news(plan, case, said[0])
+            says = replace(plan, facts=facts if both or _says_second(shape) else facts[:1])
+            news = len(says.facts) != 1 or _is_news(plan, case, said[0])
             if news and len(text) <= LONGEST:
-                found.append(Candidate(text, told, "template"))
+                found.append(Candidate(text, says, "template"))
         if found:
             break
     found.sort(key=lambda candidate: len(candidate.text) > GOOD_LENGTH)

@@ -1,0 +1,157 @@
+"""Plans that were put in words, kept across nights: ``generate/worded.sqlite``.
+
+A text is found by what it was made of, the words of its plan and the model that wrote it, so that another model never
+serves old words. The table spares work and decides nothing: what cannot be read, or was edited, is written again.
+SQLite commits whole transactions, so a kill at any moment loses the latest texts at most.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+from mmreason.files import remove
+
+NAME = "worded.sqlite"
+"""The table of a run, beside its jobs."""
+
+MOST = 1_000_000
+"""Texts on disk; past it the oldest go."""
+
+_IN_MEMORY = 100_000
+_AT_ONCE = 500  # keys of a query
+_PATIENCE = 60.0  # seconds that a process waits for another one's commit
+_TABLE = """
+CREATE TABLE IF NOT EXISTS worded (key BLOB PRIMARY KEY, text TEXT NOT NULL, score REAL NOT NULL, seal BLOB NOT NULL)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class WordedPlan:
+    """A text that says a plan, with places for titles, and the mean log-probability of its tokens."""
+
+    text: str
+    score: float
+
+
+class WordedPlans:
+    """Finds the text of a plan that was put in words before.
+
+    Args:
+        path: Of the table; None keeps texts in memory only.
+        made_by: Digest of the model and of all that decides its words.
+        writes: Whether texts go to disk; else the table is only read.
+        most: Texts on disk.
+
+    Example:
+        >>> worded = WordedPlans(Path("worded.sqlite"), "model a")
+        >>> worded.add({"Thing: mug": WordedPlan("A mug.", -0.1)})
+        >>> sorted(WordedPlans(Path("worded.sqlite"), "model a").find(["Thing: mug", "Thing: hat"]))
+        ['Thing: mug']
+        >>> WordedPlans(Path("worded.sqlite"), "model b").find(["Thing: mug"])
+        {}
+    """
+
+    def __init__(
+        self, path: Path | None = None, made_by: str = "", writes: bool = True, most: int = MOST
+    ) -> None:
+        self._path, self._made_by, self._writes, self._most = path, made_by, writes, most
+        self._latest: OrderedDict[bytes, WordedPlan] = OrderedDict()
+        self._edited = False
+
+    def find(self, plans: Iterable[str]) -> dict[str, WordedPlan]:
+        """The texts of those plans, in words, that have one."""
+        keys = {self._key(words): words for words in plans}
+        found = {key: self._latest[key] for key in keys if key in self._latest}
+        missing = [key for key in keys if key not in found]
+        if missing and self._path is not None and self._path.is_file():
+            found |= self._read(self._path, missing)
+        self._remember(found)
+        return {words: found[key] for key, words in keys.items() if key in found}
+
+    def add(self, texts: Mapping[str, WordedPlan]) -> None:
+        """Keep texts, by their plans in words."""
+        rows = {self._key(words): text for words, text in texts.items()}
+        self._remember(rows)
+        if rows and self._path is not None and self._writes:
+            self._write(self._path, rows)
+
+    def _remember(self, texts: Mapping[bytes, WordedPlan]) -> None:
+        for key, text in texts.items():
+            self._latest[key] = text
+            self._latest.move_to_end(key)
+        while len(self._latest) > _IN_MEMORY:
+            self._latest.popitem(last=False)
+
+    def _read(self, path: Path, keys: list[bytes]) -> dict[bytes, WordedPlan]:
+        found: dict[bytes, WordedPlan] = {}
+        try:
+            with closing(
+                sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=_PATIENCE)
+            ) as table:
+                for start in range(0, len(keys), _AT_ONCE):
+                    some = keys[start : start + _AT_ONCE]
+                    places = ", ".join("?" * len(some))
+                    query = f"SELECT key, text, score, seal FROM worded WHERE key IN ({places})"
+                    found |= {
+                        key: text for row in table.execute(query, some) for key, text in self._sealed(*row)
+                    }
+        except sqlite3.Error as error:
+            self._give_up(path, error)
+        return found
+
+    def _write(self, path: Path, rows: Mapping[bytes, WordedPlan]) -> None:
+        values = [(key, text.text, text.score, _seal(key, text)) for key, text in rows.items()]
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(path, timeout=_PATIENCE)) as table, table:
+                table.execute(_TABLE)
+                table.executemany("INSERT OR REPLACE INTO worded VALUES (?, ?, ?, ?)", values)
+                table.execute(
+                    "DELETE FROM worded WHERE rowid <= (SELECT max(rowid) FROM worded) - ?", (self._most,)
+                )
+        except (sqlite3.Error, OSError) as error:
+            self._give_up(path, error)
+
+    def _sealed(
+        self, key: object, text: object, score: object, seal: object
+    ) -> list[tuple[bytes, WordedPlan]]:
+        """The row, if it is as it was written."""
+        if isinstance(key, bytes) and isinstance(text, str) and isinstance(score, float):
+            row = WordedPlan(text, score)
+            if seal == _seal(key, row):
+                return [(key, row)]
+        if not self._edited:
+            print(
+                f"{self._path}: some texts are not as they were written; these are written again",
+                file=sys.stderr,
+            )
+            self._edited = True
+        return []
+
+    def _give_up(self, path: Path, error: Exception) -> None:
+        """A damaged table is begun anew; one that cannot be read or written otherwise is done without."""
+        damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+        if damaged and self._writes:
+            for name in (path.name, f"{path.name}-journal"):
+                remove(path.with_name(name))
+            what = "it is begun anew"
+        else:
+            self._path, what = None, "plans are put in words without it"
+        print(f"{path}: {error}; {what}", file=sys.stderr)
+
+    def _key(self, words: str) -> bytes:
+        made_of = json.dumps([self._made_by, words], ensure_ascii=False)
+        return blake2b(made_of.encode("utf-8", "replace"), digest_size=16).digest()
+
+
+def _seal(key: bytes, text: WordedPlan) -> bytes:
+    row = json.dumps([key.hex(), text.text, text.score], ensure_ascii=False)
+    return blake2b(row.encode("utf-8", "replace"), digest_size=16).digest()

@@ -1,0 +1,112 @@
+"""The table of worded plans: it spares work, and is never wrong."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from mmreason.bulk.worded import WordedPlan, WordedPlans
+
+MUG, HAT = WordedPlan("A mug.", -0.25), WordedPlan("A hat, like the [1].", -0.5)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    WordedPlans(tmp_path / "worded.sqlite", "a").add({"mug": MUG, "hat": HAT})
+    return tmp_path / "worded.sqlite"
+
+
+def test_texts_are_there_the_next_night_and_another_model_has_none_of_them(path: Path) -> None:
+    assert WordedPlans(path, "a").find(["hat", "coat", "mug"]) == {"hat": HAT, "mug": MUG}
+    assert WordedPlans(path, "b").find(["hat", "mug"]) == {}
+    assert WordedPlans(None, "a").find(["hat"]) == {}
+
+
+def test_what_was_edited_is_not_used_and_told_once(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with closing(sqlite3.connect(path)) as table, table:
+        table.execute("UPDATE worded SET text = 'Buy now!' WHERE text LIKE 'A mug%'")
+        table.execute("INSERT INTO worded VALUES (x'00', 5, 'x', 'y')")
+    worded = WordedPlans(path, "a")
+    assert worded.find(["mug", "hat"]) == {"hat": HAT} and worded.find(["mug"]) == {}
+    assert capsys.readouterr().err.count("written again") == 1
+    worded.add({"mug": MUG})
+    assert WordedPlans(path, "a").find(["mug"]) == {"mug": MUG}
+
+
+@pytest.mark.parametrize("damage", ["cut", "noise", "empty", "text", "other table"])
+def test_a_damaged_table_is_begun_anew(path: Path, damage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    data = path.read_bytes()
+    if damage == "other table":
+        path.unlink()
+        with closing(sqlite3.connect(path)) as table, table:
+            table.execute("CREATE TABLE worded (a)")
+    else:
+        changed = {"cut": data[: len(data) // 2], "noise": b"\xff" * len(data), "empty": b"", "text": b"no"}
+        path.write_bytes(changed[damage])
+    worded = WordedPlans(path, "a")
+    found = worded.find(["mug", "hat"])
+    assert found.items() <= {"mug": MUG, "hat": HAT}.items()
+    worded.add({"mug": MUG, "hat": HAT})
+    assert worded.find(["mug", "hat"]) == {"mug": MUG, "hat": HAT}
+    told = capsys.readouterr().err
+    assert told.count("\n") <= 2 and str(path) in told
+    later = WordedPlans(path, "a")
+    later.add({"mug": MUG})
+    assert later.find(["mug"]) == {"mug": MUG}
+
+
+def test_the_oldest_go_past_the_limit(tmp_path: Path) -> None:
+    path = tmp_path / "worded.sqlite"
+    worded = WordedPlans(path, most=10)
+    for n in range(25):
+        worded.add({f"plan {n}": MUG})
+    assert list(WordedPlans(path).find(f"plan {n}" for n in range(25))) == [
+        f"plan {n}" for n in range(15, 25)
+    ]
+
+
+def test_a_look_writes_nothing(path: Path, tmp_path: Path) -> None:
+    before = path.read_bytes()
+    worded = WordedPlans(path, "a", writes=False)
+    worded.add({"coat": MUG})
+    assert worded.find(["coat", "mug"]) == {"coat": MUG, "mug": MUG} and path.read_bytes() == before
+    looked = WordedPlans(tmp_path / "none.sqlite", "a", writes=False)
+    looked.add({"coat": MUG})
+    assert looked.find(["mug"]) == {} and not (tmp_path / "none.sqlite").exists()
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from mmreason.bulk.worded import WordedPlan, WordedPlans
+worded = WordedPlans(Path(sys.argv[1]), "a")
+for n in range(100_000):
+    worded.add({f"plan {n} {m}": WordedPlan(f"text {n} {m}", -1.0) for m in range(50)})
+    print(n, flush=True)
+"""
+
+
+def test_a_kill_at_any_moment_leaves_whole_texts(tmp_path: Path) -> None:
+    path = tmp_path / "worded.sqlite"
+    for delay in (0.0, 0.013, 0.031):
+        process = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        last = int(process.stdout.readline())
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+        last = max([last, *(int(line) for line in process.stdout if line.endswith("\n"))])
+        process.wait()
+        worded = WordedPlans(path, "a")
+        for n in range(last + 2):
+            found = worded.find(f"plan {n} {m}" for m in range(50))
+            assert len(found) in ((50,) if n <= last else (0, 50))
+            assert all(found[f"plan {n} {m}"].text == f"text {n} {m}" for m in range(50) if found)
