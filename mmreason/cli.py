@@ -187,6 +187,7 @@ def _dispatch(arguments: list[str]) -> None:
 
 
 _SHORT = {
+    "--address": "--ray.address",
     "--continue-training": "--continue_training=true",
     "--max-seconds": "--generate.max_seconds",
     "--top-k": "--generate.top_k",

@@ -295,6 +295,25 @@ class ReasonConfig:
 
 
 @dataclass
+class RayConfig:
+    """The cluster of ``--engine ray``.
+
+    Args:
+        address: Of a running cluster, ``auto`` or ``host:6379``; empty starts one of this machine alone for the call.
+        min_workers: Workers that are kept, each with a model of its own.
+        max_workers: Most workers; 0 for as many as the cluster has room for.
+        cpus: Cores that a worker reserves.
+        gpus: GPUs that a worker reserves.
+    """
+
+    address: str = ""
+    min_workers: int = 1
+    max_workers: int = 0
+    cpus: float = 1.0
+    gpus: float = 0.0
+
+
+@dataclass
 class Config:
     """Everything that a run depends on.
 
@@ -305,6 +324,8 @@ class Config:
         dtype: ``auto``, ``fp32`` or ``bf16``.
         workers: Loader worker processes; pack writes with as many, or with one a core if 0.
         continue_training: Where data changed, go on from the weights that the old data made; else train anew.
+        engine: Who does ``embed`` and ``generate``: the ``local`` process (or those of ``torchrun``), or the workers of
+            a ``ray`` cluster.
     """
 
     run_dir: str = "runs/quickstart"
@@ -313,6 +334,8 @@ class Config:
     dtype: Literal["auto", "fp32", "bf16"] = "auto"
     workers: int = 0
     continue_training: bool = False
+    engine: Literal["local", "ray"] = "local"
+    ray: RayConfig = field(default_factory=RayConfig)
     catalogue: CatalogueConfig = field(default_factory=CatalogueConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
     simulate: SimulateConfig = field(default_factory=SimulateConfig)

@@ -18,7 +18,7 @@ from mmreason.schema import DataError
 
 NAME = "config.yaml"
 OF_ONE_CALL = (
-    *("run_dir", "continue_training", "embed.shard"),
+    *("run_dir", "continue_training", "engine", "ray.address", "embed.shard"),
     *("generate.name", "generate.requests", "generate.top_k", "generate.max_seconds", "evaluate.job"),
 )
 """What a call is told to do, which the next call is not to repeat."""

@@ -10,7 +10,8 @@ there are.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
@@ -18,7 +19,7 @@ from pathlib import Path
 from mmreason.bulk.asked import Asked, AskedTable, is_made_of, write_asked
 from mmreason.bulk.attempts import Pair, Write
 from mmreason.bulk.known import TakenRows, aside, count_known, set_aside, take_over
-from mmreason.bulk.parts import note_progress, part, part_size, parts, read_part
+from mmreason.bulk.parts import keys_of, note_progress, part, part_size, parts
 from mmreason.bulk.windows import Windows
 from mmreason.files import TEMPORARY, remove, remove_leftovers
 from mmreason.processes import on_main_process, share_of, wait_for_others
@@ -130,18 +131,48 @@ class Job:
         shown = number == 1 and outlook.to_write > 0
         with (
             Progress(outlook.requests, "generate", "reason", initial=outlook.there, shown=shown) as bar,
-            AskedTable(self.folder / REQUESTS) as table,
-            TakenRows(self.folder) as taken,
+            self.windows(outlook.size, pair_of, writer, max_failures, tokens) as windows,
         ):
-            windows = Windows(self.folder, table, taken, outlook.size, pair_of, writer, max_failures)
             for window in windows.of(outlook.missing[number - 1 :: of]):
-                told = windows.write(window, tokens)
-                bar.add(windows.latest * of)  # the others are about as far
-                bar.note(**told)
+                done = windows.write(window)
+                bar.add(done.written * of)  # the others are about as far
+                bar.note(**windows.done.told(of_latest=done))
                 if time.monotonic() >= ends:
                     break
         wait_for_others()
-        return on_main_process(lambda: self._finish(outlook, windows.speed))
+        return on_main_process(lambda: self.finish(outlook, windows.done.speed))
+
+    @contextmanager
+    def windows(
+        self,
+        size: int,
+        pair_of: Callable[[Asked], Pair],
+        writer: Callable[[], Write],
+        max_failures: float = 1.0,
+        tokens: Callable[[], int] = lambda: 0,
+    ) -> Iterator[Windows]:
+        """What writes parts of a prepared job, in this process or in one that another machine runs.
+
+        Args:
+            size: Requests a part, of the outlook; the others are those of :meth:`run`.
+        """
+        with AskedTable(self.folder / REQUESTS) as table, TakenRows(self.folder) as taken:
+            yield Windows(self.folder, table, taken, size, pair_of, writer, max_failures, tokens)
+
+    def finish(self, outlook: Outlook, speed: float) -> int:
+        """How many requests are left; if none is, what was set aside goes.
+
+        Args:
+            outlook: Of :meth:`prepare`.
+            speed: Reasons a second, to be noted; 0 if none was written.
+        """
+        left = [n for n in outlook.missing if not part(self.folder, n).exists()]
+        if speed:
+            note_progress(self.folder, reasons_per_second=round(speed, 3))
+        if not left:
+            note_progress(self.folder, done=True)
+            remove(aside(self.folder))
+        return sum(min(outlook.size, outlook.requests - n * outlook.size) for n in left)
 
     def _compare(self, asked: Path) -> tuple[Outlook, list[Path]]:
         """What the parts that are there answer, and those of them that are not just what is wanted."""
@@ -153,24 +184,9 @@ class Job:
             for path in parts(self.folder):
                 index = by_path.get(path, -1)
                 keys = table.keys(index * size, (index + 1) * size) if index >= 0 else []
-                if keys and keys == _keys_of(path):
+                if keys and keys == keys_of(path):
                     valid.add(index)
                     there += len(keys)
                 else:
                     stale.append(path)
             return Outlook(len(table), there, size, [n for n in wanted if n not in valid]), stale
-
-    def _finish(self, outlook: Outlook, speed: float) -> int:
-        """How many requests are left; if none is, what was set aside goes."""
-        left = [n for n in outlook.missing if not part(self.folder, n).exists()]
-        if speed:
-            note_progress(self.folder, reasons_per_second=round(speed, 3))
-        if not left:
-            note_progress(self.folder, done=True)
-            remove(aside(self.folder))
-        return sum(min(outlook.size, outlook.requests - n * outlook.size) for n in left)
-
-
-def _keys_of(path: Path) -> list[str]:
-    table = read_part(path, ["key"])
-    return [] if table is None else table["key"].to_pylist()

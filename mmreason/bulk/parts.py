@@ -85,6 +85,12 @@ def read_part(path: Path, columns: Sequence[str] | None = None) -> pa.Table | No
         return None
 
 
+def keys_of(path: Path) -> list[str]:
+    """The keys of a part's rows; none of a part that is damaged or not there."""
+    table = read_part(path, ["key"])
+    return [] if table is None else table["key"].to_pylist()
+
+
 def row_of(user_id: str, item_id: str, reason: Reason | str) -> Row:
     """A reason's row; an empty one with its error, if the reason is that."""
     failed = isinstance(reason, str)

@@ -5,19 +5,55 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmreason.bulk.asked import Asked, AskedTable
 from mmreason.bulk.attempts import Attempts, Pair, Write
 from mmreason.bulk.known import TakenRows
-from mmreason.bulk.parts import Row, part, row_of, write_part
+from mmreason.bulk.parts import Row, keys_of, part, row_of, write_part
 from mmreason.schema import Reason
 
 WINDOW = 512
 """Requests that are written together, of as many parts as it takes."""
 
-_MOST_ROWS = 16_384  # of a window, those that are there already with them
+MOST_ROWS = 16_384
+"""Of a window, those that are there already with them."""
+
+
+@dataclass
+class Done:
+    """What was written.
+
+    Attributes:
+        written: Reasons, with those that failed.
+        seconds: That they took, without what it takes to get ready.
+        tokens: Of the language model.
+        levels: Rung of the ladder → reasons.
+    """
+
+    written: int = 0
+    seconds: float = 0.0
+    tokens: int = 0
+    levels: Counter[str] = field(default_factory=Counter)
+
+    def add(self, more: Done) -> None:
+        """What was written after it."""
+        self.written, self.seconds = self.written + more.written, self.seconds + more.seconds
+        self.tokens += more.tokens
+        self.levels.update(more.levels)
+
+    @property
+    def speed(self) -> float:
+        """Reasons a second."""
+        return self.written / self.seconds if self.seconds else 0.0
+
+    def told(self, of_latest: Done) -> dict[str, str]:
+        """What is told of it beside the bar: tokens a second of the latest, and the share of each rung."""
+        written, seconds = of_latest.tokens, of_latest.seconds
+        told = {"tokens/s": f"{written / seconds:,.0f}"} if written else {}
+        total = self.levels.total()
+        return told | {level: f"{n / total:.0%}" for level, n in self.levels.most_common()}
 
 
 @dataclass(frozen=True)
@@ -42,9 +78,10 @@ class Windows:
         pair_of: User and item of a request.
         writer: Makes the writer; called when there is something to write.
         max_failures: As of :class:`~mmreason.bulk.attempts.Attempts`.
+        tokens: How many tokens a language model has written so far.
 
     Attributes:
-        latest: Reasons of the latest window.
+        done: What was written so far.
     """
 
     def __init__(
@@ -56,18 +93,18 @@ class Windows:
         pair_of: Callable[[Asked], Pair],
         writer: Callable[[], Write],
         max_failures: float,
+        tokens: Callable[[], int],
     ) -> None:
         self._folder, self._table, self._size = folder, table, size
         self._pair_of, self._writer, self._max_failures = pair_of, writer, max_failures
         self._taken = taken
         self._attempts: Attempts | None = None
-        self._levels: Counter[str] = Counter()
-        self._seconds, self._written, self.latest = 0.0, 0, 0
+        self._tokens, self.done = tokens, Done()
 
-    @property
-    def speed(self) -> float:
-        """Reasons a second, without what it takes to get ready."""
-        return self._written / self._seconds if self._seconds else 0.0
+    def is_written(self, index: int) -> bool:
+        """Whether a part holds just what its place wants."""
+        keys = self._table.keys(index * self._size, (index + 1) * self._size)
+        return keys == keys_of(part(self._folder, index))
 
     def of(self, indexes: Sequence[int]) -> Iterator[list[_Part]]:
         """Parts one after another, as many at a time as have :data:`WINDOW` requests to write."""
@@ -77,18 +114,17 @@ class Windows:
             each = self._part(index)
             window.append(each)
             rows, missing = rows + len(each.asked), missing + len(each.missing)
-            if rows >= _MOST_ROWS or missing >= WINDOW:
+            if rows >= MOST_ROWS or missing >= WINDOW:
                 yield window
                 window, rows, missing = [], 0, 0
         if window:
             yield window
 
-    def write(self, window: Sequence[_Part], tokens: Callable[[], int]) -> dict[str, str]:
-        """Write the parts of a window; returns what is told of it beside the bar.
+    def write(self, window: Sequence[_Part]) -> Done:
+        """Write the parts of a window.
 
         Args:
             window: Of :meth:`of`.
-            tokens: How many tokens a language model has written so far.
 
         Raises:
             DataError: If the disk is full, or too many requests failed.
@@ -96,18 +132,16 @@ class Windows:
         pairs = [self._pair_of(each.asked[n]) for each in window for n in each.missing]
         if pairs and self._attempts is None:
             self._attempts = Attempts(self._writer(), self._max_failures)
-        began, tokens_before = time.monotonic(), tokens()
+        began, tokens_before = time.monotonic(), self._tokens()
         reasons = iter(self._attempts(pairs) if self._attempts else [])
+        done = Done(len(pairs))
         for each in window:
-            write_part(part(self._folder, each.index), list(self._rows(each, reasons)))
-        seconds = max(time.monotonic() - began, 1e-9)
-        self.latest = len(pairs)
+            write_part(part(self._folder, each.index), list(self._rows(each, reasons, done.levels)))
         if pairs:
-            self._seconds, self._written = self._seconds + seconds, self._written + len(pairs)
-        written = tokens() - tokens_before
-        told = {"tokens/s": f"{written / seconds:,.0f}"} if written else {}
-        total = self._levels.total()
-        return told | {level: f"{n / total:.0%}" for level, n in self._levels.most_common()}
+            done.seconds = max(time.monotonic() - began, 1e-9)
+            done.tokens = self._tokens() - tokens_before
+        self.done.add(done)
+        return done
 
     def _part(self, index: int) -> _Part:
         start, stop = index * self._size, (index + 1) * self._size
@@ -115,13 +149,13 @@ class Windows:
         missing = [n for n, each in enumerate(asked) if start + n not in rows and not each.error]
         return _Part(index, start, asked, rows, missing)
 
-    def _rows(self, each: _Part, reasons: Iterator[Reason | str]) -> Iterator[Row]:
+    def _rows(self, each: _Part, reasons: Iterator[Reason | str], levels: Counter[str]) -> Iterator[Row]:
         missing = set(each.missing)
         for n, asked in enumerate(each.asked):
             key = asked.key
             if n in missing:
                 row = row_of(asked.user_id, asked.item_id, next(reasons))
-                self._levels["failed" if row["error"] is not None else row["level"] or "written"] += 1
+                levels["failed" if row["error"] is not None else row["level"] or "written"] += 1
                 key = "" if row["error"] is not None else key
             else:
                 row = each.rows.get(each.first + n) or row_of(asked.user_id, asked.item_id, asked.error)

@@ -14,7 +14,7 @@ from mmreason.evaluate import metrics
 from mmreason.evaluate.metrics import Proportion
 from mmreason.evaluate.reasons import EvaluatedReason
 from mmreason.evidence.claims import Vocabulary
-from mmreason.generate.job import load_reasoner
+from mmreason.generate.asks import load_reasoner
 from mmreason.generate.ladder import Request as Asked
 from mmreason.generate.reasoner import Reasoner
 from mmreason.generate.writers.lm import LanguageModelWriter

@@ -2,52 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import resource
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from importlib.resources import files
 from itertools import islice
 from math import inf
-from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmreason.bulk import index
-from mmreason.bulk.asked import Asked
-from mmreason.bulk.attempts import Attempts, Write
-from mmreason.bulk.job import Job, Outlook
+from mmreason.bulk.attempts import Attempts
+from mmreason.bulk.job import Outlook
 from mmreason.bulk.parts import SCHEMA, note_progress, parts, read_parts, read_progress, stream_parts
-from mmreason.catalogue.catalogue import Catalogue, read_catalogue
 from mmreason.config import Config
-from mmreason.evidence.store import EvidenceStore
 from mmreason.files import atomic_write
+from mmreason.generate.asks import Asks
 from mmreason.generate.ladder import RUNGS
-from mmreason.generate.reasoner import Reasoner
-from mmreason.generate.requests import Behaviours, Keys, read_requests
-from mmreason.processes import collect_rarely, on_main_process
-from mmreason.products import combined, fingerprint
-from mmreason.reason.plans import learn_wording
-from mmreason.records import Unfinished, changed_settings, stage_identity
-from mmreason.schema import Reason
-from mmreason.shards.loader import reason_samples
-from mmreason.store.store import EmbeddingStore
+from mmreason.generate.on_ray import write_on_ray
+from mmreason.processes import on_main_process
+from mmreason.records import Unfinished
 
 _SAMPLE = 64  # requests that a dry run measures, after as many to warm up
-
-_DIGITS = 12  # of a digest, where a person may compare two
 
 
 def generate(config: Config) -> str:
     """The ``generate`` stage: reasons for the requests, in ``generate/<job>/part-*.parquet``.
 
     Only requests that are new, or whose user, items, evidence, model or settings changed, are written again. Under
-    several processes each writes its share of the parts.
+    several processes each writes its share of the parts; with ``engine: ray`` the workers of a cluster do.
 
     Raises:
         Unfinished: If ``generate.max_seconds`` are over before all is written.
@@ -55,16 +39,14 @@ def generate(config: Config) -> str:
     """
     settings = config.generate
     ends = time.monotonic() + (settings.max_seconds or inf)
-    asks = _Asks(config)
+    asks = Asks(config)
     outlook = on_main_process(lambda: _prepare(asks))
-    left = asks.job.run(
-        outlook,
-        asks.behaviours.pair,
-        asks.writer,
-        ends,
-        settings.max_failures,
-        asks.tokens,
-    )
+    if config.engine == "ray":
+        left = write_on_ray(asks, outlook, ends)
+    else:
+        left = asks.job.run(
+            outlook, asks.behaviours.pair, asks.writer, ends, settings.max_failures, asks.tokens
+        )
     if left:
         raise Unfinished(
             f"stopped after generate.max_seconds, with {left:,} of {outlook.requests:,} requests left; run the same "
@@ -78,7 +60,7 @@ def dry_run(config: Config) -> str:
 
     Time and memory are those of the last run if no setting has changed since, else measured on some requests.
     """
-    asks = _Asks(config)
+    asks = Asks(config)
     outlook = asks.job.look(asks.requests, asks.made_of)
     lines = [
         f"requests       {outlook.requests:>13,}",
@@ -100,7 +82,7 @@ def dry_run(config: Config) -> str:
     return "\n".join(lines)
 
 
-def _measured(asks: _Asks) -> float:
+def _measured(asks: Asks) -> float:
     """Reasons a second of a few requests, when others have warmed up what is read and kept."""
     good = (asks.behaviours.pair(asked) for asked in asks.requests() if not asked.error)
     attempts, first = Attempts(asks.writer()), list(islice(good, _SAMPLE))
@@ -111,56 +93,7 @@ def _measured(asks: _Asks) -> float:
     return max(len(sample), 1) / max(time.monotonic() - began, 1e-9)
 
 
-class _Asks:
-    """What a configuration asks for, and by whom it is written."""
-
-    def __init__(self, config: Config) -> None:
-        self.config, settings = config, config.generate
-        self.job = Job(config.path("generate", settings.job), settings.part_size)
-        self.catalogue = read_catalogue(config.path("catalogue"))
-        self.behaviours = Behaviours(self.catalogue)
-        self.by_model = settings.trains_lm and config.path("reason", "config.json").is_file()
-        self.made_by = _made_by(config, self.by_model)
-        self._reasoner: Reasoner | None = None
-
-    @property
-    def made_of(self) -> str:
-        """Digest of all that the requests and their keys follow from."""
-        whole = [stage_identity(self.config, "generate"), self.made_by]
-        return hashlib.sha256(json.dumps(whole).encode()).hexdigest()
-
-    def requests(self) -> Iterator[Asked]:
-        """The requests, with their keys."""
-        config = self.config
-        evidence = EvidenceStore.open(config.path("evidence"))
-        store = EmbeddingStore.open(config.path("embed")) if self.by_model else None
-        keys = Keys(self.catalogue.items, evidence, store, self.made_by)
-        yield from keys.keyed(read_requests(config, self.catalogue, self.behaviours), self.behaviours)
-
-    def writer(self) -> Write:
-        """The reasoner as a writer."""
-        reasoner, batch_size = load_reasoner(self.config, self.catalogue), self.config.generate.batch_size
-        self._reasoner = reasoner
-        collect_rarely()
-
-        def write(pairs: list[Any]) -> list[Reason | str]:
-            found = reasoner.try_many(pairs, batch_size)
-            return [each if isinstance(each, str) else each.reason for each in found]
-
-        return write
-
-    def tokens(self) -> int:
-        """How many tokens the language model has written so far; 0 where none takes part."""
-        lm = self._reasoner.lm if self._reasoner else None
-        return lm.tokens if lm else 0
-
-    def changes(self) -> list[str]:
-        """What differs from what the rows that are there were made by, a line each."""
-        before = read_progress(self.job.folder).get("settings", self.made_by)
-        return changed_settings(before, json.loads(json.dumps(self.made_by)))
-
-
-def _prepare(asks: _Asks) -> Outlook:
+def _prepare(asks: Asks) -> Outlook:
     """Have the job ready, and say what changed and what it costs before anything is written again."""
     changes = asks.changes()
     outlook = asks.job.prepare(asks.requests, asks.made_of)
@@ -173,7 +106,7 @@ def _prepare(asks: _Asks) -> Outlook:
     return outlook
 
 
-def _finish(asks: _Asks, there: int) -> str:
+def _finish(asks: Asks, there: int) -> str:
     """Have the reasons ready for :class:`mmreason.bulk.store.ReasonStore`; one line on all rows of the job."""
     summary = _summary(asks, there)
     note_progress(asks.job.folder, memory_mb=round(_peak_memory()))
@@ -181,7 +114,7 @@ def _finish(asks: _Asks, there: int) -> str:
     return summary
 
 
-def _summary(asks: _Asks, there: int) -> str:
+def _summary(asks: Asks, there: int) -> str:
     levels: Counter[str] = Counter()
     total = failed = strangers = nobody = 0
     for table in stream_parts(asks.job.folder):
@@ -202,76 +135,6 @@ def _summary(asks: _Asks, there: int) -> str:
         ", ".join(f"{count:,} {what}" for count, what in people if count),
     ]
     return "; ".join(filter(None, told))
-
-
-def _made_by(config: Config, by_model: bool) -> dict[str, Any]:
-    """The settings that decide what is written, and digests of the models and of the wording files."""
-    settings = config.generate
-    made: dict[str, Any] = {
-        "generate.writers": settings.writers,
-        "generate.candidates": settings.candidates,
-        "generate.language": settings.language,
-        "seed": config.seed,
-        "wording files": wording_files(settings.packs)[:_DIGITS],
-    }
-    if by_model:
-        made |= {
-            "reason model": combined(fingerprint("reason model", config))[:_DIGITS],
-            "language model": combined(fingerprint("language model", config))[:_DIGITS],
-            "generate.backend.name": settings.backend.name,
-            "generate.max_new_tokens": settings.max_new_tokens,
-            "dtype": config.dtype,
-        }
-    if config.verify.nli:
-        made |= {
-            "verify.nli": combined(fingerprint("inference model", config))[:_DIGITS],
-            "verify.entailment": config.verify.entailment,
-            "dtype": config.dtype,
-        }
-    return made
-
-
-def wording_files(packs: Sequence[str]) -> str:
-    """Digest of the grammars, of the verifier's words and of the compliance packs."""
-    names = [
-        ("mmreason.wording", "grammars"),
-        ("mmreason.generate", "packs"),
-        ("mmreason.generate", "verify"),
-    ]
-    folders = [files(package) / folder for package, folder in names]
-    found = [file for folder in folders for file in folder.iterdir() if file.name.endswith(".yaml")]
-    texts = [file.read_bytes() for file in sorted(found, key=lambda file: file.name)]
-    return hashlib.sha256(b"\0".join([*texts, *(Path(pack).read_bytes() for pack in packs)])).hexdigest()
-
-
-def load_reasoner(config: Config, catalogue: Catalogue) -> Reasoner:
-    """The reasoner over a run's catalogue, evidence and store.
-
-    What a language model learned its wording from licenses that wording, where it was made from facts.
-    """
-    settings = config.generate
-    reasoner = Reasoner.from_pretrained(
-        config.path(),
-        items=catalogue.items,
-        device=config.device,
-        dtype=config.dtype,
-        max_new_tokens=settings.max_new_tokens,
-        writers=settings.writers,
-        packs=settings.packs,
-        nli=config.verify.nli,
-        entailment=config.verify.entailment,
-        seed=config.seed,
-        language=settings.language,
-        candidates=settings.candidates,
-        backend=settings.backend,
-    )
-    if reasoner.lm is not None:
-        learn_wording(
-            reasoner.ladder.verifier,
-            reason_samples(config.path("shards"), "train"),
-            lambda sample: reasoner.cases([(sample.user, catalogue.items[sample.reason.item_id])])[0],
-        )
-    return reasoner
 
 
 def read_job(config: Config, name: str = "") -> pa.Table:

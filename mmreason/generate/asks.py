@@ -1,0 +1,157 @@
+"""What a configuration asks the bulk job for: the requests, their keys, and the reasoner that writes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from mmreason.bulk.asked import Asked
+from mmreason.bulk.attempts import Write
+from mmreason.bulk.job import Job
+from mmreason.bulk.parts import read_progress
+from mmreason.catalogue.catalogue import Catalogue, read_catalogue
+from mmreason.config import Config
+from mmreason.evidence.store import EvidenceStore
+from mmreason.generate.reasoner import Reasoner
+from mmreason.generate.requests import Behaviours, Keys, read_requests
+from mmreason.processes import collect_rarely
+from mmreason.products import combined, fingerprint
+from mmreason.reason.plans import learn_wording
+from mmreason.records import changed_settings, stage_identity
+from mmreason.schema import Reason
+from mmreason.shards.loader import reason_samples
+from mmreason.store.store import EmbeddingStore
+
+_DIGITS = 12  # of a digest, where a person may compare two
+
+
+class Asks:
+    """What a configuration asks for, and by whom it is written.
+
+    Args:
+        config: The run.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config, settings = config, config.generate
+        self.job = Job(config.path("generate", settings.job), settings.part_size)
+        self.catalogue = read_catalogue(config.path("catalogue"))
+        self.behaviours = Behaviours(self.catalogue)
+        self.by_model = settings.trains_lm and config.path("reason", "config.json").is_file()
+        self._reasoner: Reasoner | None = None
+
+    @cached_property
+    def made_by(self) -> dict[str, Any]:
+        """The settings that decide what is written, and digests of the models and of the wording files."""
+        return _made_by(self.config, self.by_model)
+
+    @property
+    def made_of(self) -> str:
+        """Digest of all that the requests and their keys follow from."""
+        whole = [stage_identity(self.config, "generate"), self.made_by]
+        return hashlib.sha256(json.dumps(whole).encode()).hexdigest()
+
+    def requests(self) -> Iterator[Asked]:
+        """The requests, with their keys."""
+        config = self.config
+        evidence = EvidenceStore.open(config.path("evidence"))
+        store = EmbeddingStore.open(config.path("embed")) if self.by_model else None
+        keys = Keys(self.catalogue.items, evidence, store, self.made_by)
+        yield from keys.keyed(read_requests(config, self.catalogue, self.behaviours), self.behaviours)
+
+    def writer(self) -> Write:
+        """The reasoner as a writer."""
+        reasoner, batch_size = load_reasoner(self.config, self.catalogue), self.config.generate.batch_size
+        self._reasoner = reasoner
+        collect_rarely()
+
+        def write(pairs: list[Any]) -> list[Reason | str]:
+            found = reasoner.try_many(pairs, batch_size)
+            return [each if isinstance(each, str) else each.reason for each in found]
+
+        return write
+
+    def tokens(self) -> int:
+        """How many tokens the language model has written so far; 0 where none takes part."""
+        lm = self._reasoner.lm if self._reasoner else None
+        return lm.tokens if lm else 0
+
+    def changes(self) -> list[str]:
+        """What differs from what the rows that are there were made by, a line each."""
+        before = read_progress(self.job.folder).get("settings", self.made_by)
+        return changed_settings(before, json.loads(json.dumps(self.made_by)))
+
+
+def _made_by(config: Config, by_model: bool) -> dict[str, Any]:
+    """The settings that decide what is written, and digests of the models and of the wording files."""
+    settings = config.generate
+    made: dict[str, Any] = {
+        "generate.writers": settings.writers,
+        "generate.candidates": settings.candidates,
+        "generate.language": settings.language,
+        "seed": config.seed,
+        "wording files": wording_files(settings.packs)[:_DIGITS],
+    }
+    if by_model:
+        made |= {
+            "reason model": combined(fingerprint("reason model", config))[:_DIGITS],
+            "language model": combined(fingerprint("language model", config))[:_DIGITS],
+            "generate.backend.name": settings.backend.name,
+            "generate.max_new_tokens": settings.max_new_tokens,
+            "dtype": config.dtype,
+        }
+    if config.verify.nli:
+        made |= {
+            "verify.nli": combined(fingerprint("inference model", config))[:_DIGITS],
+            "verify.entailment": config.verify.entailment,
+            "dtype": config.dtype,
+        }
+    return made
+
+
+def wording_files(packs: Sequence[str]) -> str:
+    """Digest of the grammars, of the verifier's words and of the compliance packs."""
+    names = [
+        ("mmreason.wording", "grammars"),
+        ("mmreason.generate", "packs"),
+        ("mmreason.generate", "verify"),
+    ]
+    folders = [files(package) / folder for package, folder in names]
+    found = [file for folder in folders for file in folder.iterdir() if file.name.endswith(".yaml")]
+    texts = [file.read_bytes() for file in sorted(found, key=lambda file: file.name)]
+    return hashlib.sha256(b"\0".join([*texts, *(Path(pack).read_bytes() for pack in packs)])).hexdigest()
+
+
+def load_reasoner(config: Config, catalogue: Catalogue) -> Reasoner:
+    """The reasoner over a run's catalogue, evidence and store.
+
+    What a language model learned its wording from licenses that wording, where it was made from facts.
+    """
+    settings = config.generate
+    reasoner = Reasoner.from_pretrained(
+        config.path(),
+        items=catalogue.items,
+        device=config.device,
+        dtype=config.dtype,
+        max_new_tokens=settings.max_new_tokens,
+        writers=settings.writers,
+        packs=settings.packs,
+        nli=config.verify.nli,
+        entailment=config.verify.entailment,
+        seed=config.seed,
+        language=settings.language,
+        candidates=settings.candidates,
+        backend=settings.backend,
+    )
+    if reasoner.lm is not None:
+        learn_wording(
+            reasoner.ladder.verifier,
+            reason_samples(config.path("shards"), "train"),
+            lambda sample: reasoner.cases([(sample.user, catalogue.items[sample.reason.item_id])])[0],
+        )
+    return reasoner
