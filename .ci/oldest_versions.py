@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pip._vendor.packaging.requirements import Requirement
 
-EXTRAS = ("dev", "mine", "openai")
+EXTRAS = ("dev", "mine", "openai", "ray")
 
 
 def oldest(requirement: str) -> str | None:

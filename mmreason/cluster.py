@@ -138,7 +138,7 @@ def connected(config: Config) -> Iterator[Any]:
         yield ray
         return
     address = config.ray.address or os.environ.get("RAY_ADDRESS", "")  # of a job submitted to a cluster
-    local = {"include_dashboard": False, "object_store_memory": _OBJECTS} if not address else {}
+    local: dict[str, Any] = {} if address else {"include_dashboard": False, "object_store_memory": _OBJECTS}
     try:
         ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:

@@ -138,7 +138,7 @@ def make() -> Any:
 
 def test_an_error_in_a_worker_is_one_line(cluster: Any, tmp_path: Path) -> None:
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
-    config = on_ray(Config(run_dir=str(tmp_path)))
+    config = Config(run_dir=str(tmp_path), engine="ray")
     with pytest.raises(DataError, match=r"^no room$"):
         list(results(config, make, range(9)))
     with pytest.raises(DataError, match=r"^a worker failed: TypeError: .*--debug"):
