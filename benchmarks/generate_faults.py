@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import server_faults
 from bars import Bars
 from generate_scale import make_shop, pairs
 from jsonargparse import auto_cli
@@ -42,13 +43,16 @@ REQUESTS, PART = 6000, 100
 HERE = Path(__file__).parent
 
 
-def main(kills: int = 50, stage_kills: int = 10, damages: int = 40, seed: int = 0) -> None:
+def main(
+    kills: int = 50, stage_kills: int = 10, damages: int = 40, server_requests: int = 1000, seed: int = 0
+) -> None:
     """Disturb, go on, compare.
 
     Args:
         kills: All SIGKILLs.
         stage_kills: Those of them that are of ``mmreason generate``; a start of it takes seconds.
         damages: Damaged files.
+        server_requests: Requests of the job over a server that fails.
         seed: Of moments and places.
     """
     bars, rng = Bars("generate under faults"), random.Random(seed)
@@ -65,6 +69,9 @@ def main(kills: int = 50, stage_kills: int = 10, damages: int = 40, seed: int = 
         bars.check(f"full disks ({how}): one line, nothing half written, the same after", good / of, 1)
         good = sum(damaged(root, rng) for _ in range(damages))
         bars.check("damaged files: the same after", good / max(1, damages), 1)
+        make_shop(root / "asking")
+        good, _ = server_faults.same_rows(root / "asking", server_requests)
+        bars.check("a server that fails: the same rows", good, 1)
     bars.finish()
 
 

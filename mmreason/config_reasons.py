@@ -89,8 +89,13 @@ class GenerateConfig:
 
     @property
     def trains_lm(self) -> bool:
-        """Whether a language model is among the writers, so that one is trained where there are reasons."""
-        return "lm" in self.writers
+        """Whether a language model of the run is among the writers, so that one is trained where there are reasons."""
+        return "lm" in self.writers and self.backend.name != "openai"
+
+    @property
+    def asks_server(self) -> bool:
+        """Whether a server's language model is among the writers."""
+        return "lm" in self.writers and self.backend.name == "openai"
 
     @property
     def job(self) -> str:

@@ -19,6 +19,8 @@ from mmreason.config import Config
 from mmreason.evidence.store import EvidenceStore
 from mmreason.generate.reasoner import Reasoner
 from mmreason.generate.requests import Behaviours, Keys, read_requests
+from mmreason.generate.writers.lm import LanguageModelWriter
+from mmreason.generate.writers.server import INSTRUCTION, ServerWriter
 from mmreason.processes import collect_rarely
 from mmreason.products import combined, fingerprint
 from mmreason.reason.plans import learn_wording
@@ -81,6 +83,11 @@ class Asks:
         lm = self._reasoner.lm if self._reasoner else None
         return lm.tokens if lm else 0
 
+    def cost(self) -> str:
+        """What a server was asked for, in words; empty where none was."""
+        lm = self._reasoner.lm if self._reasoner else None
+        return lm.cost if isinstance(lm, ServerWriter) else ""
+
     def changes(self) -> list[str]:
         """What differs from what the rows that are there were made by, a line each."""
         before = read_progress(self.job.folder).get("settings", self.made_by)
@@ -104,6 +111,13 @@ def _made_by(config: Config, by_model: bool) -> dict[str, Any]:
             "generate.backend.name": settings.backend.name,
             "generate.max_new_tokens": settings.max_new_tokens,
             "dtype": config.dtype,
+        }
+    if settings.asks_server:
+        made |= {
+            "generate.backend.name": settings.backend.name,
+            "generate.backend.model": settings.backend.model,
+            "instruction": hashlib.sha256(INSTRUCTION.encode()).hexdigest()[:_DIGITS],
+            "generate.max_new_tokens": settings.max_new_tokens,
         }
     if config.verify.nli:
         made |= {
@@ -148,7 +162,7 @@ def load_reasoner(config: Config, catalogue: Catalogue) -> Reasoner:
         candidates=settings.candidates,
         backend=settings.backend,
     )
-    if reasoner.lm is not None:
+    if isinstance(reasoner.lm, LanguageModelWriter):
         learn_wording(
             reasoner.ladder.verifier,
             reason_samples(config.path("shards"), "train"),

@@ -73,6 +73,8 @@ def dry_run(config: Config) -> str:
         speed, memory = noted.get("reasons_per_second"), noted.get("memory_mb")
         how = "as in the last run"
         if not (speed and memory) or noted.get("settings") != asks.made_by:
+            if asks.config.generate.asks_server:
+                return "\n".join([*lines, "time           not known: the server would have to be asked"])
             speed, memory = _measured(asks), _peak_memory()
             how = "measured on a few requests"
         lines += [
@@ -133,6 +135,7 @@ def _summary(asks: Asks, there: int) -> str:
         if asks.by_model or not asks.config.generate.trains_lm
         else "no language model took part, as none was trained",
         ", ".join(f"{count:,} {what}" for count, what in people if count),
+        asks.cost(),
     ]
     return "; ".join(filter(None, told))
 

@@ -20,6 +20,7 @@ from mmreason.generate.embeddings import Embeddings
 from mmreason.generate.ladder import Climbed, Ladder, Request, make_ladder, seed_of
 from mmreason.generate.writers import LM
 from mmreason.generate.writers.lm import LanguageModelWriter
+from mmreason.generate.writers.server import ServerWriter
 from mmreason.schema import DataError, Item, Reason, User
 from mmreason.settings import NAME as SAVED
 from mmreason.store.store import EmbeddingStore
@@ -54,7 +55,7 @@ class Reasoner:
         ladder: Ladder,
         evidence: EvidenceStore,
         items: Mapping[str, Item] | None = None,
-        lm: LanguageModelWriter | None = None,
+        lm: LanguageModelWriter | ServerWriter | None = None,
         embeddings: Embeddings | None = None,
         seed: int = 0,
         language: str = "",
@@ -118,8 +119,11 @@ class Reasoner:
             folder = folder / "reason"
         elif not (folder / "config.json").is_file():
             raise DataError(f"{folder}: neither a run nor a checkpoint; give the folder of one")
-        lm, embeddings, second = None, None, None
-        if LM in writers and (folder / "config.json").is_file():
+        lm: LanguageModelWriter | ServerWriter | None = None
+        embeddings, second = None, None
+        if LM in writers and backend is not None and backend.name == "openai":
+            lm = ServerWriter(backend, max_new_tokens, candidates)
+        elif LM in writers and (folder / "config.json").is_file():
             place = pick_device(device)
             lm = LanguageModelWriter.from_pretrained(
                 folder,

@@ -1,0 +1,247 @@
+"""What 100 million pairs need on one machine, on eight GPUs and on a hundred nodes: from costs measured here.
+
+    python benchmarks/generate_costs.py                       # measures for a minute or two, then prints the tables
+    python benchmarks/generate_costs.py --plot docs/scale.svg
+
+Measured on this machine, one process: reading and keying a request and noting its row in the index (done once, by one
+process), planning, wording and verifying a pair (done by all), and reasons a second of the default LM.
+
+GPUs are not measured. Their time is computed from an LM's size and a GPU's published peak and bandwidth:
+
+    reading a prompt      2 · parameters · tokens / (peak · share)
+    writing a token       the larger of  2 · parameters / (peak · share)
+                          and            (bytes of the weights / rows + bytes of a row's keys and values) / bandwidth
+
+``share`` is how much of the peak is reached; the engine's own, on a CPU, is what ``generate_limit.py`` prints.
+"""
+
+from __future__ import annotations
+
+import resource
+import tempfile
+import time
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from generate_scale import in_own_process, make_shop, pairs, shop_config
+from jsonargparse import auto_cli
+from sharing_law import Law, expected_distinct
+
+from mmreason.bulk import index
+from mmreason.bulk.job import Job
+from mmreason.catalogue.catalogue import read_catalogue
+from mmreason.evidence.store import EvidenceStore
+from mmreason.generate.reasoner import Reasoner
+from mmreason.generate.requests import Behaviours, Keys, read_requests
+
+HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class Lm:
+    """A decoder LM in bf16: its name, parameters, and bytes of keys and values a token."""
+
+    name: str
+    parameters: float
+    cache: float
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU by its data sheet: dense bf16 operations a second, and bytes a second."""
+
+    name: str
+    peak: float
+    bandwidth: float
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds of one core.
+
+    Attributes:
+        once: A request costs whoever leads the job: read, keyed, noted in the index.
+        pair: Planning, wording by templates and verifying a pair.
+        lm: Writing a text with the default LM on this CPU, all cores.
+    """
+
+    once: float
+    pair: float
+    lm: float
+
+
+LMS = (Lm("135M", 135e6, 23_040), Lm("8B", 8.2e9, 147_456))
+H100 = Gpu("H100 SXM", 989e12, 3.35e12)
+READ, WRITTEN = 110, 45  # tokens of a prompt and of a text, on average as in generate_throughput.py
+ROWS = 256  # decoded together on a GPU
+
+
+def main(
+    wanted: float = 1e8,
+    requests: int = 4000,
+    decoded: int = 96,
+    share: float = 0.4,
+    cores: int = 64,
+    items: int = 1_000_000,
+    plot: str = "",
+) -> None:
+    """Measure and print.
+
+    Args:
+        wanted: Pairs.
+        requests: Measured with templates.
+        decoded: Texts measured with the default LM; 0 measures none.
+        share: Of a GPU's peak that is reached.
+        cores: Of a machine.
+        items: Of the catalogue, for what is said once.
+        plot: File for a plot of hours by nodes.
+    """
+    costs = measure(requests, decoded)
+    told = f"once {1e6 * costs.once:,.0f} µs a request, a pair {1e3 * costs.pair:,.2f} ms of one core"
+    print(f"measured: {told}, the default LM {costs.lm:,.3f} s a text on this machine")
+    law = Law(items=items)
+    said = expected_distinct(law, wanted) / wanted
+    print(
+        f"said once: {said:.0%} of {wanted:,.0f} texts over {items:,} items are left to decode (sharing_law.py)"
+    )
+    for lm in LMS:
+        seconds = gpu_seconds(lm, H100, share)
+        print(f"computed: {lm.name} on one {H100.name} at {share:.0%}: {1 / seconds:,.0f} texts/s")
+    print(f"\nhours for {wanted:,.0f} pairs")
+    columns = ["templates", *(f"{lm.name}, {how}" for lm in LMS for how in ("every pair", "said once"))]
+    print(f"{'':34}{'once':>8}" + "".join(f"{name:>18}" for name in columns))
+    for name, nodes, gpus in (
+        (f"one machine, {cores} cores, no GPU", 1, 0),
+        (f"one node, {cores} cores, 8 {H100.name}", 1, 8),
+        ("100 such nodes", 100, 800),
+    ):
+        row = hours(costs, wanted, nodes, nodes * cores, gpus, share, said)
+        print(f"{name:34}{costs.once * wanted / HOUR:8.1f}" + "".join(f"{value:>18}" for value in row))
+    if plot:
+        draw(Path(plot), costs, wanted, cores, share, said)
+
+
+def hours(
+    costs: Costs, wanted: float, nodes: int, cores: int, gpus: int, share: float, said: float
+) -> list[str]:
+    """Hours with templates and with each LM, for every pair and for what is said once."""
+    told = [f"{total_hours(costs, wanted, cores, 0.0):,.1f}"]
+    for lm in LMS:
+        for left in (1.0, said):
+            if gpus:
+                decoding = wanted * left * gpu_seconds(lm, H100, share) / gpus
+            elif lm is LMS[0] and costs.lm:
+                decoding = wanted * left * costs.lm * cores_here() / cores
+            else:
+                told.append("–")
+                continue
+            told.append(f"{total_hours(costs, wanted, cores, decoding):,.1f}")
+    return told
+
+
+def total_hours(costs: Costs, wanted: float, cores: int, decoding: float) -> float:
+    """What one process does once, what all cores share, and decoding, one after another."""
+    return (costs.once * wanted + costs.pair * wanted / cores + decoding) / HOUR
+
+
+def gpu_seconds(lm: Lm, gpu: Gpu, share: float) -> float:
+    """Seconds of one GPU for one text."""
+    multiplied = 2 * lm.parameters / (gpu.peak * share)
+    moved = (2 * lm.parameters / ROWS + lm.cache * (READ + WRITTEN / 2)) / gpu.bandwidth
+    return READ * multiplied + WRITTEN * max(multiplied, moved)
+
+
+def measure(requests: int, decoded: int) -> Costs:
+    """Costs on this machine."""
+    with tempfile.TemporaryDirectory() as name:
+        shop = Path(name, "shop")
+        in_own_process(make_shop, shop)
+        once, pair = in_own_process(templates, shop, requests)
+    return Costs(once, pair, in_own_process(language_model, decoded) if decoded else 0.0)
+
+
+def templates(shop: Path, count: int) -> tuple[float, float]:
+    """Processor seconds a request that are spent once, and those of a pair with templates."""
+    config = shop_config(shop)
+    path = shop / "pairs.jsonl"
+    path.write_text("".join(f'{{"user_id": "{u}", "item_id": "{i}"}}\n' for u, i in pairs(count)))
+    config.generate.requests = str(path)
+    catalogue = read_catalogue(config.path("catalogue"))
+    behaviours = Behaviours(catalogue)
+    keys = Keys(catalogue.items, EvidenceStore.open(config.path("evidence")))
+    job = Job(config.path("generate", "costs"))
+    outlook, began = None, 0.0
+    for _ in range(2):  # the first reads grammars and facts, which is not of a request
+        began = time.process_time()
+        asked = keys.keyed(read_requests(config, catalogue, behaviours), behaviours)
+        outlook = job.prepare(lambda: asked)  # noqa: B023
+    prepared = time.process_time() - began
+    reasoner = Reasoner.from_pretrained(config.path(), items=catalogue.items, writers=["template", "extract"])
+    warm = [behaviours.pair(each) for each in islice(read_requests(config, catalogue, behaviours), 200)]
+    list(reasoner.explain_many(warm))
+    began = time.process_time()
+    job.run(outlook, behaviours.pair, lambda: lambda some: list(reasoner.explain_many(some)))
+    written = time.process_time() - began
+    began = time.process_time()
+    index.update(config.path())
+    return (prepared + time.process_time() - began) / count, written / count
+
+
+def language_model(count: int) -> float:
+    """Seconds of this machine for a text by the default LM."""
+    from decoding import default_lm, make_engine, make_work
+
+    lm, tokenizer = default_lm()
+    engine, work = make_engine(lm, tokenizer), make_work(count, len(tokenizer) - 1000)
+    list(engine.decode(row.request() for row in work[:2]))
+    began = time.perf_counter()
+    list(engine.decode(row.request() for row in work))
+    seconds = (time.perf_counter() - began) / count
+    tokens = sum(len(row.prompt) + row.length for row in work) / count
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(
+        f"default LM: {1e3 * seconds / tokens:.2f} ms a token read or written, {peak:.1f} GB, {engine.memory}"
+    )
+    return seconds
+
+
+def cores_here() -> int:
+    """Threads that the LM was measured on."""
+    import torch
+
+    return torch.get_num_threads()
+
+
+def draw(path: Path, costs: Costs, wanted: float, cores: int, share: float, said: float) -> None:
+    """Hours by nodes of 8 GPUs, beside what they would be if all of it were shared."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot as plt
+
+    plt.rcParams["svg.hashsalt"] = "scale"
+    nodes = [1, 2, 4, 8, 16, 32, 64, 100]
+    figure, axes = plt.subplots(figsize=(6.4, 4))
+    for lm, left, label in (
+        (None, 0.0, "templates"),
+        (LMS[0], 1.0, "135M, every pair"),
+        (LMS[1], 1.0, "8B, every pair"),
+        (LMS[1], said, "8B, said once"),
+    ):
+        each = gpu_seconds(lm, H100, share) * wanted * left / 8 if lm else 0.0
+        total = [total_hours(costs, wanted, n * cores, each / n) for n in nodes]
+        (line,) = axes.loglog(nodes, total, marker="o", label=label)
+        axes.loglog(nodes, [total[0] / n for n in nodes], ":", color=line.get_color())
+    axes.axhline(costs.once * wanted / HOUR, color="gray", linewidth=1)
+    axes.set_xlabel(f"nodes of 8 {H100.name} and {cores} cores")
+    axes.set_ylabel(f"hours for {wanted:,.0f} pairs")
+    axes.set_title("dotted: linear; gray: what one process does once", fontsize=9)
+    axes.set_xticks(nodes, [str(n) for n in nodes])
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    auto_cli(main, as_positional=False)
