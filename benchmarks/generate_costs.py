@@ -4,7 +4,8 @@
     python benchmarks/generate_costs.py --plot docs/scale.svg
 
 Measured on this machine, one process: reading and keying a request and noting its row in the index (done once, by one
-process), planning, wording and verifying a pair (done by all), and reasons a second of the default LM.
+process), planning, wording and verifying a pair (done by all), reasons a second of the default LM, and the memory that
+an item and a step of a history take in every process.
 
 GPUs are not measured. Their time is computed from an LM's size and a GPU's published peak and bandwidth:
 
@@ -17,23 +18,23 @@ GPUs are not measured. Their time is computed from an LM's size and a GPU's publ
 
 from __future__ import annotations
 
-import resource
 import tempfile
 import time
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from generate_scale import in_own_process, make_shop, pairs, shop_config
+from generate_scale import in_own_process, make_shop, pairs, peak, shop_config
 from jsonargparse import auto_cli
 from sharing_law import Law, expected_distinct
 
 from mmreason.bulk import index
-from mmreason.bulk.job import Job
+from mmreason.bulk.job import Job, Outlook
 from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.evidence.store import EvidenceStore
 from mmreason.generate.reasoner import Reasoner
 from mmreason.generate.requests import Behaviours, Keys, read_requests
+from mmreason.schema import Interaction, Item
 
 HOUR = 3600.0
 
@@ -63,12 +64,16 @@ class Costs:
     Attributes:
         once: A request costs whoever leads the job: read, keyed, noted in the index.
         pair: Planning, wording by templates and verifying a pair.
-        lm: Writing a text with the default LM on this CPU, all cores.
+        lm: Writing a text with the default LM on this CPU, on the threads that torch has.
+        item: Bytes of an item in memory.
+        step: Bytes of an interaction in memory.
     """
 
     once: float
     pair: float
     lm: float
+    item: float = 0.0
+    step: float = 0.0
 
 
 LMS = (Lm("135M", 135e6, 23_040), Lm("8B", 8.2e9, 147_456))
@@ -84,6 +89,7 @@ def main(
     share: float = 0.4,
     cores: int = 64,
     items: int = 1_000_000,
+    steps: int = 200_000_000,
     plot: str = "",
 ) -> None:
     """Measure and print.
@@ -94,12 +100,19 @@ def main(
         decoded: Texts measured with the default LM; 0 measures none.
         share: Of a GPU's peak that is reached.
         cores: Of a machine.
-        items: Of the catalogue, for what is said once.
+        items: Of the catalogue, for what is said once and for memory.
+        steps: Of all histories, for memory.
         plot: File for a plot of hours by nodes.
     """
     costs = measure(requests, decoded)
     told = f"once {1e6 * costs.once:,.0f} µs a request, a pair {1e3 * costs.pair:,.2f} ms of one core"
-    print(f"measured: {told}, the default LM {costs.lm:,.3f} s a text on this machine")
+    print(f"measured: {told}")
+    print(f"measured: the default LM {costs.lm:,.2f} s a text on {cores_here()} of this machine's cores")
+    held = (items * costs.item + steps * costs.step) / 1e9
+    print(
+        f"measured: {costs.item:,.0f} bytes an item, {costs.step:,.0f} a step of a history, in every process"
+    )
+    print(f"computed: {held:,.0f} GB a process for {items:,} items and {steps:,} steps")
     law = Law(items=items)
     said = expected_distinct(law, wanted) / wanted
     print(
@@ -158,7 +171,8 @@ def measure(requests: int, decoded: int) -> Costs:
         shop = Path(name, "shop")
         in_own_process(make_shop, shop)
         once, pair = in_own_process(templates, shop, requests)
-    return Costs(once, pair, in_own_process(language_model, decoded) if decoded else 0.0)
+    item, step = in_own_process(memory)
+    return Costs(once, pair, in_own_process(language_model, decoded) if decoded else 0.0, item, step)
 
 
 def templates(shop: Path, count: int) -> tuple[float, float]:
@@ -171,11 +185,13 @@ def templates(shop: Path, count: int) -> tuple[float, float]:
     behaviours = Behaviours(catalogue)
     keys = Keys(catalogue.items, EvidenceStore.open(config.path("evidence")))
     job = Job(config.path("generate", "costs"))
-    outlook, began = None, 0.0
-    for _ in range(2):  # the first reads grammars and facts, which is not of a request
-        began = time.process_time()
-        asked = keys.keyed(read_requests(config, catalogue, behaviours), behaviours)
-        outlook = job.prepare(lambda: asked)  # noqa: B023
+
+    def prepare() -> Outlook:
+        return job.prepare(lambda: keys.keyed(read_requests(config, catalogue, behaviours), behaviours))
+
+    prepare()  # reads facts, which is not of a request
+    began = time.process_time()
+    outlook = prepare()
     prepared = time.process_time() - began
     reasoner = Reasoner.from_pretrained(config.path(), items=catalogue.items, writers=["template", "extract"])
     warm = [behaviours.pair(each) for each in islice(read_requests(config, catalogue, behaviours), 200)]
@@ -186,6 +202,21 @@ def templates(shop: Path, count: int) -> tuple[float, float]:
     began = time.process_time()
     index.update(config.path())
     return (prepared + time.process_time() - began) / count, written / count
+
+
+def memory(count: int = 200_000) -> tuple[float, float]:
+    """Bytes of an item of the made shop, and of an interaction."""
+    texts = [f"Deep pockets with a zip, and a lining of soft fleece, number {n}." for n in range(count)]
+    before = peak()
+    items = [
+        Item(f"i{n}", f"Alva Coat {n}", text, {"color": ["red"], "material": ["wool"], "type": ["coat"]})
+        for n, text in enumerate(texts)
+    ]
+    between = peak()
+    steps = [Interaction(f"u{n // 20}", items[n].id, "purchase", timestamp=1e9 + n) for n in range(count)]
+    after = peak()
+    text = sum(len(text) for text in texts) / len(steps)
+    return 1e6 * (between - before) / count + text, 1e6 * (after - between) / count
 
 
 def language_model(count: int) -> float:
@@ -199,9 +230,8 @@ def language_model(count: int) -> float:
     list(engine.decode(row.request() for row in work))
     seconds = (time.perf_counter() - began) / count
     tokens = sum(len(row.prompt) + row.length for row in work) / count
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(
-        f"default LM: {1e3 * seconds / tokens:.2f} ms a token read or written, {peak:.1f} GB, {engine.memory}"
+        f"default LM: {1e3 * seconds / tokens:.2f} ms a token read or written, {peak() / 1e3:.1f} GB in all"
     )
     return seconds
 

@@ -120,7 +120,9 @@ def test_a_dry_run_asks_nothing_and_where_the_server_is_makes_nothing_stale(
 def test_a_reasoner_over_a_server(asking: Config, server: FaultyServer) -> None:
     reasoner = Reasoner.from_pretrained(asking.path(), writers=["lm"], backend=asking.generate.backend)
     item = next(iter(reasoner.items.values()))
-    assert reasoner.explain(User(""), item).writer in ("lm", "extract", "template", "")
     server.answer = lambda message: None
     with pytest.raises(DataError, match="that is not answered"):
         reasoner.explain(User(""), item)
+    server.answer = answer
+    texts = {reasoner.explain(User(user), item).text for user in ("", "ann")}
+    assert len(texts) == 1 and len(server.asked) == 2  # an error is not remembered, an answer is
