@@ -15,9 +15,10 @@ from encoders import Encoder
 from encoders.int8 import is_fast
 from mmreason.config import AlignConfig, Config, EmbedConfig
 from mmreason.device import pick_device, pick_dtype
+from mmreason.embed.bulk import BulkJob, open_models
 from mmreason.embed.embedder import Embedder
-from mmreason.embed.job import BulkJob
 from mmreason.embed.model import AlignModel
+from mmreason.embed.quarantine import Quarantine
 from mmreason.progress import Progress
 from mmreason.schema import Item
 from mmreason.store.store import EmbeddingStore, StoreWriter
@@ -29,7 +30,7 @@ class Run:
 
     Attributes:
         seconds: Wall clock, from the first file read to the last part on disk.
-        busy: Where they went, see :class:`mmreason.embed.job.BulkJob`.
+        busy: Where they went, see :class:`mmreason.embed.bulk.BulkJob`.
         store: What it wrote.
     """
 
@@ -53,9 +54,9 @@ def bulk(encoder: Encoder, items: Iterator[Item], total: int, folder: Path, sett
     embedder = Embedder({modality: encoder}, model).optimize(settings.int8)
     config = Config(run_dir=str(folder), embed=settings)  # the feature cache lies beside the parts
     started = time.perf_counter()
-    job = BulkJob(config, StoreWriter(folder, {}), folder / "quarantine.jsonl")
+    job = BulkJob(config, StoreWriter(folder, {}), Quarantine(folder / "quarantine.jsonl", anew=True))
     with Progress(total, f"ours, {modality}") as progress:
-        job.run(items, progress, embedder)
+        job.run(items, progress, open_models(config, folder, embedder))
     return Run(time.perf_counter() - started, job.seconds, EmbeddingStore.open(folder))
 
 

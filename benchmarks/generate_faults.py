@@ -1,14 +1,15 @@
 """The bulk job under SIGKILL, on a full disk and over damaged files: rows = requests, none doubled, the same content.
 
     python benchmarks/generate_faults.py
-    python benchmarks/generate_faults.py --kills 5 --stage_kills 1 --damages 5      # a small run
+    python benchmarks/generate_faults.py --kills 5 --stage_kills 1 --damages 5 --ray_kills 2      # a small run
 
 Kills: a job of 6,000 requests, a third of whose rows are there in another order, is killed at a random moment, and the
 same command given again, until it ends; then its folder must hold the very bytes of a run that nobody disturbed. So is
 ``mmreason generate`` itself, with templates. Full disk: a small tmpfs that a file fills up to some hundred kilobytes,
 where one may mount one; else a limit on the size of files stands in for it (the last lines say which). Each must
 end in one line and leave nothing half written. Damage: a bit or a stretch of a part, of the requests or of the record
-is changed, or it is cut off.
+is changed, or it is cut off. Ray: workers of a cluster are killed, and the command that started it
+(``ray_faults.py``).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import ray_faults
 import server_faults
 from bars import Bars
 from generate_scale import make_shop, pairs
@@ -44,7 +46,12 @@ HERE = Path(__file__).parent
 
 
 def main(
-    kills: int = 50, stage_kills: int = 10, damages: int = 40, server_requests: int = 1000, seed: int = 0
+    kills: int = 50,
+    stage_kills: int = 10,
+    damages: int = 40,
+    server_requests: int = 1000,
+    ray_kills: int = 6,
+    seed: int = 0,
 ) -> None:
     """Disturb, go on, compare.
 
@@ -53,6 +60,7 @@ def main(
         stage_kills: Those of them that are of ``mmreason generate``; a start of it takes seconds.
         damages: Damaged files.
         server_requests: Requests of the job over a server that fails.
+        ray_kills: Workers of a Ray cluster killed, of each of two verbs.
         seed: Of moments and places.
     """
     bars, rng = Bars("generate under faults"), random.Random(seed)
@@ -72,6 +80,7 @@ def main(
         make_shop(root / "asking")
         good, _ = server_faults.same_rows(root / "asking", server_requests)
         bars.check("a server that fails: the same rows", good, 1)
+        ray_faults.check(bars, root / "ray", ray_kills, rng)
     bars.finish()
 
 

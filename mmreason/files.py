@@ -100,6 +100,12 @@ def replaced_folder(path: Path) -> Iterator[Path]:
         remove(old)
 
 
+def move(source: Path, target: Path) -> None:
+    """Rename a file or folder; when this returns, the new name survives a kill and a power cut."""
+    source.replace(target)
+    _sync_folder(target.parent)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON, whole or not at all.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,27 @@ def stream_table(path: Path, kind: type) -> Iterator[Any]:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(8192):
                 yield from (from_record(kind, row) for row in batch.to_pylist())
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path} cannot be read ({error}); run `mmreason ingest` again") from None
+
+
+def numbered_rows(path: Path, kind: type, numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
+    """Items, interactions or reasons by their numbers, which ascend, each with its number.
+
+    Raises:
+        DataError: If the file cannot be read.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            start = low = 0
+            for group in range(file.num_row_groups):
+                stop = start + file.metadata.row_group(group).num_rows
+                high = bisect_left(numbers, stop)
+                if low < high:
+                    some = numbers[low:high]
+                    rows = file.read_row_group(group).take([number - start for number in some]).to_pylist()
+                    yield from zip(some, (from_record(kind, row) for row in rows), strict=True)
+                start, low = stop, high
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path} cannot be read ({error}); run `mmreason ingest` again") from None
 

@@ -16,7 +16,7 @@ import logging
 import random
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -30,7 +30,15 @@ from mmreason.shards.order import Line, Place, Stretch
 from mmreason.shards.reading import Batch, Reading, ShardSet
 from mmreason.shards.samples import ReasonSample, decode_item, decode_reason
 
-__all__ = ["ReasonSample", "ShardLoader", "decode_item", "decode_reason", "item_samples", "reason_samples"]
+__all__ = [
+    "ReasonSample",
+    "ShardLoader",
+    "decode_item",
+    "decode_reason",
+    "item_samples",
+    "numbered_items",
+    "reason_samples",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -322,6 +330,21 @@ def item_samples(
         DataError: As :class:`ShardLoader`.
     """
     yield from _each(folder, "items", rank, world_size, workers)
+
+
+def numbered_items(folder: str | Path, numbers: Iterable[int]) -> Iterator[tuple[int, Item]]:
+    """Items by their numbers in packed order, each with its number; what cannot be read is left out.
+
+    Raises:
+        DataError: If the folder has no manifest.
+    """
+    shards = open_shards(folder, "items")
+    starts = np.cumsum([0, *(shard.samples for shard in shards.shards)])
+    reading = Reading(shards, None, list, fill=False)
+    for number in numbers:
+        shard = int(np.searchsorted(starts, number, side="right")) - 1
+        batch = reading[[(shard, number - int(starts[shard]))]]
+        yield from ((number, item) for item in batch.value or ())
 
 
 def reason_samples(

@@ -15,15 +15,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from mmreason.files import atomic_folder, atomic_write, finished_name, has_writer, remove
+from mmreason.files import atomic_write, finished_name, has_writer, move, remove
 from mmreason.schema import DataError
 from mmreason.store.index import (
     GONE,
@@ -31,7 +31,6 @@ from mmreason.store.index import (
     CorruptIndex,
     Index,
     check_file,
-    checksums,
     ids_of,
     index_files,
     number_of,
@@ -39,6 +38,7 @@ from mmreason.store.index import (
     read_rows,
     sorted_parts,
 )
+from mmreason.store.part import Part, check_part, make_part, shape_of
 from mmreason.store.standardised import InputKeys, read_features
 
 FORGET_ROWS = 8192
@@ -169,12 +169,35 @@ class StoreWriter:
             DataError: If a vector is not finite or the disk is full; the store stays as it was.
             ValueError: If names, shapes or dtypes do not fit each other or the parts before.
         """
-        _check_part(ids, hashes, arrays, masks)
-        shape = {name: {"dim": int(a.shape[1]), "dtype": a.dtype.name} for name, a in arrays.items()}
-        if self._index["parts"] and (shape != self._index["arrays"] or sorted(masks) != self._index["masks"]):
-            raise ValueError(f"{shape} and masks {sorted(masks)} do not fit the parts of {self.folder}")
+        check_part(ids, hashes, arrays, masks)
+        shape = shape_of(arrays)
+        self._check_fits(shape, sorted(masks))
         if ids:
             self._append(ids, hashes, arrays, masks, shape, inputs)
+
+    def adopt(self, folder: Path, part: Part) -> None:
+        """Take over a part that another process made on the same disk; when this returns, it survives a kill.
+
+        Args:
+            folder: Of :func:`mmreason.store.part.make_part`; it is moved into the store.
+            part: What that returned.
+
+        Raises:
+            DataError: If the index cannot be written.
+            ValueError: If names, sizes or dtypes do not fit the parts before.
+        """
+        self._check_fits(part.arrays, part.masks)
+        name = self._next_name
+        move(folder, self.folder / name)
+        self._list(name, part)
+
+    @property
+    def _next_name(self) -> str:
+        return f"part-{self._number:06d}{self.suffix}"
+
+    def _check_fits(self, shape: Mapping[str, Any], masks: list[str]) -> None:
+        if self._index["parts"] and (shape != self._index["arrays"] or masks != self._index["masks"]):
+            raise ValueError(f"{shape} and masks {masks} do not fit the parts of {self.folder}")
 
     def _append(
         self,
@@ -182,20 +205,16 @@ class StoreWriter:
         hashes: Sequence[str],
         arrays: Mapping[str, np.ndarray],
         masks: Mapping[str, np.ndarray],
-        shape: Mapping[str, Any],
+        shape: dict[str, Any],
         inputs: Mapping[str, InputKeys] | None = None,
     ) -> None:
-        name = f"part-{self._number:06d}{self.suffix}"
-        columns = {"id": pa.array(ids, pa.string()), "hash": pa.array(hashes, pa.string())}
-        columns |= {f"has_{mask}": pa.array(np.asarray(masks[mask])) for mask in sorted(masks)}
-        with atomic_folder(self.folder / name) as folder:
-            for array_name, array in arrays.items():
-                np.save(folder / f"{array_name}.npy", np.ascontiguousarray(array))
-            for modality, keys in (inputs or {}).items():
-                keys.save(folder, modality)
-            pq.write_table(pa.table(columns), folder / "rows.parquet")
-        part = {"name": name, "rows": len(ids), "crc32": checksums(self.folder / name)}
-        made = {"arrays": shape, "masks": sorted(masks), "parts": [*self._index["parts"], part]}
+        name = self._next_name
+        part = make_part(self.folder / name, ids, hashes, arrays, masks, inputs)
+        self._list(name, replace(part, arrays=shape))
+
+    def _list(self, name: str, part: Part) -> None:
+        listed = {"name": name, "rows": part.rows, "crc32": part.crc32}
+        made = {"arrays": part.arrays, "masks": part.masks, "parts": [*self._index["parts"], listed]}
         index = self._index | made
         try:
             with atomic_write(self._path) as file:
@@ -370,28 +389,3 @@ class EmbeddingStore:
         if array.shape != (self._parts[part]["rows"], self.dims[name]) or array.dtype != self._dtypes[name]:
             raise DataError(f"{path}: {array.shape} {array.dtype} is not what the index says; embed again")
         return array
-
-
-def _check_part(
-    ids: Sequence[str],
-    hashes: Sequence[str],
-    arrays: Mapping[str, np.ndarray],
-    masks: Mapping[str, np.ndarray],
-) -> None:
-    if len(hashes) != len(ids) or len(set(ids)) != len(ids):
-        raise ValueError(
-            f"a part needs one hash an id and each id once: {len(ids)} ids, {len(hashes)} hashes"
-        )
-    for name, array in arrays.items():
-        if array.ndim != 2 or len(array) != len(ids) or array.dtype not in (np.float16, np.float32):
-            raise ValueError(
-                f"{name}: want ({len(ids)}, dim) float16 or float32, got {array.shape} {array.dtype}"
-            )
-        bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
-        if len(bad):
-            raise DataError(
-                f"item {ids[bad[0]]!r}: its {name} vector is not finite ({len(bad)} rows are not)"
-            )
-    for name, mask in masks.items():
-        if mask.shape != (len(ids),) or mask.dtype != np.bool_:
-            raise ValueError(f"mask {name}: want ({len(ids)},) bool, got {mask.shape} {mask.dtype}")

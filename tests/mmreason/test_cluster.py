@@ -10,19 +10,21 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from math import inf
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pyarrow.parquet as pq
 import pytest
 
 from mmreason.bulk.parts import part
-from mmreason.catalogue.catalogue import read_catalogue
+from mmreason.catalogue.catalogue import read_catalogue, write_catalogue
 from mmreason.cluster import TRIES, _Worker, results
 from mmreason.config import Config, GenerateConfig, RayConfig
+from mmreason.embed.job import embed
 from mmreason.generate.job import generate
 from mmreason.generate.on_ray import _PartWriter
 from mmreason.schema import DataError
@@ -55,12 +57,15 @@ def on_ray(config: Config) -> Config:
 
 def workers() -> list[psutil.Process]:
     """The processes of a cluster's pool of workers."""
-    children = psutil.Process().children(recursive=True)
-    return [each for each in children if "MapWorker" in " ".join(each.cmdline()[:1])]
+    found = []
+    for each in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it ended meanwhile
+            found += [each] * ("MapWorker" in "".join(each.cmdline()[:1]))
+    return found
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    found = {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     return {name: data for name, data in found.items() if name != "progress.json"}
 
 
@@ -102,22 +107,6 @@ def shop(tiny_run: Config, tmp_path_factory: pytest.TempPathFactory) -> Config:
     return config
 
 
-def test_a_dead_worker_and_a_dead_node_cost_no_row(cluster: Any, shop: Config, monkeypatch: Any) -> None:
-    folder = shop.path("generate", "pairs")
-    local = contents(folder)
-    shutil.rmtree(folder)
-    monkeypatch.setattr("mmreason.generate.on_ray.WINDOW", 8)  # a part a task
-    [node] = cluster.worker_nodes
-    with disturbed(
-        (part(folder, 2), lambda: workers()[0].kill()),
-        (part(folder, 20), lambda: cluster.remove_node(node, allow_graceful=False)),
-    ):
-        summary = generate(on_ray(shop))
-    cluster.add_node(num_cpus=1)
-    assert summary.startswith("480 requests (0 were answered already)") and "1 failed" in summary
-    assert contents(folder) == local
-
-
 def test_a_task_done_again_writes_what_is_missing_of_it(shop: Config) -> None:
     folder = shop.path("generate", "pairs")
     before, kept = contents(folder), part(folder, 6).stat()
@@ -125,6 +114,55 @@ def test_a_task_done_again_writes_what_is_missing_of_it(shop: Config) -> None:
     writer = _PartWriter(shop, shop.generate.part_size, ends_at=inf)
     assert writer([6, 7])["written"] == 8 and writer([6, 7])["written"] == 0
     assert contents(folder) == before and part(folder, 6).stat().st_mtime_ns == kept.st_mtime_ns
+
+
+@pytest.fixture
+def to_embed(tiny_run: Config, tmp_path: Path) -> Config:
+    """A run of 36 items to embed, one of whose pictures is none."""
+    for name in ("catalogue", "shoppers", "raw", "shards", "align"):
+        shutil.copytree(tiny_run.path(name), tmp_path / name)
+    settings = replace(tiny_run.embed, source="catalogue", part_size=4, decode_workers=1)
+    config = replace(tiny_run, run_dir=str(tmp_path), embed=settings)
+    catalogue = read_catalogue(config.path("catalogue"))
+    broken = next(item for item in catalogue.items.values() if item.images)
+    catalogue.media(broken.images[0]).write_bytes(b"no picture")
+    return config
+
+
+def test_embedding_goes_on_when_a_worker_dies(cluster: Any, to_embed: Config) -> None:
+    summary, folder = embed(to_embed), to_embed.path("embed")
+    local = contents(folder)
+    shutil.rmtree(folder)
+    shutil.rmtree(to_embed.path("features"))
+    with disturbed((folder / "part-000001", lambda: workers()[0].kill())):
+        assert embed(on_ray(to_embed)) == summary
+    assert contents(folder) == local and "1 media unreadable" in summary
+
+
+def test_only_changed_items_are_embedded_by_workers(
+    to_embed: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmreason.embed.on_ray.results", lambda config, make, tasks: map(make(), tasks))
+    monkeypatch.setattr("mmreason.embed.on_ray._LOOKED_AT", 10)
+    embed(to_embed)
+    assert "36 items embedded (36 were there already)" in embed(replace(to_embed, engine="ray"))
+    catalogue = read_catalogue(to_embed.path("catalogue"))
+    changed = [list(catalogue.items.values())[n] for n in (3, 17, 18, 30)]
+    for item in changed:
+        item.title = "another thing"
+    del catalogue.items[list(catalogue.items)[5]]
+    write_catalogue(catalogue, to_embed.path("catalogue"))
+    summary = embed(replace(to_embed, engine="ray"))
+    assert "35 items embedded (31 were there already, 1 no longer there were taken out)" in summary
+    rows = pq.read_table(to_embed.path("embed", "part-000009", "rows.parquet"))
+    assert rows["id"].to_pylist() == [item.id for item in changed]
+    from_shards = replace(to_embed, embed=replace(to_embed.embed, source="shards"))
+    shutil.rmtree(to_embed.path("embed"))
+    embed(from_shards)
+    local = contents(to_embed.path("embed"))
+    shutil.rmtree(to_embed.path("embed"))
+    embed(replace(from_shards, engine="ray"))
+    assert contents(to_embed.path("embed")) == local
 
 
 def make() -> Any:
@@ -142,8 +180,8 @@ def test_an_error_in_a_worker_is_one_line(cluster: Any, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^no room$"):
         list(results(config, make, range(9)))
     with pytest.raises(DataError, match=r"^a worker failed: TypeError: .*--debug"):
-        list(results(config, make, ["a", None]))
-    assert list(results(config, make, [1, "a"])) == [2, "aa"] and not list(tmp_path.iterdir())
+        list(results(config, make, [1, "a", None]))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_task_that_workers_die_of_stops_the_job(tmp_path: Path) -> None:
@@ -155,3 +193,18 @@ def test_a_task_that_workers_die_of_stops_the_job(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="5 workers died of the same task, 4"):
         worker({"task": ["4"]})
     assert worker({"task": ["5"]}) == {"result": ["10"]}
+
+
+def test_a_dead_worker_and_a_dead_node_cost_no_row(cluster: Any, shop: Config, monkeypatch: Any) -> None:
+    folder = shop.path("generate", "pairs")
+    local = contents(folder)
+    shutil.rmtree(folder)
+    monkeypatch.setattr("mmreason.generate.on_ray.WINDOW", 8)  # a part a task
+    [node] = cluster.worker_nodes
+    with disturbed(
+        (part(folder, 2), lambda: workers()[0].kill()),
+        (part(folder, 20), lambda: cluster.remove_node(node, allow_graceful=False)),
+    ):
+        summary = generate(on_ray(shop))
+    assert summary.startswith("480 requests (0 were answered already)") and "1 failed" in summary
+    assert contents(folder) == local

@@ -23,9 +23,12 @@ from mmreason.checkpoint import load_tensors, save_tensors
 from mmreason.cli import main
 from mmreason.config import Config
 from mmreason.device import pick_device
+from mmreason.embed.bulk import BulkJob, open_models
 from mmreason.embed.embedder import Embedder
-from mmreason.embed.job import BulkJob, embed, encoder_weights, fingerprint, source_items
+from mmreason.embed.job import embed, encoder_weights, fingerprint
+from mmreason.embed.quarantine import Quarantine
 from mmreason.embed.search import search
+from mmreason.embed.source import ItemSource
 from mmreason.processes import share_of
 from mmreason.progress import Progress
 from mmreason.schema import DataError, Item
@@ -123,10 +126,10 @@ def test_killed_and_gone_on_ends_as_if_never_killed(run: Config, tiny_run: Confi
 
 def test_a_catalogues_items_are_split_among_shares_with_their_media(run: Config) -> None:
     from_catalogue = replace(run, embed=replace(run.embed, source="catalogue"))
-    every = [source_items(from_catalogue, (number, 3)) for number in (1, 2, 3)]
-    read = [list(items) for _, items, _ in every]
+    every = [ItemSource(from_catalogue).share((number, 3)) for number in (1, 2, 3)]
+    read = [list(items) for _, items in every]
     catalogue = read_catalogue(run.path("catalogue"))
-    assert [len(items) for items in read] == [total for total, _, _ in every]
+    assert [len(items) for items in read] == [total for total, _ in every]
     assert {item.id for items in read for item in items} == set(catalogue.items)
     for item in (item for items in read for item in items):
         names = catalogue.items[item.id].images
@@ -137,7 +140,7 @@ def test_items_that_could_not_be_read_are_not_taken_out(run: Config, monkeypatch
     embed(run)
     store = EmbeddingStore.open(run.path("embed"))
     monkeypatch.setattr(
-        "mmreason.embed.job.item_samples",
+        "mmreason.embed.source.item_samples",
         lambda *args, **named: islice(item_samples(*args, **named), 1, None),
     )
     summary = embed(run)
@@ -183,9 +186,10 @@ def test_a_job_over_damaged_media_keeps_every_item_and_counts_every_loss(
         media: dict[str, Any] = {"images": [data]} if kind == "jpg" else {"video": data}
         items.append(Item(f"{kind}-{number}", title="coat", **media))
     embedder = Embedder.from_pretrained(run.path("align"), "cpu", "fp32")
-    job = BulkJob(run, StoreWriter(tmp_path / "damaged", {}), tmp_path / "lost.jsonl")
+    quarantine = Quarantine(tmp_path / "lost.jsonl", anew=True)
+    job = BulkJob(run, StoreWriter(tmp_path / "damaged", {}), quarantine)
     with Progress(len(items), "embed") as progress:
-        job.run(iter(items), progress, embedder)
+        job.run(iter(items), progress, open_models(run, tmp_path / "damaged", embedder))
     lost = [json.loads(line) for line in (tmp_path / "lost.jsonl").read_text().splitlines()]
     store = EmbeddingStore.open(tmp_path / "damaged")
     assert sorted(store.ids) == sorted(item.id for item in items)
