@@ -113,7 +113,7 @@ STAGES = (
         writes=("evidence",),
         settings=("evidence", "seed"),
         spares=("evidence/read.parquet", "evidence/concepts.parquet"),
-        version=2,
+        version=3,
     ),
     Stage(
         "train",

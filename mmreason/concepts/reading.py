@@ -6,14 +6,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from mmreason.database import Database
-from mmreason.evidence.facts import VERSION, facts_of
+from mmreason.evidence.facts import VERSION, facts_of, language_of
 from mmreason.evidence.lookup import write_rows
 from mmreason.evidence.schema import Fact
 from mmreason.evidence.store import FACTS
 from mmreason.progress import Progress
 from mmreason.readers.source import batches
+from mmreason.safety.untrusted import safe_item
 from mmreason.schema import Item, from_record
 
 READ = pa.schema(
@@ -23,6 +25,9 @@ READ = pa.schema(
     [*READ, *(field for field in FACTS if field.name not in ("item_id", "concept_id", "content"))]
 )
 """A fact as it was read: of an item of which content, and where among the item's facts."""
+
+Source = tuple[str, str, bool]
+"""Of the item that a fact was read from: the digest of its content, its language, and whether it is clean."""
 
 BATCH = 2048
 _BEHIND = 1_000_000  # more facts than an item tells
@@ -44,7 +49,7 @@ def read_facts(database: Database, path: Path, scratch: Path) -> tuple[int, int]
     """
     fresh = scratch / "fresh.parquet"
     database.execute(f"CREATE TABLE now AS SELECT id, {_CONTENT} AS content FROM items")
-    if not path.is_file():
+    if not path.is_file() or pq.read_schema(path).names != READ.names:  # of another version
         write_rows(path, READ, [])
     database.view("before", path)
     changed = f"FROM now JOIN items USING (id) WHERE NOT EXISTS {_KNOWN}"
@@ -63,23 +68,26 @@ def read_facts(database: Database, path: Path, scratch: Path) -> tuple[int, int]
 def rows_of_facts(facts: Iterable[Fact]) -> Iterator[pa.RecordBatch]:
     """Facts of whatever items as rows of :data:`READ`, placed in their order behind those that the item tells."""
     for some in batches(enumerate(facts, start=_BEHIND), BATCH):
-        yield _record_batch([(fact, "", place) for place, fact in some])
+        yield _record_batch([(fact, ("", "", False), place) for place, fact in some])
 
 
 def _rows_of(batch: pa.RecordBatch, progress: Progress) -> pa.RecordBatch:
     found = []
     for row in batch.to_pylist():
         item: Item = from_record(Item, row)
-        found += [(fact, row["content"], place) for place, fact in enumerate(facts_of(item))]
+        source = row["content"], language_of(item), safe_item(item) is item
+        found += [(fact, source, place) for place, fact in enumerate(facts_of(item))]
         progress.add()
     return _record_batch(found)
 
 
-def _record_batch(facts: list[tuple[Fact, str, int]]) -> pa.RecordBatch:
+def _record_batch(facts: list[tuple[Fact, Source, int]]) -> pa.RecordBatch:
     rows = [
         {
             "item_id": fact.item_id,
             "content": content,
+            "language": language,
+            "clean": clean,
             "place": place,
             "spelling": fact.spelling,
             "name": fact.name,
@@ -91,6 +99,6 @@ def _record_batch(facts: list[tuple[Fact, str, int]]) -> pa.RecordBatch:
             "supporters": fact.supporters,
             "asked": fact.asked,
         }
-        for fact, content, place in facts
+        for fact, (content, language, clean), place in facts
     ]
     return pa.RecordBatch.from_pylist(rows, READ)

@@ -14,8 +14,8 @@ from mmreason.reviews.languages import unmined_language
 from mmreason.safety.untrusted import safe_item
 from mmreason.schema import Item
 
-VERSION = 7
-"""Raised when the same item has other facts: all are read again then."""
+VERSION = 8
+"""Raised when the same item has other facts, or other text of it is refused: all are read again then."""
 
 LEVELS = ">"
 """What parts the levels of a category: ``Apparel > Men > Shirts``."""

@@ -44,9 +44,9 @@ class NoRows:
     def __len__(self) -> int:
         return 0
 
-    def rows(self, key: str) -> list[dict[str, Any]]:
+    def columns(self, key: str) -> dict[str, list[Any]]:
         """None, whatever the key."""
-        return []
+        return {}
 
     def keys(self) -> Iterator[str]:
         """None."""
@@ -78,15 +78,16 @@ class SortedTable:
     def __len__(self) -> int:
         return self._file.metadata.num_rows
 
-    def rows(self, key: str) -> list[dict[str, Any]]:
-        """The rows with a key, in the file's order; none if it is not there."""
-        found: list[dict[str, Any]] = []
+    def columns(self, key: str) -> dict[str, list[Any]]:
+        """The rows with a key, in the file's order: name of a column → its values; empty if it is not there."""
+        found: dict[str, list[Any]] = {}
         start = max(bisect_left(self._firsts, key) - 1, 0)  # rows of a key may begin in the group before
         for group in range(start, bisect_right(self._firsts, key)):
             columns, places = self._read(group)
             if key in places:
-                values = (column.slice(*places[key]).to_pylist() for column in columns)
-                found += [dict(zip(self._names, row, strict=True)) for row in zip(*values, strict=True)]
+                for name, column in zip(self._names, columns, strict=True):
+                    values = column.slice(*places[key]).to_pylist()
+                    found[name] = found[name] + values if name in found else values
         return found
 
     def keys(self) -> Iterator[str]:

@@ -21,11 +21,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
 from typing import Protocol
 
 from mmreason.evidence.schema import Case, Fact, Plan, Tie
-from mmreason.evidence.shared import likeness_ties, popularity_of, taste_ties
+from mmreason.evidence.shared import Shared, likeness_ties, popularity_of, taste_ties
 from mmreason.language import UNSPACED, stem_of_plural
 from mmreason.schema import Interaction, Item
 
@@ -103,31 +102,38 @@ def plans(
         >>> [(plan.level, plan.facts[0].value) for plan in plans(case)]
         [('personal', 'wool'), ('selling point', 'wool')]
     """
-    told = {id(fact): tells(case, fact) for fact in case.facts}
+    facts = _each_once(case)
+    told = {id(fact): tells(case, fact) for fact in facts}
+    facts = [fact for fact in facts if told[id(fact)] > 0]
     score = score or StandardScore(lambda case, fact: told[id(fact)])
-    facts = [fact for fact in _each_once(case) if told[id(fact)] > 0]
     alone = {id(fact): sum(score(case, [fact], None).values()) for fact in facts}
     facts.sort(key=lambda fact: -alone[id(fact)])
-    points = [fact for fact in facts if _is_point(case, fact, told[id(fact)], rule)][: rule.points]
+    titled = {id(fact) for fact in facts if in_title(fact, case.item)}
+    points = [
+        fact for fact in facts if id(fact) not in titled and _is_point(case, fact, told[id(fact)], rule)
+    ][: rule.points]
+    shared = Shared(case, facts)
     starts = [
-        *taste_ties(case, facts, rule.most_common_tie, rule.most_common_text)[: rule.ties],
-        *likeness_ties(case, facts, rule.most_common_likeness, rule.most_common_pair)[: rule.ties],
+        *taste_ties(shared, rule.most_common_tie, rule.most_common_text)[: rule.ties],
+        *likeness_ties(shared, rule.most_common_likeness, rule.most_common_pair)[: rule.ties],
         *_relation_ties(case),
         *(((fact,), None) for fact in points),
     ]
+    words = [(fact, _stems(fact.value)) for fact in points]
     found = []
     for said, tie in starts:
-        details = list(islice((fact for fact in points if said and _adds(fact, said)), rule.details))
-        told_by_title = bool(said) and all(in_title(fact, case.item) for fact in said)
-        more = [(*said, fact) for fact in details] if len(said) < 2 else []
-        for facts_said in [*([] if told_by_title else [said]), *more]:
+        more = []
+        if len(said) == 1:
+            own = _stems(said[0].value)
+            more = [(said[0], fact) for fact, stems in words if own.isdisjoint(stems)][: rule.details]
+        told_by_title = bool(said) and all(id(fact) in titled for fact in said)
+        for facts_said in more if told_by_title else [said, *more]:
             parts = score(case, facts_said, tie)
             found.append(Plan(facts_said, tie, sum(parts.values()), parts))
     found.sort(key=lambda plan: -plan.score)
     return _of_both_levels(found, rule.most)
 
 
-@dataclass(frozen=True, slots=True)
 class StandardScore:
     """The score that needs no training; its parts are explained in the module.
 
@@ -135,27 +141,45 @@ class StandardScore:
         tells: How much a fact helps to decide.
     """
 
-    tells: Tells
+    def __init__(self, tells: Tells) -> None:
+        self._tells = tells
+        self._case: Case | None = None
+        self._known: dict[int, tuple[float, float, float]] = {}  # by id of a fact of that case
 
     def __call__(self, case: Case, facts: Sequence[Fact], tie: Tie | None) -> dict[str, float]:
         """Name of a part → its value."""
-        told = self.tells(case, facts[0]) if facts else 1.0
-        parts = {"relevance": _relevance(tie) * (0.5 + 0.5 * told)}
-        if facts:
-            concept = case.concepts.get(tie.taste.concept if tie and tie.taste else facts[0].concept)
-            popularity = concept.popularity if concept else 0.0
-            if tie and tie.kind == "likeness":
-                popularity = tie.popularity
-            alone = concept is not None and concept.items <= 1
-            parts["specificity"] = 0.0 if alone else -0.3 * math.log10(max(popularity, 1e-3))
-            parts["certainty"] = 2 * sum(
-                math.log(max(f.probability, 1e-3)) for f in facts if f.probability < 1
-            )
-            parts["helpfulness"] = told * _SOURCES[facts[0].source]
-            parts["novelty"] = -0.3 * in_title(facts[0], case.item)
+        if not facts:
+            return {"relevance": _relevance(tie)}
+        told, helpfulness, novelty = self._of(case, facts[0])
+        concept = case.concepts.get(tie.taste.concept if tie and tie.taste else facts[0].concept)
+        popularity = concept.popularity if concept else 0.0
+        if tie and tie.kind == "likeness":
+            popularity = tie.popularity
+        alone = concept is not None and concept.items <= 1
+        parts = {
+            "relevance": _relevance(tie) * (0.5 + 0.5 * told),
+            "specificity": 0.0 if alone else -0.3 * math.log10(max(popularity, 1e-3)),
+            "certainty": sum(2 * math.log(max(f.probability, 1e-3)) for f in facts if f.probability < 1),
+            "helpfulness": helpfulness,
+            "novelty": novelty,
+        }
         if len(facts) > 1:
-            parts["detail"] = 0.3 * self.tells(case, facts[1]) * _SOURCES[facts[1].source]
+            parts["detail"] = 0.3 * self._of(case, facts[1])[0] * _SOURCES[facts[1].source]
         return parts
+
+    def _of(self, case: Case, fact: Fact) -> tuple[float, float, float]:
+        """(how much a fact tells, its helpfulness, its novelty), once for all plans of a case."""
+        if case is not self._case:
+            self._case, self._known = case, {}
+        found = self._known.get(id(fact))
+        if found is None:
+            told = self._tells(case, fact)
+            found = self._known[id(fact)] = (
+                told,
+                told * _SOURCES[fact.source],
+                -0.3 * in_title(fact, case.item),
+            )
+        return found
 
 
 def _relevance(tie: Tie | None) -> float:
@@ -217,16 +241,12 @@ def _says(title: str, name: str, value: str) -> bool:
 def _is_point(case: Case, fact: Fact, told: float, rule: PlanRule) -> bool:
     """Whether a fact may be a selling point.
 
-    It helps, is not true of most items, the title does not say it, and what the person turned away from was not so.
+    It helps, is not true of most items, and what the person turned away from was not so.
     """
     if fact.concept in case.disliked:
         return False
     most = rule.most_common_text if fact.source == "text" else rule.most_common
-    return (
-        told >= rule.least_told
-        and popularity_of(case, fact.concept) <= most
-        and not in_title(fact, case.item)
-    )
+    return told >= rule.least_told and popularity_of(case, fact.concept) <= most
 
 
 def _each_once(case: Case) -> list[Fact]:
@@ -262,12 +282,6 @@ def _relation_ties(case: Case) -> list[tuple[tuple[Fact, ...], Tie]]:
 
 def _may_like(step: Interaction) -> bool:
     return step.event != "impression" and (step.rating is None or step.rating >= 4)
-
-
-def _adds(fact: Fact, said: Sequence[Fact]) -> bool:
-    """Whether a fact tells something in other words than those said."""
-    words = _stems(fact.value)
-    return all(words.isdisjoint(_stems(other.value)) for other in said)
 
 
 def _of_both_levels(found: Sequence[Plan], most: int) -> list[Plan]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import combinations
 
 from mmreason.evidence.pairs import MIN_SHARE, pair_id
@@ -38,56 +38,52 @@ _ASIDE = re.compile(r"[™®©]|\([^)]*\)|\[[^]]*\]")
 _FORMS = frozenset(["thing", "is", "does", "about"])  # what texts say; two items may say it in passing
 
 
-def taste_ties(case: Case, facts: Sequence[Fact], most_common: float, most_common_text: float) -> list[Start]:
+def taste_ties(shared: Shared, most_common: float, most_common_text: float) -> list[Start]:
     """Tastes that the item answers, by one of its facts or by two together, the largest lift first.
 
     Args:
-        case: A user and an item.
-        facts: Of the item, each concept once.
+        shared: Of a user and an item.
         most_common: Popularity of a concept, or of two together, that can tie anybody to an item.
         most_common_text: The same of a phrase of the text.
     """
-    by_concept = {fact.concept: fact for fact in facts if not is_sensitive(case, fact)}
-    own, likeness, found = own_items(case), Likeness(case), []
-    for taste in sorted((t for t in case.tastes if t.liked), key=lambda taste: -taste.lift):
+    case, mine, found = shared.case, shared.mine, []
+    for taste in case.tastes:
         concept = case.concepts.get(taste.concept)
         parts = (concept.parts if concept else ()) or (taste.concept,)
-        if not all(part in by_concept for part in parts):
+        if not taste.liked or not all(part in mine for part in parts):
             continue
-        said = tuple(by_concept[part] for part in parts)
+        said = tuple(mine[part] for part in parts)
         most = most_common_text if said[0].source == "text" else most_common
-        others = tuple(i for i in taste.item_ids if i not in own)
+        others = tuple(i for i in taste.item_ids if i not in shared.own)
         if not taste.often:
-            others = tuple(i for i in others[-LATEST:] if likeness.of(i) >= MIN_ALIKE_TASTE)
+            others = tuple(i for i in others[-LATEST:] if shared.likeness(i) >= MIN_ALIKE_TASTE)
         if others and (concept is None or concept.popularity <= most) and _may_be_told(case, said):
-            found.append((said, Tie("taste", others, taste, both=len(said) > 1)))
-    return found
+            found.append((said, Tie("taste", others, taste, both=len(said) > 1), taste.lift))
+    found.sort(key=lambda start: -start[2])
+    return [(said, tie) for said, tie, _ in found]
 
 
-def likeness_ties(
-    case: Case, facts: Iterable[Fact], most_common: float, most_common_pair: float
-) -> list[Start]:
+def likeness_ties(shared: Shared, most_common: float, most_common_pair: float) -> list[Start]:
     """What the item shares with items that its reader liked, the most specific first.
 
     Args:
-        case: A user and an item.
-        facts: Of the item, each concept once.
+        shared: Of a user and an item.
         most_common: Popularity of a concept that makes two items alike by itself.
         most_common_pair: The same of two concepts together.
     """
-    own, likeness = own_items(case), Likeness(case)
+    case = shared.case
     latest = case.user.history[-4 * LATEST :]
-    told = {step.item_id: engagement(step) for step in latest if step.item_id not in own}
+    told = {step.item_id: engagement(step) for step in latest if step.item_id not in shared.own}
     liked = {item_id for item_id, much in told.items() if much >= MIN_LIKED and item_id in case.history_items}
-    mine = {f.concept: f for f in facts if f.name not in _FORMS and not is_sensitive(case, f)}
+    mine = {concept: fact for concept, fact in shared.mine.items() if fact.name not in _FORMS}
     showing: dict[str, dict[str, None]] = {}
     for item_id in told if liked else ():
         for fact in case.history_facts.get(item_id, ()):
             if fact.concept in mine:
                 showing.setdefault(fact.concept, {})[item_id] = None
-    shared = [fact for concept, fact in mine.items() if concept in showing]
+    both = [fact for concept, fact in mine.items() if concept in showing]
     found: list[Start] = []
-    for said in [*((fact,) for fact in shared), *combinations(shared, 2)]:
+    for said in [*((fact,) for fact in both), *combinations(both, 2)]:
         popularity = _together(case, said)
         if popularity > (most_common if len(said) < 2 else most_common_pair) or not _may_be_told(case, said):
             continue
@@ -95,7 +91,7 @@ def likeness_ties(
         those = tuple(i for i in ids if i in liked)
         if 2 * len(those) < max(len(ids), 1):
             continue
-        those = tuple(i for i in those if likeness.of(i) >= MIN_ALIKE)
+        those = tuple(i for i in those if shared.likeness(i) >= MIN_ALIKE)
         if those:
             found.append((said, Tie("likeness", those, both=len(said) > 1, popularity=popularity)))
     found.sort(key=lambda start: start[1].popularity)
@@ -134,29 +130,45 @@ def _may_be_told(case: Case, said: Sequence[Fact]) -> bool:
     )
 
 
-class Likeness:
-    """How much the item of a case has in common with those of its history: a weighted Jaccard index, each counted once.
+class Shared:
+    """What an item and a history have in common.
 
     Args:
         case: A user and an item.
+        facts: Of the item, each concept once.
+
+    Attributes:
+        mine: Concept → the item's fact, of what somebody may be said to like.
+        own: The item and its variants among the history.
     """
 
-    def __init__(self, case: Case) -> None:
-        self._case = case
+    def __init__(self, case: Case, facts: Iterable[Fact]) -> None:
+        self.case = case
+        self.mine = {fact.concept: fact for fact in facts if not is_sensitive(case, fact)}
+        self.own = own_items(case)
         self._rarity: dict[str, float] = {}
-        self._mine = self._weights(case.facts)
-        self._total = sum(self._mine.values())
         self._known: dict[str, float] = {}
 
-    def of(self, item_id: str) -> float:
-        """How much the item is like one of the history, from 0 to 1; 1 if nothing is known of that one."""
+    def likeness(self, item_id: str) -> float:
+        """How much the item has in common with one of the history, from 0 to 1: a weighted Jaccard index.
+
+        What is the same of both counts once, by how rare it is; 1 if nothing is known of that one.
+        """
         found = self._known.get(item_id)
         if found is None:
-            theirs = self._weights(self._case.history_facts.get(item_id, ()))
-            shared = sum(weight for concept, weight in theirs.items() if concept in self._mine)
+            theirs = self._weights(self.case.history_facts.get(item_id, ()))
+            shared = sum(weight for concept, weight in theirs.items() if concept in self._weighed)
             every = self._total + sum(theirs.values()) - shared
             found = self._known[item_id] = shared / every if theirs and every else 1.0
         return found
+
+    @cached_property
+    def _weighed(self) -> dict[str, float]:
+        return self._weights(self.case.facts)
+
+    @cached_property
+    def _total(self) -> float:
+        return sum(self._weighed.values())
 
     def _weights(self, facts: Iterable[Fact]) -> dict[str, float]:
         """Concept → how rare it is, of all but what a text may say in passing."""
@@ -165,7 +177,7 @@ class Likeness:
             if fact.name not in _FORMS and fact.source in ("attribute", "text", "picture"):
                 concept = fact.concept
                 if concept not in rarity:
-                    rarity[concept] = -math.log(min(max(popularity_of(self._case, concept), 1e-4), 1.0))
+                    rarity[concept] = -math.log(min(max(popularity_of(self.case, concept), 1e-4), 1.0))
                 found[concept] = rarity[concept]
         return found
 

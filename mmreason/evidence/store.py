@@ -34,10 +34,12 @@ FACTS = pa.schema(
         **dict.fromkeys(("start", "end"), pa.int32()),
         "probability": pa.float64(),
         **dict.fromkeys(("supporters", "asked"), pa.int32()),
-        **dict.fromkeys(("concept_id", "content"), pa.string()),
+        **dict.fromkeys(("concept_id", "content", "language"), pa.string()),
+        "clean": pa.bool_(),
     }
 )
-"""Columns of ``facts.parquet``: a :class:`Fact`, its span as two of them, and the digest of what it was read from."""
+"""Columns of ``facts.parquet``: a :class:`Fact`, its span as two of them, and of the item that it was read from the
+digest, the language of its text, and whether nothing of it was refused (:mod:`mmreason.safety.untrusted`)."""
 
 CONCEPTS = pa.schema(
     {
@@ -99,21 +101,24 @@ class EvidenceStore:
 
     def facts(self, item_id: str) -> list[Fact]:
         """The facts of an item; none if it is not known."""
-        return list(self._of_item(item_id)[1])
+        return list(self._of_item(item_id).facts)
 
     def content(self, item_id: str) -> str:
         """Digest of what the facts of an item were read from; empty if it has none."""
-        return self._of_item(item_id)[0]
+        return self._of_item(item_id).content
 
     def facts_of(self, item: Item) -> list[Fact]:
         """The facts of an item, which is read on the spot unless it is as the catalogue had it."""
+        return list(self._known_of(item).facts)
+
+    def _known_of(self, item: Item) -> _Known:
         if item.id in self._given:
-            return self._given[item.id]
-        content, facts = self._of_item(item.id)
-        if facts and content in ("", content_of(item)):
-            return list(facts)
+            return _Known(self._given[item.id])
+        known = self._of_item(item.id)
+        if known.facts and known.content in ("", content_of(item)):
+            return known
         ids = self._meaning
-        return [replace(fact, concept_id=ids.get(fact.spelling, "")) for fact in facts_of(item)]
+        return _Known([replace(fact, concept_id=ids.get(fact.spelling, "")) for fact in facts_of(item)])
 
     def put(self, item_id: str, facts: Iterable[Fact]) -> None:
         """Let an item have these facts, whatever else is known of it."""
@@ -132,16 +137,17 @@ class EvidenceStore:
             items: Item id → item, of the catalogue.
             language: Of the reason; by default that of the item's text.
         """
-        history, facts = self._history(user, items), self.facts_of(item)
+        history, known = self._history(user, items), self._known_of(item)
+        facts = list(known.facts)
         return Case(
             user=user,
-            item=safe_item(item),
+            item=item if known.clean else safe_item(item),
             facts=facts,
             tastes=history.tastes,
             history_items=history.items,
             history_facts=history.facts,
             concepts=history.concepts | self._concepts_of(facts) | self._pairs_of(facts),
-            language=language or language_of(item),
+            language=language or known.language or language_of(item),
             sensitive=self.sensitive,
             untold=history.untold,
             disliked=history.disliked,
@@ -164,10 +170,15 @@ class EvidenceStore:
         known = {
             step.item_id: found for step in user.history if (found := step.item or items.get(step.item_id))
         }
-        facts = {item_id: self.facts_of(each) for item_id, each in known.items()}
+        read = {item_id: self._known_of(each) for item_id, each in known.items()}
+        facts = {item_id: each.facts for item_id, each in read.items()}
         private, values = _private(known, facts, self.sensitive)
         untold = frozenset(f.concept for some in facts.values() for f in some if f.value in values)
-        safe = {item_id: safe_item(each) for item_id, each in known.items() if item_id not in private}
+        safe = {
+            item_id: each if read[item_id].clean else safe_item(each)
+            for item_id, each in known.items()
+            if item_id not in private
+        }
         facts = {item_id: facts[item_id] for item_id in safe}
         concepts = self._concepts_of([fact for some in facts.values() for fact in some])
         shown = {
@@ -206,14 +217,38 @@ class EvidenceStore:
             if spelling != concept.id
         }
 
-    def _look_up(self, item_id: str) -> tuple[str, tuple[Fact, ...]]:
-        """What the item's content was, and its facts."""
-        content, facts = "", []
-        for row in self._facts.rows(item_id):
-            start, end, read = row.pop("start"), row.pop("end"), row.pop("content")
-            content = content or read
-            facts.append(Fact(span=None if start is None else (start, end), **row))
-        return content, tuple(facts)
+    def _look_up(self, item_id: str) -> _Known:
+        columns = self._facts.columns(item_id)
+        if not columns:
+            return _Known(())
+        spans = [
+            None if start is None else (start, end)
+            for start, end in zip(columns["start"], columns["end"], strict=True)
+        ]
+        told = (columns[name] for name in ("name", "value", "source"))
+        numbers = (columns[name] for name in ("probability", "supporters", "asked", "concept_id"))
+        facts = (Fact(item_id, *each) for each in zip(*told, spans, *numbers, strict=True))
+        # Facts of the item's own text come first; those that only the catalogue tells know nothing of it.
+        return _Known(
+            tuple(facts), *(columns[name][0] for name in ("content", "language", "clean") if name in columns)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of an item; ``language`` and ``clean`` of an item that is as the catalogue had it.
+
+    Attributes:
+        facts: In the file's order.
+        content: Digest of what they were read from; empty if of nothing of the item's own.
+        language: Of its text; empty if it is yet to be told.
+        clean: Whether all of it may be quoted as it is.
+    """
+
+    facts: Sequence[Fact]
+    content: str = ""
+    language: str = ""
+    clean: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,8 +299,11 @@ class _Concepts(Mapping[str, Concept]):
         return self._table.keys()
 
     def _look_up(self, key: str) -> Concept | None:
-        rows = self._table.rows(key)
-        return replace(Concept(**rows[0]), spellings=tuple(rows[0]["spellings"])) if rows else None
+        found = self._table.columns(key)
+        if not found:
+            return None
+        one = {name: values[0] for name, values in found.items()}
+        return Concept(**{**one, "spellings": tuple(one["spellings"])})
 
 
 def alone(fact: Fact, sensitive: TermFinder | None = None) -> Concept:

@@ -34,22 +34,21 @@ def test_rows_of_a_key_are_found_across_row_groups(tmp_path: Path) -> None:
             ("zebra", 1),
         ],
     )
-    assert [row["value"] for row in table.rows("many")] == list(range(2 * GROUP))
-    assert [row["value"] for row in table.rows("k00007")] == [7] and table.rows("zebra") == [
-        {"key": "zebra", "value": 1}
-    ]
-    assert table.rows("") == table.rows("kx") == table.rows("zz") == []
+    assert table.columns("many")["value"] == list(range(2 * GROUP))
+    assert table.columns("k00007")["value"] == [7]
+    assert table.columns("zebra") == {"key": ["zebra"], "value": [1]}
+    assert table.columns("") == table.columns("kx") == table.columns("zz") == {}
     assert len(list(table.keys())) == GROUP and len(table) == 3 * GROUP - 1
 
 
 def test_keys_of_any_length_and_script_are_found(tmp_path: Path) -> None:
     keys = ["x" * 9000, "é", "面", "a/b", " ", *(f"n{i}" for i in range(3 * GROUP))]
     table = _table(tmp_path / "t.parquet", [(key, i) for i, key in enumerate(keys)])
-    assert all(table.rows(key)[0]["value"] == i for i, key in enumerate(keys[:2000]))
+    assert all(table.columns(key)["value"] == [i] for i, key in enumerate(keys[:2000]))
 
 
 def test_a_table_without_rows_knows_nothing(tmp_path: Path) -> None:
-    assert _table(tmp_path / "t.parquet", []).rows("a") == []
+    assert _table(tmp_path / "t.parquet", []).columns("a") == {}
 
 
 def test_no_evidence_is_said(tmp_path: Path) -> None:

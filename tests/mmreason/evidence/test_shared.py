@@ -2,7 +2,7 @@ from collections.abc import Mapping, Sequence
 
 from mmreason.evidence.pairs import pair_id
 from mmreason.evidence.schema import Case, Concept, Fact, Taste
-from mmreason.evidence.shared import likeness_ties, taste_ties
+from mmreason.evidence.shared import Shared, likeness_ties, taste_ties
 from mmreason.schema import Interaction, Item, User
 
 POPULARITY = {"comedy": 0.3, "romance": 0.2, "drama": 0.4, "western": 0.01, "cartoon": 0.02, "musical": 0.02}
@@ -30,7 +30,7 @@ def case_of(genres: str, history: Mapping[str, tuple[str, float]], tastes: Seque
 
 def likenesses(case: Case) -> list[tuple[list[str], tuple[str, ...]]]:
     return [
-        ([f.value for f in said], tie.item_ids) for said, tie in likeness_ties(case, case.facts, 0.05, 0.15)
+        ([f.value for f in said], tie.item_ids) for said, tie in likeness_ties(Shared(case, case.facts), 0.05, 0.15)
     ]
 
 
@@ -65,7 +65,7 @@ def test_what_facts_tell_only_together_is_not_told() -> None:
         told = [Fact(item, "type", "folic acid"), Fact(item, "theme", "baby clothes")]
         case.history_facts |= {item: told}  # type: ignore[operator]
     case.facts = case.history_facts["a"]
-    assert all(len(said) == 1 for said, _ in likeness_ties(case, case.facts, 1, 1))
+    assert all(len(said) == 1 for said, _ in likeness_ties(Shared(case, case.facts), 1, 1))
 
 
 def test_what_a_history_tells_only_as_a_whole_is_not_told() -> None:
@@ -77,10 +77,10 @@ def test_what_a_history_tells_only_as_a_whole_is_not_told() -> None:
 def test_a_taste_for_two_together_ties_an_item_that_has_both() -> None:
     taste = Taste(pair_id("genre=comedy", "genre=romance"), ("b", "c", "d"), {}, 0.5, 4.0, 0.001)
     history = dict.fromkeys("bcd", ("comedy romance", 5.0))
-    ((said, tie),) = taste_ties(*_with_facts(case_of("romance comedy", history, [taste])), 0.25, 0.1)
+    ((said, tie),) = taste_ties(_shared(case_of("romance comedy", history, [taste])), 0.25, 0.1)
     assert [fact.value for fact in said] == ["comedy", "romance"] and tie.both
-    assert not taste_ties(*_with_facts(case_of("comedy drama", history, [taste])), 0.25, 0.1)
+    assert not taste_ties(_shared(case_of("comedy drama", history, [taste])), 0.25, 0.1)
 
 
-def _with_facts(case: Case) -> tuple[Case, Sequence[Fact]]:
-    return case, case.facts
+def _shared(case: Case) -> Shared:
+    return Shared(case, case.facts)
