@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
-from mmreason.evidence.schema import Case, Fact, Plan
+from mmreason.evidence.schema import Case, Fact, Plan, Tie
 from mmreason.evidence.store import EvidenceStore
+from mmreason.generate.verify.building import lexicon
 from mmreason.schema import Item, Reason, User
+from mmreason.wording.grammar import grammar_of
+from mmreason.wording.slots import said_of, sentence, thing_slots
 from mmreason.wording.titles import name_of
 
 Rng = np.random.Generator
@@ -85,6 +89,32 @@ _STRONGER = (
     (r"\byou (?=bought|liked|chose|watched|read|rated|looked)", "you always "),
     (r"\bagain and again\b", "every time"),
 )
+
+
+def never_together(rng: Rng, each: True_, shop: Shop) -> Iterator[tuple[str, Case]]:
+    """Two facts that make one noun, each of which several items of the history have, and at most one of them both.
+
+    What the item is called is none of them: that "a brown kite" is like several brown clips was judged showable.
+    """
+    del rng, shop
+    case, grammar = each.case, grammar_of(each.case.language, each.case.item.domain)
+    if grammar is None or case.language != "en":
+        return
+    held = [{fact.concept for fact in facts} for facts in case.history_facts.values()]
+    kind = lexicon(case.language).kind
+    several = [
+        fact
+        for fact in case.facts
+        if kind(fact.name) != "category" and sum(fact.concept in some for some in held) > 1
+    ]
+    thing = grammar.thing(case.item)
+    for facts in combinations(several, 2):
+        if sum(all(fact.concept in some for fact in facts) for some in held) < 2:
+            said = said_of(grammar, Plan(facts, Tie("taste", both=True)), case, thing)[1]
+            name = thing_slots(grammar, thing, said)["one"] if said else ""
+            if name:
+                yield f"{sentence(name)}, just like several of your recent picks.", case
+                return
 
 
 def other_event(rng: Rng, each: True_, shop: Shop) -> Iterator[tuple[str, Case]]:
@@ -186,6 +216,7 @@ CORRUPTIONS: Mapping[str, Corrupt] = {
     "another item's fact": other_fact,
     "another user's taste": other_taste,
     "stronger quantity": stronger,
+    "two facts, never together": never_together,
     "another event": other_event,
     "inverted polarity": inverted,
     "added clause": added,

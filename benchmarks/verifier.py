@@ -9,8 +9,9 @@ Three questions:
   to pass those that may be shown and stop the others. It has learnt the wording of the shapes that the writer was
   trained on (of simulated shoppers of the quickstart's catalogue), and no judged reason.
 - True reasons of four catalogues, written from evidence, beside corruptions of each: another item's fact, another
-  user's taste, a stronger quantity, another event, inverted polarity, an added clause, a doubled clause, a broken
-  link. It is to stop the corruptions and let the true ones through.
+  user's taste, a stronger quantity, two facts of which no item of the history has both, another event, inverted
+  polarity, an added clause, a doubled clause, a broken link. It is to stop the corruptions and let the true ones
+  through.
 
 - Paraphrases (`labels/paraphrases.yaml`): true reasons as a fluent writer words them, English and Chinese, and their
   false twins, over cases of their own. Half of the cases were used to mend the verifier, the other half only to count.
@@ -88,8 +89,8 @@ def main(
         rng = np.random.default_rng(seed)
         verifier = Verifier()
         references = referenced(shops[0])
-        for text, case in references:
-            verifier.learn(text, case)
+        for text, case, values in references:
+            verifier.learn(text, case, values)
         good, bad = showable(Path(data) / "showable/quickstart.jsonl", verifier, show)
         bars.check("showable reasons passed", good, passed)
         bars.check("others stopped", bad, stopped)
@@ -140,11 +141,15 @@ def open_shop(name: str, folder: Path, config: Config, seed: int) -> Shop:
     return Shop(name, catalogue.items, users, store, references, {a: sorted(v) for a, v in values.items()})
 
 
-def referenced(shop: Shop) -> list[tuple[str, Case]]:
-    """The catalogue's reference reasons with their cases."""
+def referenced(shop: Shop) -> list[tuple[str, Case, list[str]]]:
+    """The catalogue's reference reasons with their cases, and the values that each names."""
     users = {user.id: user for user in shop.users}
     return [
-        (r.text, shop.store.case(users[r.user_id], shop.items[r.item_id], shop.items))
+        (
+            r.text,
+            shop.store.case(users[r.user_id], shop.items[r.item_id], shop.items),
+            [each.value for each in r.evidence],
+        )
         for r in shop.references
         if r.user_id in users
     ]

@@ -17,10 +17,12 @@ class Passed:
     Attributes:
         candidate: With the plan that it says.
         evidence: What it rests on.
+        loose: Whether it is true of the person in parts only (:class:`~mmreason.generate.verify.Verdict`).
     """
 
     candidate: Candidate
     evidence: list[Evidence]
+    loose: bool = False
 
     @property
     def support(self) -> int:
@@ -32,7 +34,7 @@ class Passed:
 
 
 def best_of(passed: Sequence[Passed], used: Collection[str] = ()) -> Passed:
-    """The one with the most support; of those with as much the likeliest to its model, then the first.
+    """The one with the most support that is not loose; of those with as much the likeliest to its model, then the first.
 
     Args:
         passed: Of one rung.
@@ -48,9 +50,9 @@ def best_of(passed: Sequence[Passed], used: Collection[str] = ()) -> Passed:
         'Made of blue wool.'
     """
 
-    def worth(each: Passed) -> tuple[bool, int, float]:
-        score = each.candidate.score
-        return opener(each.candidate.text) not in used, each.support, -inf if score is None else score
+    def worth(each: Passed) -> tuple[bool, bool, int, float]:
+        score, fresh = each.candidate.score, opener(each.candidate.text) not in used
+        return not each.loose, fresh, each.support, -inf if score is None else score
 
     return max(passed, key=worth)
 

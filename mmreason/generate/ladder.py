@@ -155,11 +155,12 @@ class Ladder:
         written = yield from self._written(request, rejected)
         for level in (PERSONAL, SELLING_POINT):
             found = [each for each in written if each.candidate.plan.level == level]
-            if self.candidates > 1 or not found:
+            if self.candidates > 1 or all(each.loose for each in found):
                 fitting = [plan for plan in plans if plan.level == level]
                 found += yield from self._passing(fitting, case, seed, used, rejected)
             if found:
-                best = best_of(found, used) if self.candidates > 1 else found[0]
+                first = min(found, key=lambda each: each.loose)
+                best = best_of(found, used) if self.candidates > 1 else first
                 cause = "" if level == PERSONAL else _cause(case, plans, rejected, level)
                 return _climbed(case, best.candidate, best.evidence, rejected, cause)
         cause = _cause(case, plans, rejected)
@@ -196,8 +197,8 @@ class Ladder:
                 why = f"nobody chooses by {idle.name} {idle.value!r}"
                 rejected.append(Rejected(candidate, "no reason", why))
                 continue
-            passed.append(Passed(candidate, verdict.evidence))
-            if candidate.plan.level == PERSONAL and self.candidates == 1:
+            passed.append(Passed(candidate, verdict.evidence, verdict.loose))
+            if candidate.plan.level == PERSONAL and self.candidates == 1 and not verdict.loose:
                 break
         return passed
 
@@ -224,7 +225,7 @@ class Ladder:
             verdict = yield from self._check(candidate, case, rejected)
             if verdict is not None:
                 kept = again if opener(candidate.text) in used else fresh
-                kept.append(Passed(candidate, verdict.evidence))
+                kept.append(Passed(candidate, verdict.evidence, verdict.loose))
             if len(fresh) == self.candidates:
                 break
         return fresh or again[:1]

@@ -42,7 +42,8 @@ _REFUSED = re.compile(  # in lower case
     # a thing that was named before
     r"|\b(?:allows?|lets?|helps?|enables?) (?:you )?(?:to )?\w+ (?:it|them)\b"
     # praise that says nothing
-    r"|\bwhat you (?:want|need|\w+ been)\b"
+    r"|\b(?:what|everything|all) you (?:want|need|\w+ been)\b|\b(?:every|any)where you\b|\bwherever\b|\bin style\b"
+    r"|\b(?:with confidence|confidently|maximi[sz]\w+|elevates?|redefines?|next level)\b"
     r"|\b(?:many|loads of|lots of|plenty of|tons of) (?:\S+ )?(?:features|benefits)\b"
     r"|\b(?:effortless\w*|super-\w+|unique(?:ly)?|appealing|flattering|unmatched|unparalleled|stunning|gorgeous|amazing|incredibl[ey]"
     r"|awesome|fabulous|revolutionary|must-have|popular among|complete (?:comfort|satisfaction)|in total comfort)\b"

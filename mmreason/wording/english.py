@@ -108,7 +108,7 @@ def article_of(phrase: str, uncountable: Container[str], head: str = "") -> str:
         head: The noun that follows the phrase, if it does not end with one.
 
     Example:
-        >>> [article_of(phrase, {"fabric"}) for phrase in ("pocket for keys", "soft fabric", "two pockets", "piping")]
+        >>> [article_of(phrase, {"fabric"}) for phrase in ("pocket for keys", "soft fabric", "two pockets", "rouching")]
         ['a', '', '', '']
         >>> article_of("crew", (), "neckline"), article_of("hood and deep pockets", ()), article_of("rib cuffs", ())
         ('a', 'a', '')
@@ -158,10 +158,11 @@ def is_no_noun(phrase: str) -> bool:
 
 
 def _is_mass(word: str) -> bool:
-    """Whether a noun names no single thing by its making: *piping*, *softness*, not *lining*."""
+    """Whether a noun names no single thing by its making: *piping*, *ruching*, *softness*, not *lining*."""
     from lemminflect import getAllLemmas
 
-    made_of_verb = word.endswith("ing") and word not in _SINGLE and "VERB" in getAllLemmas(word)
+    known = getAllLemmas(word)
+    made_of_verb = word.endswith("ing") and word not in _SINGLE and ("VERB" in known or not known)
     return made_of_verb or word.endswith(("ness", "ism"))
 
 

@@ -36,6 +36,7 @@ _SAYS_LITTLE = frozenset([
 ])
 # fmt: on
 _MADE_BY = re.compile(r"is (?:directed|written|produced|based|adapted)\b")  # no more of what is liked
+_SEVERAL = re.compile(r"\s*(?:&|/|,|\band\b)\s*")
 _SECOND_VERB = re.compile(r" and \w+s\b")
 
 
@@ -58,7 +59,7 @@ def write(plan: Plan, case: Case, seed: int = 0) -> list[Candidate]:
         'A throw in wool that gets softer with use.'
     """
     grammar = grammar_of(case.language, case.item.domain)
-    found = [clause for clause in clauses_of(case.item) if not _is_common(clause, case)] if plan.facts else []
+    found = _clauses_that_fit(grammar, case) if grammar and plan.facts else []
     if not grammar or not found or is_chinese(found[0].text) != (grammar.language == "zh"):
         return []
     told = (
@@ -78,16 +79,49 @@ def clauses_alone(case: Case) -> Iterator[Candidate]:
         case: The user, of whom nothing is said, and the item.
     """
     grammar = grammar_of(case.language, case.item.domain)
-    found = [clause for clause in clauses_of(case.item) if not _is_common(clause, case)]
+    found = _clauses_that_fit(grammar, case) if grammar else []
     if not grammar or not found or is_chinese(found[0].text) != (grammar.language == "zh"):
         return
     thing = grammar.thing(case.item)
-    slots = thing_slots(grammar, thing, [])
+    slots = _subject_slots(grammar, thing, case.item)
     for clause in found:
         slots |= {"clause": clause.text, "tells": _tells(grammar, clause, thing)}
         for text in _filled(grammar, f"extract_{clause.form}", slots, 0):
             if len(text) <= _LONGEST:
                 yield Candidate(sentence(text), _with(Plan(()), (), clause, case), "extract")
+
+
+def _clauses_that_fit(grammar: Grammar, case: Case) -> list[Clause]:
+    """The clauses of the case's item that tell something of this one, and do not call it something else."""
+    others = _other_names(grammar, case.item)
+    return [
+        clause
+        for clause in clauses_of(case.item)
+        if not _is_common(clause, case)
+        and (clause.form != "does" or others.isdisjoint(_WORD.findall(clause.text.lower())))
+    ]
+
+
+def _other_names(grammar: Grammar, item: Item) -> frozenset[str]:
+    """What a category of several kinds calls those that the item is not: *hoodie*, of a sweatshirt."""
+    own, found = grammar.thing(item).one, frozenset[str]()
+    for name in grammar.words["called_by"]:
+        for value in item.attributes.get(name, ()):
+            nouns = [grammar.noun(part) for part in _SEVERAL.split(value.rpartition(" > ")[2])]
+            if own in {noun.one for noun in nouns if noun}:
+                found |= {
+                    word for noun in nouns if noun and noun.one != own for word in (noun.one, noun.many)
+                }
+    return found
+
+
+def _subject_slots(grammar: Grammar, thing: Thing, item: Item) -> dict[str, str]:
+    """What stands for the item alone; one of which nobody knows what it is is called by its title."""
+    slots = thing_slots(grammar, thing, [])
+    if not thing.one and grammar.language == "en":
+        title = name_of(item)
+        slots["this"] = fill(grammar.words.get("named", ""), {"title": title}) if title else ""
+    return slots
 
 
 def _is_common(clause: Clause, case: Case) -> bool:
@@ -123,7 +157,7 @@ def _points(
 ) -> Iterator[tuple[str, Plan]]:
     """Clauses that say the plan's first fact, of the item alone."""
     thing = grammar.thing(case.item)
-    slots = thing_slots(grammar, thing, [])
+    slots = _subject_slots(grammar, thing, case.item)
     for clause in turned(found, seed):
         if _says(clause, plan.facts[0]):
             slots |= {"clause": clause.text, "tells": _tells(grammar, clause, thing)}

@@ -137,11 +137,11 @@ class Grammar:
                     if thing is not None:
                         return thing
         generic = next((thing for name, thing in self._generic.items() if name in item.attributes), None)
-        return (
-            generic
-            or (_of_text(self, item.text) if "text_things" in self.words else None)
-            or self._generic[""]
-        )
+        if generic is None and "text_things" in self.words:
+            generic = _of_text(self, item.text)
+        if generic is None and self.language == "en" and not self._generic[""].one:
+            generic = _of_title(self, item.title, item.text)
+        return generic or self._generic[""]
 
     def noun(self, value: str) -> Thing | None:
         """A category as the name of a thing; None if it is none ("Sale", "Home & Garden")."""
@@ -349,6 +349,17 @@ def _of_text(grammar: Grammar, text: str) -> Thing | None:
     """What a text calls its item: *this book*."""
     said = (match[1].lower() for match in _THIS.finditer(text))
     return next((grammar.noun(word) for word in said if word in grammar.words["text_things"]), None)
+
+
+@lru_cache(maxsize=16_384)
+def _of_title(grammar: Grammar, title: str, text: str) -> Thing | None:
+    """The last word of a title whose text says it of the item, too: *this rope*, of "a jump rope enables …"."""
+    last = _WORDS.findall(title)[-1:]
+    word = last[0].lower() if last else ""
+    if not re.search(rf"\b(?:[Tt]he|[Tt]his|[Aa]n?)\s(?:[a-z\d-]+\s){{0,2}}{word}\b", text) or not word:
+        return None
+    thing = grammar.noun(word) if word not in grammar.uncountable else None
+    return replace(thing, known=False) if thing and (thing.paired or thing.one == word) else None
 
 
 @lru_cache(maxsize=16_384)

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from mmreason.evidence.pairs import pair_id
 from mmreason.evidence.schema import Fact
-from mmreason.generate.verify.reading import Reading, Token
+from mmreason.generate.verify.reading import PREDICATES, Reading, Token
 from mmreason.generate.verify.tables import ItemTable, UserTable
 
 _LEAST = {"": 1, "two": 2, "three": 3, "often": 3, "most": 2, "all": 3}
@@ -22,6 +22,7 @@ _EVENTS = {
 _EXACT = frozenset(["finished", "rated high"])  # more than the event beside it: "watched to the end"
 _SHARE = 0.03  # of a history; less is not a habit
 _PARTED = frozenset(["and", "or", "than", "you", "your", "with"])
+_WITHIN = frozenset(["with", "in", "of", "a", "an", "something"])  # a noun phrase, beside what it names
 _ONE = frozenset(["a", "an", "the", "one", "another", "your"])
 
 
@@ -42,6 +43,7 @@ class Claim:
         often: Whether "often" is true of it.
         link: The relation between the recommended item and the one that it names, if there is one.
         named: Whether it names an item of the history by its title.
+        loose: Whether it is true only of items that are not called as this one is.
     """
 
     what: str
@@ -56,6 +58,7 @@ class Claim:
     often: bool
     link: Fact | None = None
     named: bool = False
+    loose: bool = False
 
 
 def claims_of(reading: Reading, item: ItemTable, user: UserTable) -> list[Claim]:
@@ -217,20 +220,48 @@ def _is_singular(group: Sequence[Token], clause: Sequence[Token]) -> bool:
 
 
 def _shared(reading: Reading, clause: Sequence[Token], cue: Token, user: UserTable) -> list[Claim]:
-    """What a clause without a value claims: that what is said of the item, their items show too."""
+    """What a clause without a value claims: that what is said of the item, their items show too.
+
+    What makes one noun, the same items must show. Whether they must be called so, readers do not agree on: a *bouncing
+    car* is like several bouncing clips to some.
+    """
     said = [t for t in reading.tokens if t.is_claim and t.subject == "item"]
     told = [t for t in said if not t.naming] or said
-    told = [t for t in told if not any(e.kind == "category" for e in t.of_item)] or told
+    nouns = [([t for t in noun if not _is_category(t)], noun) for noun in _nouns(reading.tokens, told)]
+    nouns = [(how, noun) for how, noun in nouns if how] or [(noun, noun) for _, noun in nouns]
     singular = not any(
         "THINGS" in t.tags or "PICKS" in t.tags or (t.expression and t.expression.quantity) for t in clause
     ) and any("THING" in t.tags for t in clause)
     claims = []
-    for token in told:
-        concepts = [frozenset(entry.concept for entry in token.of_item)]
+    for how, noun in nouns:
+        concepts = [frozenset(entry.concept for entry in token.of_item) for token in how]
         holders = _held(concepts, user)
         made = _strength(clause, holders, concepts, user, singular)
+        what = reading.text[how[0].start : how[-1].end]
+        stems = tuple(stem for token in how for stem in token.stems)
         span = clause[0].start, clause[-1].end
-        claims.append(
-            Claim(reading.text[token.start : token.end], span, concepts[0], token.stems, holders, *made)
-        )
+        claim = Claim(what, span, frozenset().union(*concepts), stems, holders, *made)
+        called = [frozenset(entry.concept for entry in token.of_item) for token in noun]
+        claim.loose = len(how) < len(noun) and len(_held(called, user)) < claim.least
+        claims.append(claim)
     return claims
+
+
+def _nouns(tokens: Sequence[Token], told: Sequence[Token]) -> Iterable[list[Token]]:
+    """Claims that one thing must have all of: a *bouncing car*, a *dreamy* clip *with sliding motion*."""
+    noun: list[Token] = []
+    for token in tokens:
+        if any(token is each for each in told):
+            if noun and any(entry.kind in PREDICATES for entry in token.of_item):
+                yield noun
+                noun = []
+            noun.append(token)
+        elif noun and not (token.naming or "THING" in token.tags or token.words[-1] in _WITHIN):
+            yield noun
+            noun = []
+    if noun:
+        yield noun
+
+
+def _is_category(token: Token) -> bool:
+    return any(entry.kind == "category" for entry in token.of_item)

@@ -12,6 +12,9 @@ from mmreason.generate.verify.words import breaks, words_of
 from mmreason.language import UNSPACED
 
 Subject = Literal["item", "user"]
+PREDICATES = frozenset(["=does", "=rest", "does"])
+"""Kinds of ways to say what the item does or is, behind what it is called."""
+
 _DETERMINERS = frozenset(["this", "these", "the"])
 _BEFORE_NOUNS = _DETERMINERS | {"a", "an", "another", "of"}
 _BEFORE_VERBS = frozenset(["to", "who", "may", "might", "will", "would", "should", "clearly", "really"])
@@ -343,7 +346,7 @@ def _namings(tokens: Sequence[Token]) -> None:
 
 def _describes(token: Token) -> bool:
     """Whether it can stand before the thing's name, or be that name."""
-    return bool(token.of_item) and not token.said and all(entry.kind != "does" for entry in token.of_item)
+    return bool(token.of_item) and not token.said and all(e.kind not in PREDICATES for e in token.of_item)
 
 
 def _tags(token: Token) -> tuple[str, ...]:

@@ -38,6 +38,8 @@ class Verdict:
         kind: Of what kind the first fault is; empty if there is none.
         span: Where the fault is, start and end in characters.
         why: The fault in one line.
+        loose: Whether it is true of the person in parts only: "a bouncing car, like several of your picks", of which
+            several bounce and too few are cars. It passes, but another one is better.
     """
 
     passed: bool
@@ -46,6 +48,7 @@ class Verdict:
     kind: Rejection = ""
     span: tuple[int, int] | None = None
     why: str = ""
+    loose: bool = False
 
 
 Claimed = tuple[str, Case, Verdict]

@@ -57,7 +57,8 @@ class Verifier:
         evidence = [_evidence(token, looked_at) for token in looked_at.tokens if token.is_claim]
         if fault:
             return Verdict(False, "", evidence, *fault)
-        return Verdict(True, "personal" if looked_at.claims else "selling point", evidence)
+        loose = any(claim.loose for claim in looked_at.claims)
+        return Verdict(True, "personal" if looked_at.claims else "selling point", evidence, loose=loose)
 
     def learn(self, text: str, case: Case, values: Iterable[str] = ()) -> None:
         """Let a reason that is known to be good license its wording for the items of its domain.

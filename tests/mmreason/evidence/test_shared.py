@@ -30,7 +30,8 @@ def case_of(genres: str, history: Mapping[str, tuple[str, float]], tastes: Seque
 
 def likenesses(case: Case) -> list[tuple[list[str], tuple[str, ...]]]:
     return [
-        ([f.value for f in said], tie.item_ids) for said, tie in likeness_ties(Shared(case, case.facts), 0.05, 0.15)
+        ([f.value for f in said], tie.item_ids)
+        for said, tie in likeness_ties(Shared(case, case.facts), 0.05, 0.15)
     ]
 
 

@@ -126,6 +126,53 @@ def test_faults_are_named(case: Case, text: str, kind: Rejection) -> None:
     assert verdict.span is not None and verdict.why
 
 
+def test_what_makes_one_noun_must_hold_of_the_same_items(case: Case) -> None:
+    """Two are of wool and two are blue; whether "a blue wool hat" is like several of them depends on which."""
+    text = "A blue wool hat, just like several of your recent picks."
+    apart = {
+        item: [Fact(item, "material", material), Fact(item, "color", color)]
+        for item, material, color in (
+            *(("scarf", "wool", "red"), ("gloves", "wool", "green")),
+            *(("socks", "silk", "blue"), ("mug", "steel", "blue")),
+        )
+    }
+    together = {
+        **apart,
+        "scarf": apart["gloves"][:1] + apart["socks"][1:],
+        "gloves": case.history_facts["gloves"],
+    }
+    verdicts = [
+        Verifier().check(text, Case(case.user, case.item, case.facts, history_facts=held))
+        for held in (together, apart, {**apart, "scarf": together["scarf"]})
+    ]
+    assert [verdict.kind for verdict in verdicts] == ["", "untrue of the person", "strength"]
+
+
+def test_a_text_that_is_true_of_what_is_called_otherwise_only_is_loose(case: Case) -> None:
+    facts = [Fact("c", "category", "car"), Fact("c", "color", "red")]
+    text, user = (
+        "This clip shows a red car, just like several of your recent picks.",
+        User("u", case.user.history[:2]),
+    )
+    kinds = {"car": "scarf gloves", "kite": "gloves"}
+    for kind, holders in kinds.items():
+        held = {
+            item: [Fact(item, "color", "red"), *([Fact(item, "category", "car")] * (item in holders))]
+            for item in ("scarf", "gloves")
+        }
+        verdict = Verifier().check(text, Case(user, Item("c", domain="video"), facts, history_facts=held))
+        assert (verdict.passed, verdict.loose) == (True, kind != "car"), verdict.why
+
+
+def test_pictures_are_of_colors_not_of_forms() -> None:
+    told = [Fact("s", "format", "portrait"), Fact("s", "color", "red", "picture")]
+    held = {item: [Fact(item, fact.name, fact.value) for fact in told] for item in "abc"}
+    user = User("u", [Interaction("u", item, "read") for item in held])
+    case = Case(user, Item("s", domain="news"), told, history_facts=held)
+    assert Verifier().check("This story is pictured in red.", case).passed
+    assert not Verifier().check("This story is pictured in a portrait.", case).passed
+
+
 def test_evidence_says_what_each_claim_rests_on(case: Case) -> None:
     text = "You keep choosing blue, and this hat comes in blue."
     verdict = Verifier().check(text, case)
