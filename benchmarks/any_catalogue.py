@@ -46,7 +46,8 @@ def main(data: str = "../shared/data", only: str = "", items: int = 200, keep: s
         levels += found or Counter()
         print(f"{name}: {dict(found) if found is not None else 'NOT through'}", flush=True)
     bars.check("catalogues through", through / len(names), 1)
-    bars.check("requests answered", 1 - (levels["nothing"] + levels["failed"]) / levels.total(), 0.97)
+    answered = levels.total() - levels["nothing"] - levels["failed"]
+    bars.check("requests answered", answered / max(levels.total(), 1), 0.97)
     bars.finish()
 
 

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from mmreason.evidence.puffery import BLAME, PRAISE, without_looks
 from mmreason.evidence.stories import tells_story
 from mmreason.shops.plumbing import why_not_by_name
 
@@ -66,19 +67,6 @@ _GOES_ON = _words(
     "while so making which with giving but keeping letting without thanks even whether because and"
 )
 _MARKS = frozenset(',:()[]–—"“”')
-
-_PRAISE = _words(
-    "perfect optimal ultimate best favorite favourite incredible amazing awesome great superior unbeatable unrivaled "
-    "unmatched exceptional excellent stunning gorgeous ideal essential must-have wonderful fantastic flawless more "
-    "future everything anything anywhere everywhere whatever want need world unique special"
-)
-"""What praises and tells nothing that could be looked up."""
-
-_BLAME = _words(
-    "inconsistent poor bad worse worst lacking lacks lack limited slow rude noisy dirty broken defective unreliable "
-    "disappointing mediocre overpriced expensive boring crowded"
-)
-"""What speaks against an item, and is no reason to want it."""
 
 _EMPTY_VERBS = _words(
     "promises embodies gets brings feels helps goes leads takes puts proves means deserves stars"
@@ -267,11 +255,12 @@ def _tells(words: Sequence[_Word]) -> bool:
     """Whether words say more than praise, nothing against the item, and of nobody whom they do not name."""
     lower = {word.lower for word in words}
     unnamed = bool(words) and words[-1].lower in ("features", "benefits")  # "loads of performance features"
-    return not unnamed and all(map(lower.isdisjoint, (_PRAISE, _BLAME, _SOMEBODY)))
+    return not unnamed and all(map(lower.isdisjoint, (PRAISE, BLAME, _SOMEBODY)))
 
 
 def _without_praise(words: Sequence[_Word]) -> Sequence[_Word]:
     """A noun phrase without a tail of praise (``for ultimate comfort``); nothing if the rest is praise."""
+    words = without_looks(words)
     joins = [place for place, word in enumerate(words) if word.tags == "P" and place]
     while words and not _tells(words):
         if not joins:

@@ -31,6 +31,10 @@ be likened to the other. A cartoon is not like a melodrama because there is love
 MIN_ALIKE_TASTE = 0.3
 """The same for a taste that several items show and that is no habit; of a habit nothing is asked: it is no chance."""
 
+MOST_OF_KIND = 0.5
+"""Popularity of two concepts together over that of the rarer one, at most: that most jackets are of polyester makes no
+two of them alike."""
+
 LATEST = 12
 """Of the items that show a taste, those that are looked at for likeness; of a history four times as many."""
 
@@ -194,4 +198,4 @@ def _together(case: Case, said: Sequence[Fact]) -> float:
     if len(said) < 2 or popularity < MIN_SHARE:
         return popularity
     known = case.concepts.get(pair_id(*(fact.concept for fact in said)))
-    return known.popularity if known else 1.0
+    return known.popularity if known and known.popularity <= MOST_OF_KIND * popularity else 1.0

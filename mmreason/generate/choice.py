@@ -34,7 +34,9 @@ class Passed:
 
 
 def best_of(passed: Sequence[Passed], used: Collection[str] = ()) -> Passed:
-    """The one with the most support that is not loose; of those with as much the likeliest to its model, then the first.
+    """The one with the most support, none that is loose if there is another.
+
+    Of those with as much the likeliest to its model is taken, then the first.
 
     Args:
         passed: Of one rung.

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.evidence.schema import Fact, Plan
+from mmreason.generate.asks import load_reasoner
 from mmreason.generate.ladder import Climbed
 from mmreason.generate.reasoner import Reasoner
 from mmreason.generate.recommend import recommend
 from mmreason.schema import DataError, Item, User, printable
+from mmreason.settings import NAME as SAVED
 from mmreason.shards.histories import aggregate
 
 PAGE = 8
@@ -20,7 +22,7 @@ PAGE = 8
 def explain(
     run_dir: str = "runs/quickstart", user: str = "", item: str = "", page: list[str] | None = None
 ) -> str:
-    """Why a user would want an item, and how the reason came about.
+    """Why a user would want an item, and how the reason came about: with the run's writers and compliance packs.
 
     Args:
         run_dir: The run's folder.
@@ -31,6 +33,8 @@ def explain(
     Raises:
         DataError: If there is no such user or item.
     """
+    from mmreason.cli import read_config
+
     folder = Path(run_dir)
     catalogue = read_catalogue(folder / "catalogue")
     history = aggregate(
@@ -38,7 +42,7 @@ def explain(
     )
     if user and not history:
         raise DataError(f"{run_dir}: user {user!r} has no history; leave --user out for a visitor")
-    reasoner = Reasoner.from_pretrained(folder, items=catalogue.items)
+    reasoner = load_reasoner(read_config(folder / SAVED, run_dir=run_dir), catalogue)
     person = User(user, history)
     if item:
         climbed = next(reasoner.climb_many([(person, _find(item, catalogue.items))]))

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from mmreason.evidence.phrases import tags_of
+from mmreason.evidence.puffery import without_looks
 
 _TOKEN = re.compile(r"[^\W_]+(?:['’\-‑/.,&](?=[^\W_])[^\W_]+)*[®™©%]?|[^\w\s]")
 _TRUNCATED = re.compile(r"\b(?:[A-Z]|Mrs?|Dr|St)\.$")
@@ -60,7 +61,7 @@ def beginnings(words: Sequence[Word], least: int) -> Iterator[Sequence[Word]]:
         words: Of a sentence.
         least: Words that must remain.
     """
-    kept = _without_names(_without_parentheses(words))
+    kept = without_looks(_without_names(_without_parentheses(words)))
     for place in range(len(kept), least - 1, -1):
         whole = place == len(kept) or (_starts_clause(kept, place) and set(kept[place - 1].tags) & set("NR#"))
         if whole and _is_whole(kept[:place]):
@@ -127,8 +128,10 @@ def _starts_clause(words: Sequence[Word], place: int) -> bool:
         return True
     if behind is None or (word.text in (",", "and") and any(w.text == "," for w in words[place - 4 : place])):
         return False  # within a list
+    if word.text == "," and _is_ing(behind):
+        return not any(a.lower in ("and", "or") and _is_ing(b) for a, b in pairwise(words[place:]))  # a list
     if word.text == ",":
-        return behind.lower in _CUTS | {"who", "and"} or _is_ing(behind) or behind.tags == "P"
+        return behind.lower in _CUTS | {"who", "and"} or behind.tags == "P"
     return word.lower == "and" and (
         _is_ing(behind) or "s" in behind.tags or behind.lower in ("is", "are", "it", "they")
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from mmreason import Reasoner, User
 from mmreason.cli import main
@@ -88,3 +90,13 @@ def test_explain_tells_plan_and_evidence(run_dir: Path) -> None:
         explain(str(run_dir), user="zoe")
     with pytest.raises(DataError, match="item 'sku-99' is not in the catalogue"):
         explain(str(run_dir), item="sku-99")
+
+
+def test_explain_holds_to_the_runs_own_compliance_packs(run_dir: Path, tmp_path: Path) -> None:
+    pack, copy = tmp_path / "mine.yaml", shutil.copytree(run_dir, tmp_path / "run")
+    pack.write_text("rules: [{kind: mine, why: we say cotton, words: [waxed cotton]}]")
+    settings = yaml.safe_load((copy / "config.yaml").read_text())
+    settings["generate"]["packs"] = [str(pack)]
+    (copy / "config.yaml").write_text(yaml.safe_dump(settings))
+    said = explain(str(copy), user="ann", item="sku-18")
+    assert "mine): " in said and "waxed cotton" not in said.splitlines()[1]

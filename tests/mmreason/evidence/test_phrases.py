@@ -38,6 +38,7 @@ def found(text: str) -> list[tuple[str, str]]:
         ("Fit: Relaxed fit", [("fit", "Relaxed fit")]),
         ("Material: waxed cotton, brass", [("material", "waxed cotton"), ("material", "brass")]),
         ("- Flat seams for ultimate comfort", [("thing", "Flat seams")]),
+        ("- Reflective trim for a safe finish", [("thing", "Reflective trim")]),
         ("It is a film about Mrs. Day who finds a map.", [("about", "Mrs. Day who finds a map")]),
         ("The film explores grief. A boy with a dog runs.", [("does", "explores grief")]),
     ],

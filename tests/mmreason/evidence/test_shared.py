@@ -1,4 +1,5 @@
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from mmreason.evidence.pairs import pair_id
 from mmreason.evidence.schema import Case, Concept, Fact, Taste
@@ -58,6 +59,15 @@ def test_things_that_differ_in_all_else_are_not_likened() -> None:
 def test_a_pair_of_which_one_follows_from_the_other_is_none() -> None:
     """Of two common concepts that are no pair of the run nothing is known but that."""
     assert likenesses(case_of("comedy drama", {"b": ("comedy drama", 5)})) == []
+
+
+def test_what_most_of_a_kind_are_makes_no_likeness() -> None:
+    """Most of the romances are comedies."""
+    case = case_of("comedy romance", {"b": ("comedy romance", 5)})
+    case.concepts = {
+        i: replace(each, popularity=0.12) if each.parts else each for i, each in case.concepts.items()
+    }
+    assert likenesses(case) == []
 
 
 def test_what_facts_tell_only_together_is_not_told() -> None:

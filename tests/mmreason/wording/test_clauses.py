@@ -48,6 +48,7 @@ def found(text: str) -> list[tuple[str, str]]:
                 ("about", "two sisters who run a lighthouse"),
             ],
         ),
+        ("The jacket keeps you warm for a laid-back look.", [("does", "keeps you warm")]),
         (
             "The film is about a baker named Tom Reed (Al Dane), who inherits a circus.",
             [("about", "a baker who inherits a circus")],
@@ -80,6 +81,9 @@ def test_clauses(text: str, said: list[tuple[str, str]]) -> None:
         "The jacket is 70 cm long.",
         "Marie has walked the Alps in winter.",  # nobody knows who that is
         "The jacket gives you more than style.",
+        "The throw brings endless comfort.",
+        "The jacket ensures total convenience on the road.",
+        "The jacket goes with you wherever you go.",
     ],
 )
 def test_what_is_no_clause(text: str) -> None:
@@ -93,6 +97,20 @@ def test_long_clauses_are_cut_where_a_new_one_begins() -> None:
     )
     assert found(text) == [
         ("does", "keeps wind and rain out on the coldest crossings of the northern sea"),
+    ]
+
+
+def test_nothing_is_cut_within_a_list_of_what_one_does() -> None:
+    text = (
+        "The Harbour Jacket keeps wind and rain out on the coldest crossings of the northern sea, mending nets or "
+        "hauling boats over the sand."
+    )
+    assert found(text) == []
+    assert found(text.replace(" or hauling boats", "")) == [
+        (
+            "does",
+            "keeps wind and rain out on the coldest crossings of the northern sea, mending nets over the sand",
+        )
     ]
 
 

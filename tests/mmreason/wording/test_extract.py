@@ -5,7 +5,7 @@ from __future__ import annotations
 from mmreason.evidence.facts import facts_of
 from mmreason.evidence.schema import Case, Fact, Plan, Taste, Tie
 from mmreason.schema import Interaction, Item, User
-from mmreason.wording.extract import write
+from mmreason.wording.extract import clauses_alone, write
 
 THROW = Item(
     "a",
@@ -72,6 +72,23 @@ def test_a_habit_is_tied_to_what_the_clause_tells() -> None:
 def test_a_clause_is_not_glued_to_what_single_items_share() -> None:
     plan, case = tied(THROW, WOOL, ["Rug"], often=False, event="purchase")
     assert texts(plan, case) == set()
+
+
+def test_what_nobody_knows_the_kind_of_is_called_by_its_title() -> None:
+    item = Item("b", "Pull Tone Band", "It lets you train at home without a bench.", domain="shop")
+    (fact,) = facts_of(item)
+    assert texts(Plan((fact,)), Case(User("u"), item, [fact])) == {
+        "The Pull Tone Band lets you train at home without a bench."
+    }
+
+
+def test_a_clause_that_calls_the_item_something_else_is_left() -> None:
+    text = "The Funnel Sweatshirt sports a roomy hoodie with a drawstring. The Funnel Sweatshirt dries on a cold line."
+    item = Item(
+        "s", "Funnel Sweatshirt", text, attributes={"category": ["Hoodies & Sweatshirts"]}, domain="shop"
+    )
+    case = Case(User("u"), item, [])
+    assert [candidate.text for candidate in clauses_alone(case)] == ["This sweatshirt dries on a cold line."]
 
 
 def test_a_genre() -> None:

@@ -89,6 +89,23 @@ def test_what_a_thing_is_called(category: str, title: str, one: str) -> None:
     assert grammar.thing(Item("a", title, attributes={"category": [category]})).one == one
 
 
+def test_what_nothing_tells_the_kind_of_is_called_as_its_text_calls_it() -> None:
+    grammar = grammar_of("en", "shop")
+    assert grammar is not None
+    texts = ("A jump rope for small rooms.", "For small rooms.", "Two ropes in one.")
+    assert [grammar.thing(Item("a", "Loop Jump Rope", text)).one for text in texts] == ["rope", "", ""]
+    assert not grammar.thing(Item("a", "Loop Jump Rope", texts[0])).known
+
+
+def test_one_of_several_values_is_not_the_whole() -> None:
+    grammar = grammar_of("en", "shop")
+    assert grammar is not None
+    wool = grammar.say(Fact("a", "material", "Wool"), among=True)
+    assert wool is not None and wool.does == "is made with wool"
+    cold = Fact("a", "climate", "Cold")
+    assert grammar.say(cold) is not None and grammar.say(cold, among=True) is None
+
+
 def test_a_grammar_that_is_not_whole_says_what_is_missing() -> None:
     with pytest.raises(DataError, match="no 'attributes'"):
         parse_grammar({"language": "en"})
