@@ -66,6 +66,7 @@ class GenerateConfig:
         candidates: Texts of each writer that are verified, of which the one with the most support is taken, and of
             those with as much the likeliest to its model; of 1 the first that passes.
         backend: What decodes for ``lm``.
+        share: Put plans that read the same in words once, where the model reads plans; off to measure what it saves.
         language: Of the reasons; empty takes that of the item's text.
         packs: Compliance packs of your own (YAML files), beside those of language and domain.
         max_failures: Share of the requests that may fail; past it, from 100 requests on, the job stops.
@@ -82,6 +83,7 @@ class GenerateConfig:
     writers: list[str] = field(default_factory=lambda: ["lm", "template", "extract"])
     candidates: int = 1
     backend: BackendConfig = field(default_factory=BackendConfig)
+    share: bool = True
     language: str = ""
     packs: list[str] = field(default_factory=list)
     max_failures: float = 0.1

@@ -150,6 +150,7 @@ STAGES = (
         settings=("generate", "verify", "seed", "dtype"),
         except_for=(
             *("generate.batch_size", "generate.part_size", "generate.max_failures", "generate.max_seconds"),
+            "generate.share",
             *("generate.backend.url", "generate.backend.key_env", "generate.backend.concurrency"),
             *("generate.backend.requests_per_minute", "generate.backend.timeout"),
         ),

@@ -20,7 +20,7 @@ from mmreason.bulk.asked import Asked, AskedTable, is_made_of, write_asked
 from mmreason.bulk.attempts import Pair, Write
 from mmreason.bulk.known import TakenRows, aside, count_known, set_aside, take_over
 from mmreason.bulk.parts import keys_of, note_progress, part, part_size, parts
-from mmreason.bulk.windows import Windows
+from mmreason.bulk.windows import Done, Spent, Windows
 from mmreason.files import TEMPORARY, remove, remove_leftovers
 from mmreason.processes import on_main_process, share_of, wait_for_others
 from mmreason.progress import Progress
@@ -109,7 +109,8 @@ class Job:
         writer: Callable[[], Write],
         ends: float = inf,
         max_failures: float = 1.0,
-        tokens: Callable[[], int] = lambda: 0,
+        spent: Callable[[], Spent] = Spent,
+        window: int = 0,
     ) -> int:
         """Write what is missing; of several processes each writes its share of the parts.
 
@@ -119,7 +120,8 @@ class Job:
             writer: Makes the writer; called when there is something to write.
             ends: By ``time.monotonic()``, when to stop; the window at work is written first, and one in any case.
             max_failures: Share of the requests that may fail, from :data:`~mmreason.bulk.attempts.MIN_TRIED` on.
-            tokens: How many tokens a language model has written so far.
+            spent: What a language model was asked for so far.
+            window: Requests that are written together; 0 for :data:`~mmreason.bulk.windows.WINDOW`.
 
         Returns:
             How many requests are left, as the time was up.
@@ -131,16 +133,16 @@ class Job:
         shown = number == 1 and outlook.to_write > 0
         with (
             Progress(outlook.requests, "generate", "reason", initial=outlook.there, shown=shown) as bar,
-            self.windows(outlook.size, pair_of, writer, max_failures, tokens) as windows,
+            self.windows(outlook.size, pair_of, writer, max_failures, spent, window) as windows,
         ):
-            for window in windows.of(outlook.missing[number - 1 :: of]):
-                done = windows.write(window)
+            for some in windows.of(outlook.missing[number - 1 :: of]):
+                done = windows.write(some)
                 bar.add(done.written * of)  # the others are about as far
                 bar.note(**windows.done.told(of_latest=done))
                 if time.monotonic() >= ends:
                     break
         wait_for_others()
-        return on_main_process(lambda: self.finish(outlook, windows.done.speed))
+        return on_main_process(lambda: self.finish(outlook, windows.done))
 
     @contextmanager
     def windows(
@@ -149,7 +151,8 @@ class Job:
         pair_of: Callable[[Asked], Pair],
         writer: Callable[[], Write],
         max_failures: float = 1.0,
-        tokens: Callable[[], int] = lambda: 0,
+        spent: Callable[[], Spent] = Spent,
+        window: int = 0,
     ) -> Iterator[Windows]:
         """What writes parts of a prepared job, in this process or in one that another machine runs.
 
@@ -157,18 +160,19 @@ class Job:
             size: Requests a part, of the outlook; the others are those of :meth:`run`.
         """
         with AskedTable(self.folder / REQUESTS) as table, TakenRows(self.folder) as taken:
-            yield Windows(self.folder, table, taken, size, pair_of, writer, max_failures, tokens)
+            yield Windows(self.folder, table, taken, size, pair_of, writer, max_failures, spent, window)
 
-    def finish(self, outlook: Outlook, speed: float) -> int:
+    def finish(self, outlook: Outlook, done: Done) -> int:
         """How many requests are left; if none is, what was set aside goes.
 
         Args:
             outlook: Of :meth:`prepare`.
-            speed: Reasons a second, to be noted; 0 if none was written.
+            done: What was written, of which the speed and what was shared are noted.
         """
         left = [n for n in outlook.missing if not part(self.folder, n).exists()]
-        if speed:
-            note_progress(self.folder, reasons_per_second=round(speed, 3))
+        if done.written:
+            spent = {"plans": done.plans, "worded": done.worded}
+            note_progress(self.folder, reasons_per_second=round(done.speed, 3), **spent)
         if not left:
             note_progress(self.folder, done=True)
             remove(aside(self.folder))

@@ -15,10 +15,25 @@ from mmreason.bulk.parts import Row, keys_of, part, row_of, write_part
 from mmreason.schema import Reason
 
 WINDOW = 512
-"""Requests that are written together, of as many parts as it takes."""
+"""Requests that are written together, of as many parts as it takes, unless the writer wants more."""
 
 MOST_ROWS = 16_384
 """Of a window, those that are there already with them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a language model was asked for so far.
+
+    Attributes:
+        tokens: That it wrote.
+        plans: That were to be put in words.
+        worded: Those of them that it put in words; for the others there were words already.
+    """
+
+    tokens: int = 0
+    plans: int = 0
+    worded: int = 0
 
 
 @dataclass
@@ -28,20 +43,28 @@ class Done:
     Attributes:
         written: Reasons, with those that failed.
         seconds: That they took, without what it takes to get ready.
-        tokens: Of the language model.
+        tokens: As of :class:`Spent`, like the next two.
         levels: Rung of the ladder → reasons.
     """
 
     written: int = 0
     seconds: float = 0.0
     tokens: int = 0
+    plans: int = 0
+    worded: int = 0
     levels: Counter[str] = field(default_factory=Counter)
 
     def add(self, more: Done) -> None:
         """What was written after it."""
         self.written, self.seconds = self.written + more.written, self.seconds + more.seconds
-        self.tokens += more.tokens
+        self.tokens, self.plans = self.tokens + more.tokens, self.plans + more.plans
+        self.worded += more.worded
         self.levels.update(more.levels)
+
+    def spend(self, before: Spent, after: Spent) -> None:
+        """Note what a language model was asked for meanwhile."""
+        self.tokens, self.plans = after.tokens - before.tokens, after.plans - before.plans
+        self.worded = after.worded - before.worded
 
     @property
     def speed(self) -> float:
@@ -49,9 +72,11 @@ class Done:
         return self.written / self.seconds if self.seconds else 0.0
 
     def told(self, of_latest: Done) -> dict[str, str]:
-        """What is told of it beside the bar: tokens a second of the latest, and the share of each rung."""
+        """What is told of it beside the bar: tokens a second of the latest, then shares of all."""
         written, seconds = of_latest.tokens, of_latest.seconds
         told = {"tokens/s": f"{written / seconds:,.0f}"} if written else {}
+        if self.plans:
+            told["shared"] = f"{1 - self.worded / self.plans:.0%}"
         total = self.levels.total()
         return told | {level: f"{n / total:.0%}" for level, n in self.levels.most_common()}
 
@@ -78,7 +103,8 @@ class Windows:
         pair_of: User and item of a request.
         writer: Makes the writer; called when there is something to write.
         max_failures: As of :class:`~mmreason.bulk.attempts.Attempts`.
-        tokens: How many tokens a language model has written so far.
+        spent: What a language model was asked for so far.
+        window: Requests that are written together; 0 for :data:`WINDOW`.
 
     Attributes:
         done: What was written so far.
@@ -93,13 +119,14 @@ class Windows:
         pair_of: Callable[[Asked], Pair],
         writer: Callable[[], Write],
         max_failures: float,
-        tokens: Callable[[], int],
+        spent: Callable[[], Spent],
+        window: int = 0,
     ) -> None:
         self._folder, self._table, self._size = folder, table, size
         self._pair_of, self._writer, self._max_failures = pair_of, writer, max_failures
         self._taken = taken
         self._attempts: Attempts | None = None
-        self._tokens, self.done = tokens, Done()
+        self._spent, self._window, self.done = spent, window, Done()
 
     def is_written(self, index: int) -> bool:
         """Whether a part holds just what its place wants."""
@@ -107,14 +134,14 @@ class Windows:
         return keys == keys_of(part(self._folder, index))
 
     def of(self, indexes: Sequence[int]) -> Iterator[list[_Part]]:
-        """Parts one after another, as many at a time as have :data:`WINDOW` requests to write."""
+        """Parts one after another, as many at a time as have a window of requests to write."""
         window: list[_Part] = []
         rows = missing = 0
         for index in indexes:
             each = self._part(index)
             window.append(each)
             rows, missing = rows + len(each.asked), missing + len(each.missing)
-            if rows >= MOST_ROWS or missing >= WINDOW:
+            if rows >= MOST_ROWS or missing >= (self._window or WINDOW):
                 yield window
                 window, rows, missing = [], 0, 0
         if window:
@@ -132,14 +159,14 @@ class Windows:
         pairs = [self._pair_of(each.asked[n]) for each in window for n in each.missing]
         if pairs and self._attempts is None:
             self._attempts = Attempts(self._writer(), self._max_failures)
-        began, tokens_before = time.monotonic(), self._tokens()
+        began, before = time.monotonic(), self._spent()
         reasons = iter(self._attempts(pairs) if self._attempts else [])
         done = Done(len(pairs))
         for each in window:
             write_part(part(self._folder, each.index), list(self._rows(each, reasons, done.levels)))
         if pairs:
             done.seconds = max(time.monotonic() - began, 1e-9)
-            done.tokens = self._tokens() - tokens_before
+            done.spend(before, self._spent())
         self.done.add(done)
         return done
 

@@ -13,9 +13,9 @@ import sys
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import NamedTuple
 
 from mmreason.files import remove
 
@@ -23,22 +23,25 @@ NAME = "worded.sqlite"
 """The table of a run, beside its jobs."""
 
 MOST = 1_000_000
-"""Texts on disk; past it the oldest go."""
+"""Plans on disk; past it the oldest go."""
 
 _IN_MEMORY = 100_000
 _AT_ONCE = 500  # keys of a query
 _PATIENCE = 60.0  # seconds that a process waits for another one's commit
 _TABLE = """
-CREATE TABLE IF NOT EXISTS worded (key BLOB PRIMARY KEY, text TEXT NOT NULL, score REAL NOT NULL, seal BLOB NOT NULL)
+CREATE TABLE IF NOT EXISTS worded (key BLOB PRIMARY KEY, texts TEXT NOT NULL, seal BLOB NOT NULL)
 """
 
 
-@dataclass(frozen=True, slots=True)
-class WordedPlan:
-    """A text that says a plan, with places for titles, and the mean log-probability of its tokens."""
+class Worded(NamedTuple):
+    """A text that says a plan, with places for titles, and the mean log-probability of its tokens, if it is known."""
 
     text: str
-    score: float
+    score: float | None
+
+
+Texts = tuple[Worded, ...]
+"""Those of one plan, the first candidate first."""
 
 
 class WordedPlans:
@@ -52,7 +55,7 @@ class WordedPlans:
 
     Example:
         >>> worded = WordedPlans(Path("worded.sqlite"), "model a")
-        >>> worded.add({"Thing: mug": WordedPlan("A mug.", -0.1)})
+        >>> worded.add({"Thing: mug": (Worded("A mug.", -0.1),)})
         >>> sorted(WordedPlans(Path("worded.sqlite"), "model a").find(["Thing: mug", "Thing: hat"]))
         ['Thing: mug']
         >>> WordedPlans(Path("worded.sqlite"), "model b").find(["Thing: mug"])
@@ -63,10 +66,10 @@ class WordedPlans:
         self, path: Path | None = None, made_by: str = "", writes: bool = True, most: int = MOST
     ) -> None:
         self._path, self._made_by, self._writes, self._most = path, made_by, writes, most
-        self._latest: OrderedDict[bytes, WordedPlan] = OrderedDict()
+        self._latest: OrderedDict[bytes, Texts] = OrderedDict()
         self._edited = False
 
-    def find(self, plans: Iterable[str]) -> dict[str, WordedPlan]:
+    def find(self, plans: Iterable[str]) -> dict[str, Texts]:
         """The texts of those plans, in words, that have one."""
         keys = {self._key(words): words for words in plans}
         found = {key: self._latest[key] for key in keys if key in self._latest}
@@ -76,22 +79,22 @@ class WordedPlans:
         self._remember(found)
         return {words: found[key] for key, words in keys.items() if key in found}
 
-    def add(self, texts: Mapping[str, WordedPlan]) -> None:
+    def add(self, texts: Mapping[str, Texts]) -> None:
         """Keep texts, by their plans in words."""
         rows = {self._key(words): text for words, text in texts.items()}
         self._remember(rows)
         if rows and self._path is not None and self._writes:
             self._write(self._path, rows)
 
-    def _remember(self, texts: Mapping[bytes, WordedPlan]) -> None:
+    def _remember(self, texts: Mapping[bytes, Texts]) -> None:
         for key, text in texts.items():
             self._latest[key] = text
             self._latest.move_to_end(key)
         while len(self._latest) > _IN_MEMORY:
             self._latest.popitem(last=False)
 
-    def _read(self, path: Path, keys: list[bytes]) -> dict[bytes, WordedPlan]:
-        found: dict[bytes, WordedPlan] = {}
+    def _read(self, path: Path, keys: list[bytes]) -> dict[bytes, Texts]:
+        found: dict[bytes, Texts] = {}
         try:
             with closing(
                 sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=_PATIENCE)
@@ -99,7 +102,7 @@ class WordedPlans:
                 for start in range(0, len(keys), _AT_ONCE):
                     some = keys[start : start + _AT_ONCE]
                     places = ", ".join("?" * len(some))
-                    query = f"SELECT key, text, score, seal FROM worded WHERE key IN ({places})"
+                    query = f"SELECT key, texts, seal FROM worded WHERE key IN ({places})"
                     found |= {
                         key: text for row in table.execute(query, some) for key, text in self._sealed(*row)
                     }
@@ -107,27 +110,24 @@ class WordedPlans:
             self._give_up(path, error)
         return found
 
-    def _write(self, path: Path, rows: Mapping[bytes, WordedPlan]) -> None:
-        values = [(key, text.text, text.score, _seal(key, text)) for key, text in rows.items()]
+    def _write(self, path: Path, rows: Mapping[bytes, Texts]) -> None:
+        packed = {key: json.dumps(texts, ensure_ascii=False) for key, texts in rows.items()}
+        values = [(key, texts, _seal(key, texts)) for key, texts in packed.items()]
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(path, timeout=_PATIENCE)) as table, table:
                 table.execute(_TABLE)
-                table.executemany("INSERT OR REPLACE INTO worded VALUES (?, ?, ?, ?)", values)
+                table.executemany("INSERT OR REPLACE INTO worded VALUES (?, ?, ?)", values)
                 table.execute(
                     "DELETE FROM worded WHERE rowid <= (SELECT max(rowid) FROM worded) - ?", (self._most,)
                 )
         except (sqlite3.Error, OSError) as error:
             self._give_up(path, error)
 
-    def _sealed(
-        self, key: object, text: object, score: object, seal: object
-    ) -> list[tuple[bytes, WordedPlan]]:
+    def _sealed(self, key: object, texts: object, seal: object) -> list[tuple[bytes, Texts]]:
         """The row, if it is as it was written."""
-        if isinstance(key, bytes) and isinstance(text, str) and isinstance(score, float):
-            row = WordedPlan(text, score)
-            if seal == _seal(key, row):
-                return [(key, row)]
+        if isinstance(key, bytes) and isinstance(texts, str) and seal == _seal(key, texts):
+            return [(key, tuple(Worded(*each) for each in json.loads(texts)))]
         if not self._edited:
             print(
                 f"{self._path}: some texts are not as they were written; these are written again",
@@ -152,6 +152,5 @@ class WordedPlans:
         return blake2b(made_of.encode("utf-8", "replace"), digest_size=16).digest()
 
 
-def _seal(key: bytes, text: WordedPlan) -> bytes:
-    row = json.dumps([key.hex(), text.text, text.score], ensure_ascii=False)
-    return blake2b(row.encode("utf-8", "replace"), digest_size=16).digest()
+def _seal(key: bytes, texts: str) -> bytes:
+    return blake2b(key + texts.encode("utf-8", "replace"), digest_size=16).digest()

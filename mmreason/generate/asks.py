@@ -14,13 +14,16 @@ from mmreason.bulk.asked import Asked
 from mmreason.bulk.attempts import Write
 from mmreason.bulk.job import Job
 from mmreason.bulk.parts import read_progress
+from mmreason.bulk.windows import Spent
+from mmreason.bulk.worded import NAME, WordedPlans
 from mmreason.catalogue.catalogue import Catalogue, read_catalogue
 from mmreason.config import Config
 from mmreason.evidence.store import EvidenceStore
-from mmreason.generate.reasoner import Reasoner
+from mmreason.files import read_json
+from mmreason.generate.reasoner import PLANS_WINDOW, Reasoner
 from mmreason.generate.requests import Behaviours, Keys, read_requests
-from mmreason.generate.writers.lm import LanguageModelWriter
-from mmreason.generate.writers.server import INSTRUCTION, ServerWriter
+from mmreason.generate.writers.planned import PlanWriter
+from mmreason.generate.writers.server import INSTRUCTION, ServerSpeaker
 from mmreason.processes import collect_rarely
 from mmreason.products import combined, fingerprint
 from mmreason.reason.plans import learn_wording
@@ -30,6 +33,7 @@ from mmreason.shards.loader import reason_samples
 from mmreason.store.store import EmbeddingStore
 
 _DIGITS = 12  # of a digest, where a person may compare two
+_NOT_OF_WORDS = ("generate.writers", "generate.language", "verify.nli", "verify.entailment")
 
 
 class Asks:
@@ -46,6 +50,7 @@ class Asks:
         self.behaviours = Behaviours(self.catalogue)
         self.by_model = settings.trains_lm and config.path("reason", "config.json").is_file()
         self._reasoner: Reasoner | None = None
+        self.keeps_words = config.engine != "ray"  # SQLite wants one machine
 
     @cached_property
     def made_by(self) -> dict[str, Any]:
@@ -66,10 +71,15 @@ class Asks:
         keys = Keys(self.catalogue.items, evidence, store, self.made_by)
         yield from keys.keyed(read_requests(config, self.catalogue, self.behaviours), self.behaviours)
 
+    @cached_property
+    def reasoner(self) -> Reasoner:
+        """What writes."""
+        self._reasoner = load_reasoner(self.config, self.catalogue, self.worded())
+        return self._reasoner
+
     def writer(self) -> Write:
         """The reasoner as a writer."""
-        reasoner, batch_size = load_reasoner(self.config, self.catalogue), self.config.generate.batch_size
-        self._reasoner = reasoner
+        reasoner, batch_size = self.reasoner, self.config.generate.batch_size
         collect_rarely()
 
         def write(pairs: list[Any]) -> list[Reason | str]:
@@ -78,15 +88,36 @@ class Asks:
 
         return write
 
-    def tokens(self) -> int:
-        """How many tokens the language model has written so far; 0 where none takes part."""
+    def spent(self) -> Spent:
+        """What the language model was asked for so far; nothing where none takes part."""
         lm = self._reasoner.lm if self._reasoner else None
-        return lm.tokens if lm else 0
+        if isinstance(lm, PlanWriter):
+            return Spent(lm.tokens, lm.asked, lm.said)
+        return Spent(lm.tokens) if lm else Spent()
+
+    @property
+    def by_plan(self) -> bool:
+        """Whether the language model reads plans, so that what it says is shared."""
+        if self.config.generate.asks_server:
+            return True
+        folder = self.config.path("reason")
+        return self.by_model and read_json(folder / "config.json")["config"]["inputs"] == "plan"
+
+    @property
+    def window(self) -> int:
+        """Requests written together: more where they share words, for the few texts to fill a batch; 0 as usual."""
+        return PLANS_WINDOW if self.by_plan else 0
+
+    def worded(self) -> WordedPlans:
+        """Plans that were put in words before, by what the run writes with now."""
+        made_by = {name: value for name, value in self.made_by.items() if name not in _NOT_OF_WORDS}
+        digest = hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()
+        return WordedPlans(self.config.path("generate", NAME), digest, self.keeps_words)
 
     def cost(self) -> str:
         """What a server was asked for, in words; empty where none was."""
         lm = self._reasoner.lm if self._reasoner else None
-        return lm.cost if isinstance(lm, ServerWriter) else ""
+        return lm.speaker.cost if isinstance(lm, PlanWriter) and isinstance(lm.speaker, ServerSpeaker) else ""
 
     def changes(self) -> list[str]:
         """What differs from what the rows that are there were made by, a line each."""
@@ -141,10 +172,15 @@ def wording_files(packs: Sequence[str]) -> str:
     return hashlib.sha256(b"\0".join([*texts, *(Path(pack).read_bytes() for pack in packs)])).hexdigest()
 
 
-def load_reasoner(config: Config, catalogue: Catalogue) -> Reasoner:
+def load_reasoner(config: Config, catalogue: Catalogue, worded: WordedPlans | None = None) -> Reasoner:
     """The reasoner over a run's catalogue, evidence and store.
 
     What a language model learned its wording from licenses that wording, where it was made from facts.
+
+    Args:
+        config: The run.
+        catalogue: Its items.
+        worded: Plans that were put in words before; None keeps them in memory only.
     """
     settings = config.generate
     reasoner = Reasoner.from_pretrained(
@@ -161,8 +197,10 @@ def load_reasoner(config: Config, catalogue: Catalogue) -> Reasoner:
         language=settings.language,
         candidates=settings.candidates,
         backend=settings.backend,
+        worded=worded if settings.share else None,
+        share=settings.share,
     )
-    if isinstance(reasoner.lm, LanguageModelWriter):
+    if reasoner.lm is not None and not settings.asks_server:
         learn_wording(
             reasoner.ladder.verifier,
             reason_samples(config.path("shards"), "train"),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import inf
 
-from mmreason.evidence.schema import Candidate
+from mmreason.evidence.schema import Candidate, Case, Plan
 from mmreason.schema import Evidence
 
 
@@ -68,3 +69,22 @@ def opener(text: str) -> str:
     """
     words = text.lower().split(maxsplit=2)
     return " ".join(words[:2]) if len(words) > 2 else text[:4].lower()
+
+
+def seed_of_plan(plan: Plan, case: Case, seed: int) -> int:
+    """The seed of a plan: the same for every reader, in every batch and on every machine.
+
+    Args:
+        plan: What is said, of the case's item.
+        case: In its language.
+        seed: Of the run.
+    """
+    tie = plan.tie
+    told = (
+        [tie.kind, tie.taste.concept if tie.taste else "", tie.fact.spelling if tie.fact else ""]
+        if tie
+        else []
+    )
+    made_of = [str(seed), case.language, case.item.id, *told, *(fact.spelling for fact in plan.facts)]
+    digest = hashlib.blake2b("\0".join(made_of).encode("utf-8", "replace"))
+    return int.from_bytes(digest.digest()[:4], "big")

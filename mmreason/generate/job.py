@@ -13,14 +13,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmreason.bulk import index
-from mmreason.bulk.attempts import Attempts
+from mmreason.bulk.attempts import Attempts, Pair
 from mmreason.bulk.job import Outlook
 from mmreason.bulk.parts import SCHEMA, note_progress, parts, read_parts, read_progress, stream_parts
+from mmreason.bulk.windows import Spent
 from mmreason.config import Config
 from mmreason.files import atomic_write
 from mmreason.generate.asks import Asks
 from mmreason.generate.ladder import RUNGS
 from mmreason.generate.on_ray import write_on_ray
+from mmreason.generate.sharing import expected_share, seconds_when_shared
 from mmreason.processes import on_main_process
 from mmreason.records import Unfinished
 
@@ -45,7 +47,7 @@ def generate(config: Config) -> str:
         left = write_on_ray(asks, outlook, ends)
     else:
         left = asks.job.run(
-            outlook, asks.behaviours.pair, asks.writer, ends, settings.max_failures, asks.tokens
+            outlook, asks.behaviours.pair, asks.writer, ends, settings.max_failures, asks.spent, asks.window
         )
     if left:
         raise Unfinished(
@@ -61,6 +63,7 @@ def dry_run(config: Config) -> str:
     Time and memory are those of the last run if no setting has changed since, else measured on some requests.
     """
     asks = Asks(config)
+    asks.keeps_words = False
     outlook = asks.job.look(asks.requests, asks.made_of)
     lines = [
         f"requests       {outlook.requests:>13,}",
@@ -71,11 +74,14 @@ def dry_run(config: Config) -> str:
     if outlook.to_write:
         noted = read_progress(asks.job.folder)
         speed, memory = noted.get("reasons_per_second"), noted.get("memory_mb")
-        how = "as in the last run"
+        how, share = "as in the last run", None
+        if asks.by_plan and config.generate.share:
+            share = expected_share(asks, outlook.requests, outlook.to_write)
+            lines.append(f"shared         {share:>13.0%} (plans that have words already, estimated)")
         if not (speed and memory) or noted.get("settings") != asks.made_by:
             if asks.config.generate.asks_server:
                 return "\n".join([*lines, "time           not known: the server would have to be asked"])
-            speed, memory = _measured(asks), _peak_memory()
+            speed, memory = _measured(asks, share), _peak_memory()
             how = "measured on a few requests"
         lines += [
             f"time           {_clock(outlook.to_write / speed):>13} ({speed:,.1f} reasons/s, {how})",
@@ -84,15 +90,27 @@ def dry_run(config: Config) -> str:
     return "\n".join(lines)
 
 
-def _measured(asks: Asks) -> float:
-    """Reasons a second of a few requests, when others have warmed up what is read and kept."""
+def _measured(asks: Asks, share: float | None) -> float:
+    """Reasons a second of a few requests, when others have warmed up what is read and kept.
+
+    Where plans share words, few requests share less than many: the same ones once more tell what those cost that do.
+    """
     good = (asks.behaviours.pair(asked) for asked in asks.requests() if not asked.error)
     attempts, first = Attempts(asks.writer()), list(islice(good, _SAMPLE))
     attempts(first)
     sample = list(islice(good, _SAMPLE)) or first
+    before, seconds = asks.spent(), _seconds(attempts, sample)
+    if share is not None:
+        after = asks.spent()
+        spent = Spent(0, after.plans - before.plans, after.worded - before.worded)
+        seconds = seconds_when_shared(seconds, _seconds(attempts, sample), spent, share)
+    return max(len(sample), 1) / seconds
+
+
+def _seconds(attempts: Attempts, sample: list[Pair]) -> float:
     began = time.monotonic()
     attempts(sample)
-    return max(len(sample), 1) / max(time.monotonic() - began, 1e-9)
+    return max(time.monotonic() - began, 1e-9)
 
 
 def _prepare(asks: Asks) -> Outlook:
@@ -131,6 +149,7 @@ def _summary(asks: Asks, there: int) -> str:
     told = [
         f"{total:,} requests ({there:,} were answered already): {rungs or 'no reasons'}",
         f"{failed:,} failed" if failed else "",
+        _shared(asks),
         ""
         if asks.by_model or not asks.config.generate.trains_lm
         else "no language model took part, as none was trained",
@@ -138,6 +157,17 @@ def _summary(asks: Asks, there: int) -> str:
         asks.cost(),
     ]
     return "; ".join(filter(None, told))
+
+
+def _shared(asks: Asks) -> str:
+    """How many of the plans that the latest run wanted words for shared them; empty where none did."""
+    noted = read_progress(asks.job.folder)
+    plans, worded = noted.get("plans", 0), noted.get("worded", 0)
+    return (
+        f"{1 - worded / plans:.0%} of {plans:,} plans were said in words that were there already"
+        if plans
+        else ""
+    )
 
 
 def read_job(config: Config, name: str = "") -> pa.Table:

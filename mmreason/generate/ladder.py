@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import Any, Protocol
 
 from mmreason.evidence.schema import Candidate, Case, Fact, Plan
-from mmreason.generate.choice import Passed, best_of, opener
+from mmreason.generate.choice import Passed, best_of, opener, seed_of_plan
 from mmreason.generate.compliance import Compliance
 from mmreason.generate.verify import Claimed, Verdict, Verifier
 from mmreason.generate.verify.said import plan_said
@@ -83,7 +83,7 @@ class Request:
         case: One user and one item.
         plans: Best first.
         written: Candidates that there are already, a language model's for instance; checked first.
-        seed: Of the writers' choices.
+        seed: Of what a model draws for it alone.
         openers: First words that the page has used: a text that begins so is taken only if no other passes.
     """
 
@@ -104,6 +104,7 @@ class Ladder:
         compliance: What no reason may hold.
         general: Writes lines for the rung ``template``, the most telling first.
         second: Looks again at what passed; None for nothing.
+        seed: Of the writers' choices; with the plan it decides them, whoever it is said to.
         candidates: Texts of each writer that must pass before one is chosen; of 1 the first that passes is taken.
     """
 
@@ -113,6 +114,7 @@ class Ladder:
     general: Callable[[Case], Iterable[Candidate]]
     second: SecondCheck | None = None
     candidates: int = 1
+    seed: int = 0
 
     def climb(
         self,
@@ -149,7 +151,7 @@ class Ladder:
         return [climbed for climbed in found if climbed is not None]
 
     def _climb(self, request: Request) -> Climb:
-        case, plans, seed = request.case, request.plans, request.seed
+        case, plans = request.case, request.plans
         rejected: list[Rejected] = []
         used = set(request.openers)
         written = yield from self._written(request, rejected)
@@ -157,7 +159,7 @@ class Ladder:
             found = [each for each in written if each.candidate.plan.level == level]
             if self.candidates > 1 or all(each.loose for each in found):
                 fitting = [plan for plan in plans if plan.level == level]
-                found += yield from self._passing(fitting, case, seed, used, rejected)
+                found += yield from self._passing(fitting, case, used, rejected)
             if found:
                 first = min(found, key=lambda each: each.loose)
                 best = best_of(found, used) if self.candidates > 1 else first
@@ -203,17 +205,22 @@ class Ladder:
         return passed
 
     def _passing(
-        self, plans: Sequence[Plan], case: Case, seed: int, used: set[str], rejected: list[Rejected]
+        self, plans: Sequence[Plan], case: Case, used: set[str], rejected: list[Rejected]
     ) -> Generator[Claimed, Verdict, list[Passed]]:
         """What passes of a rung: the first of all writers, or of each as many as are asked for."""
         names = list(self.writers)
-        turn = seed % len(names) if names else 0
-        names = names[turn:] + names[:turn]
         passed: list[Passed] = []
         for some in [names] if self.candidates == 1 else [[name] for name in names]:
-            texts = (c for plan in plans for name in some for c in self.writers[name](plan, case, seed))
+            texts = (candidate for plan in plans for candidate in self._said(plan, case, some))
             passed += yield from self._first(texts, case, used, rejected)
         return passed
+
+    def _said(self, plan: Plan, case: Case, names: list[str]) -> Iterator[Candidate]:
+        """What writers say of a plan; they take turns."""
+        seed = seed_of_plan(plan, case, self.seed)
+        turn = seed % len(names) if names else 0
+        for name in names[turn:] + names[:turn]:
+            yield from self.writers[name](plan, case, seed)
 
     def _first(
         self, candidates: Iterable[Candidate], case: Case, used: set[str], rejected: list[Rejected]
@@ -256,6 +263,7 @@ def make_ladder(
     sensitive: TermFinder | None = None,
     second: SecondCheck | None = None,
     candidates: int = 1,
+    seed: int = 0,
 ) -> Ladder:
     """The ladder of the writers and compliance packs that a configuration names.
 
@@ -265,6 +273,7 @@ def make_ladder(
         sensitive: Finds further terms that nobody may infer of a person.
         second: Looks again at what passed the rules.
         candidates: Texts of each writer to choose from.
+        seed: Of the writers' choices.
 
     Raises:
         DataError: If a writer is unknown, a pack cannot be read, or there are no candidates.
@@ -272,7 +281,7 @@ def make_ladder(
     if candidates < 1:
         raise DataError(f"generate.candidates is {candidates}; give 1 or more")
     compliance = Compliance(packs, sensitive)
-    return Ladder(find_writers(writers), Verifier(), compliance, general_lines, second, candidates)
+    return Ladder(find_writers(writers), Verifier(), compliance, general_lines, second, candidates, seed)
 
 
 def seed_of(case: Case, seed: int) -> int:

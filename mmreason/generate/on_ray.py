@@ -36,17 +36,17 @@ def write_on_ray(asks: Asks, outlook: Outlook, ends: float) -> int:
     whole, began = Done(), 0.0
     shown = outlook.to_write > 0
     with Progress(outlook.requests, "generate", "reason", initial=outlook.there, shown=shown) as bar:
-        for result in results(asks.config, make, tasks(outlook)):
+        for result in results(asks.config, make, tasks(outlook, asks.window)):
             done = Done(**result | {"levels": Counter(result["levels"])})
             began = began or time.monotonic() - done.seconds
             whole.add(done)
             bar.add(done.written)
             bar.note(**whole.told(of_latest=done))
     whole.seconds = time.monotonic() - began  # of all workers side by side
-    return asks.job.finish(outlook, whole.speed)
+    return asks.job.finish(outlook, whole)
 
 
-def tasks(outlook: Outlook) -> list[list[int]]:
+def tasks(outlook: Outlook, window: int = 0) -> list[list[int]]:
     """Numbers of missing parts, a task each: about as many as have a window of requests to write.
 
     Example:
@@ -56,7 +56,7 @@ def tasks(outlook: Outlook) -> list[list[int]]:
         [[0, 1, 2, 3]]
     """
     rows = min(len(outlook.missing) * outlook.size, outlook.requests)
-    wanted = WINDOW * rows // max(1, outlook.to_write * outlook.size)
+    wanted = (window or WINDOW) * rows // max(1, outlook.to_write * outlook.size)
     together = max(1, min(wanted, MOST_ROWS // outlook.size))
     return [outlook.missing[n : n + together] for n in range(0, len(outlook.missing), together)]
 
@@ -68,7 +68,7 @@ class _PartWriter:
         asks, self._ends_at = Asks(config), ends_at
         self._open = ExitStack()
         failures = config.generate.max_failures
-        windows = asks.job.windows(size, asks.behaviours.pair, asks.writer, failures, asks.tokens)
+        windows = asks.job.windows(size, asks.behaviours.pair, asks.writer, failures, asks.spent, asks.window)
         self._windows = self._open.enter_context(windows)
 
     def __call__(self, indexes: list[int]) -> dict[str, Any]:

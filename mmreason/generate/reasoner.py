@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+from mmreason.bulk.worded import WordedPlans
 from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.config_reasons import BackendConfig
 from mmreason.device import pick_device, pick_dtype
@@ -20,13 +21,17 @@ from mmreason.generate.embeddings import Embeddings
 from mmreason.generate.ladder import Climbed, Ladder, Request, make_ladder, seed_of
 from mmreason.generate.writers import LM
 from mmreason.generate.writers.lm import LanguageModelWriter
-from mmreason.generate.writers.server import ServerWriter
+from mmreason.generate.writers.planned import PlanWriter
+from mmreason.generate.writers.server import ServerSpeaker
 from mmreason.schema import DataError, Item, Reason, User
 from mmreason.settings import NAME as SAVED
 from mmreason.store.store import EmbeddingStore
 from mmreason.wording.template import tells
 
 WINDOW = 8  # batches looked at together, so that rows of like length share one
+PLANS_WINDOW = 2048
+"""Requests looked at together where a model reads plans: those that share words leave few texts to decode."""
+
 DEFAULT_WRITERS = (LM, "template", "extract")
 
 T = TypeVar("T")
@@ -55,7 +60,7 @@ class Reasoner:
         ladder: Ladder,
         evidence: EvidenceStore,
         items: Mapping[str, Item] | None = None,
-        lm: LanguageModelWriter | ServerWriter | None = None,
+        lm: LanguageModelWriter | PlanWriter | None = None,
         embeddings: Embeddings | None = None,
         seed: int = 0,
         language: str = "",
@@ -84,6 +89,8 @@ class Reasoner:
         language: str = "",
         candidates: int = 1,
         backend: BackendConfig | None = None,
+        worded: WordedPlans | None = None,
+        share: bool = True,
     ) -> Reasoner:
         """Read a run, or the checkpoint of a reason model.
 
@@ -104,6 +111,8 @@ class Reasoner:
             language: Of the reasons; by default that of the item's text.
             candidates: Texts of each writer to choose from.
             backend: What decodes for the language model; None for the engine.
+            worded: Plans that were put in words before, of a model that reads plans; None keeps them in memory.
+            share: Plans of the same words are put in words once.
 
         Raises:
             DataError: If a file is missing or of another shape.
@@ -119,13 +128,14 @@ class Reasoner:
             folder = folder / "reason"
         elif not (folder / "config.json").is_file():
             raise DataError(f"{folder}: neither a run nor a checkpoint; give the folder of one")
-        lm: LanguageModelWriter | ServerWriter | None = None
+        lm: LanguageModelWriter | PlanWriter | None = None
         embeddings, second = None, None
+        texts = (worded or WordedPlans()) if share else None
         if LM in writers and backend is not None and backend.name == "openai":
-            lm = ServerWriter(backend, max_new_tokens, candidates)
+            lm = PlanWriter(ServerSpeaker(backend, max_new_tokens, candidates), texts, most=1)
         elif LM in writers and (folder / "config.json").is_file():
             place = pick_device(device)
-            lm = LanguageModelWriter.from_pretrained(
+            writer = LanguageModelWriter.from_pretrained(
                 folder,
                 place,
                 pick_dtype(dtype, place),
@@ -133,6 +143,9 @@ class Reasoner:
                 candidates,
                 backend.name if backend else "hf",
             )
+            lm = writer
+            if writer.model.config.inputs == "plan":
+                lm = PlanWriter(writer, texts)
             embeddings = Embeddings(
                 store, lambda: Embedder.from_pretrained(folder / "align", device, dtype), stored=items
             )
@@ -142,7 +155,7 @@ class Reasoner:
             place = pick_device(device)
             second = EntailmentCheck.from_pretrained(nli, place, pick_dtype(dtype, place), entailment)
         evidence = evidence or EvidenceStore.open(None)
-        ladder = make_ladder(writers, packs, evidence.sensitive, second, candidates)
+        ladder = make_ladder(writers, packs, evidence.sensitive, second, candidates, seed)
         return cls(ladder, evidence, items, lm, embeddings, seed, language)
 
     @classmethod
@@ -198,9 +211,11 @@ class Reasoner:
     ) -> Iterator[Climbed | str]:
         """As :meth:`climb_many`; where the language model fails at a request, its error in its place."""
         stream = iter(requests)
-        while window := list(islice(stream, WINDOW * batch_size)):
+        together = PLANS_WINDOW if isinstance(self.lm, PlanWriter) else WINDOW * batch_size
+        while window := list(islice(stream, together)):
             asked = [
-                Request(case, self._plans(case), seed=seed_of(case, self.seed)) for case in self.cases(window)
+                Request(case, self.plans_of(case), seed=seed_of(case, self.seed))
+                for case in self.cases(window)
             ]
             written = self._written(asked, batch_size)
             good = [
@@ -226,7 +241,7 @@ class Reasoner:
     def climb_page(self, user: User, items: Sequence[Item]) -> list[Climbed]:
         """As :meth:`explain_page`, each reason with its plan and with what was stopped before it."""
         cases = self.cases([(user, item) for item in items])
-        ranked: list[list[Plan]] = choose_page([self._plans(case) for case in cases])
+        ranked: list[list[Plan]] = choose_page([self.plans_of(case) for case in cases])
         asked = [
             Request(case, best, seed=seed_of(case, self.seed))
             for case, best in zip(cases, ranked, strict=True)
@@ -256,7 +271,8 @@ class Reasoner:
         return [self.evidence.case(user, item, self.items, self.language) for user, item in requests]
 
     @staticmethod
-    def _plans(case: Case) -> list[Plan]:
+    def plans_of(case: Case) -> list[Plan]:
+        """What may be said of a case, the best first."""
         return plans(case, tells)
 
     def show_picture_of(self, item_id: str, texts_of: str, pictures_of: str) -> None:
@@ -277,7 +293,7 @@ class Reasoner:
         """The language model's candidates, or its error; none without one."""
         if self.lm is None:
             return [[] for _ in asked]
-        if self.embeddings is not None:
+        if self.embeddings is not None and not isinstance(self.lm, PlanWriter):
             known = {item_id: item for each in asked for item_id, item in each.case.history_items.items()}
             known |= {each.case.item.id: each.case.item for each in asked}
             self.embeddings.add(known.values())

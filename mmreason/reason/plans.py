@@ -38,7 +38,7 @@ def learn_wording(
 
 
 @dataclass(frozen=True, slots=True)
-class Worded:
+class WordedPlan:
     """A plan in words, and a text that says it, with places for the titles of the reader's items."""
 
     words: str
@@ -58,9 +58,9 @@ class PlanReader:
     evidence: Path
     shards: Path
     items: Mapping[str, Item]
-    _read: dict[tuple[str, str, str], Worded | None] = field(default_factory=dict, repr=False)
+    _read: dict[tuple[str, str, str], WordedPlan | None] = field(default_factory=dict, repr=False)
 
-    def read(self, sample: ReasonSample) -> Worded | None:
+    def read(self, sample: ReasonSample) -> WordedPlan | None:
         """The plan of a training reason; None if its text says what is not known, or what has no words in a plan."""
         reason = sample.reason
         key = reason.user_id, reason.item_id, reason.text
@@ -89,13 +89,13 @@ class PlanReader:
             "be learnt from; choose other inputs"
         )
 
-    def _look(self, sample: ReasonSample) -> Worded | None:
+    def _look(self, sample: ReasonSample) -> WordedPlan | None:
         case, text = self._case(sample), sample.reason.text
         verdict = self._verifier.check(text, case)
         plan = plan_said(verdict, case) if verdict.passed else None
         brief = brief_of(plan, case) if plan and (plan.facts or plan.tie) else None
         emptied = brief.emptied(text, verdict.evidence) if brief else ""
-        return Worded(brief.words, emptied) if brief and emptied else None
+        return WordedPlan(brief.words, emptied) if brief and emptied else None
 
     def _case(self, sample: ReasonSample) -> Case:
         return self._store.case(sample.user, self.items[sample.reason.item_id], self.items)

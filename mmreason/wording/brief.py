@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 from mmreason.evidence.schema import Case, Fact, Plan, Tie
 from mmreason.language import phrase
@@ -130,3 +131,8 @@ def _titles(told: Told, case: Case) -> tuple[str, ...]:
     known = (case.history_items.get(item_id) for item_id in reversed(done.item_ids))
     titles = dict.fromkeys(name for item in known if item is not None and (name := name_of(item)))
     return tuple(titles)[: done.strength]
+
+
+def seed_of_words(words: str) -> int:
+    """The seed of what a model draws for a plan in words: the same for every reader."""
+    return int.from_bytes(blake2b(words.encode("utf-8", "replace"), digest_size=4).digest())

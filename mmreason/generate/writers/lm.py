@@ -1,4 +1,4 @@
-"""The trained language model as a writer: it chooses what to say, and its plan is read off its text."""
+"""The trained language model as a writer: of soft tokens it chooses what to say, and the plan is read off its text."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ from mmreason.reason.batch import Collator, request
 from mmreason.reason.lm import load_tokenizer
 from mmreason.reason.merged import merged_lm
 from mmreason.reason.model import ReasonModel
+from mmreason.reason.prompt import encode_prompt, plan_prompt
 from mmreason.schema import Item
+from mmreason.wording.brief import seed_of_words
 
 TEMPERATURE, TOP_P = 0.8, 0.95
 """How texts are drawn where there are several of a case."""
@@ -113,6 +115,22 @@ class LanguageModelWriter:
         by_request = [list(texts) for _, texts in groupby(decoded, key=lambda text: text.request)]
         self.tokens += sum(len(text.ids) for text in decoded)
         return [_candidates(each.case, texts) for each, texts in zip(asked, by_request, strict=True)]
+
+    def say(self, plans: Sequence[str], batch_size: int = 32) -> list[list[Decoded]]:
+        """The texts of plans in words, each plan's candidates; of a model that reads plans.
+
+        Args:
+            plans: Of :func:`mmreason.wording.brief.brief_of`.
+            batch_size: Rows decoded together.
+        """
+        decoded = self._backend(batch_size).decode_all(map(self._of_plan, plans))
+        self.tokens += sum(len(text.ids) for text in decoded)
+        return [list(texts) for _, texts in groupby(decoded, key=lambda text: text.request)]
+
+    def _of_plan(self, words: str) -> DecodeRequest:
+        ids, _ = encode_prompt(plan_prompt(words), self.tokenizer, 0, self.model.config)
+        drawn = Sampling(TEMPERATURE, TOP_P, seed_of_words(words)) if self.candidates > 1 else Sampling()
+        return DecodeRequest(ids, drawn, self.candidates, max_new_tokens=self.max_new_tokens)
 
     def _backend(self, slots: int) -> Backend:
         if self.backend is not None:

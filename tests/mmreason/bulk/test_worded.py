@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from mmreason.bulk.worded import WordedPlan, WordedPlans
+from mmreason.bulk.worded import Worded, WordedPlans
 
-MUG, HAT = WordedPlan("A mug.", -0.25), WordedPlan("A hat, like the [1].", -0.5)
+MUG, HAT = (Worded("A mug.", -0.25),), (Worded("A hat, like the [1].", -0.5), Worded("A hat.", -0.75))
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def test_texts_are_there_the_next_night_and_another_model_has_none_of_them(path:
 
 def test_what_was_edited_is_not_used_and_told_once(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with closing(sqlite3.connect(path)) as table, table:
-        table.execute("UPDATE worded SET text = 'Buy now!' WHERE text LIKE 'A mug%'")
-        table.execute("INSERT INTO worded VALUES (x'00', 5, 'x', 'y')")
+        table.execute("UPDATE worded SET texts = replace(texts, 'A mug', 'Buy now')")
+        table.execute("INSERT INTO worded VALUES (x'00', 5, 'y')")
     worded = WordedPlans(path, "a")
     assert worded.find(["mug", "hat"]) == {"hat": HAT} and worded.find(["mug"]) == {}
     assert capsys.readouterr().err.count("written again") == 1
@@ -85,10 +85,10 @@ def test_a_look_writes_nothing(path: Path, tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from mmreason.bulk.worded import WordedPlan, WordedPlans
+from mmreason.bulk.worded import Worded, WordedPlans
 worded = WordedPlans(Path(sys.argv[1]), "a")
 for n in range(100_000):
-    worded.add({f"plan {n} {m}": WordedPlan(f"text {n} {m}", -1.0) for m in range(50)})
+    worded.add({f"plan {n} {m}": (Worded(f"text {n} {m}", -1.0),) for m in range(50)})
     print(n, flush=True)
 """
 
@@ -109,4 +109,4 @@ def test_a_kill_at_any_moment_leaves_whole_texts(tmp_path: Path) -> None:
         for n in range(last + 2):
             found = worded.find(f"plan {n} {m}" for m in range(50))
             assert len(found) in ((50,) if n <= last else (0, 50))
-            assert all(found[f"plan {n} {m}"].text == f"text {n} {m}" for m in range(50) if found)
+            assert all(found[f"plan {n} {m}"][0].text == f"text {n} {m}" for m in range(50) if found)

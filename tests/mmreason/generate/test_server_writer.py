@@ -77,7 +77,7 @@ def test_plans_are_worded_checked_and_counted(asking: Config, server: FaultyServ
 def test_a_server_that_fails_changes_no_row(asking: Config, server: FaultyServer) -> None:
     generate(asking)
     wanted = read_job(asking)
-    shutil.rmtree(asking.path("generate", asking.generate.job))
+    shutil.rmtree(asking.path("generate"))
     server.faults, server.rate, server.slow = FAULTS, 0.3, 0.6
     generate(asking)
     assert read_job(asking).equals(wanted) and sum(server.did[fault] for fault in FAULTS)
