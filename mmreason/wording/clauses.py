@@ -46,7 +46,7 @@ _REFUSED = re.compile(  # in lower case
     r"|\b(?:with confidence|confidently|maximi[sz]\w+|elevates?|redefines?|next level)\b"
     r"|\b(?:many|loads of|lots of|plenty of|tons of) (?:\S+ )?(?:features|benefits)\b"
     r"|\b(?:effortless\w*|super-\w+|unique(?:ly)?|appealing|flattering|unmatched|unparalleled|stunning|gorgeous|amazing|incredibl[ey]"
-    r"|attractive|endless|awesome|fabulous|revolutionary|must-have|popular among"
+    r"|attractive|endless|luxurious|awesome|fabulous|revolutionary|must-have|popular among"
     r"|(?:total|complete|utmost|absolute) (?:comfort|satisfaction|convenience|freedom|ease|confidence))\b"
     # persons
     r"|^(?:[\w' -]+ )?(?:fans|readers|users|customers|lovers|enthusiasts|anyone|everyone)\b"

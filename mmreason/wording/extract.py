@@ -82,7 +82,7 @@ def clauses_alone(case: Case) -> Iterator[Candidate]:
     found = _clauses_that_fit(grammar, case) if grammar else []
     if not grammar or not found or is_chinese(found[0].text) != (grammar.language == "zh"):
         return
-    thing = grammar.thing(case.item)
+    thing = grammar.thing_of_text(case.item)
     slots = _subject_slots(grammar, thing, case.item)
     for clause in found:
         slots |= {"clause": clause.text, "tells": _tells(grammar, clause, thing)}
@@ -116,11 +116,13 @@ def _other_names(grammar: Grammar, item: Item) -> frozenset[str]:
 
 
 def _subject_slots(grammar: Grammar, thing: Thing, item: Item) -> dict[str, str]:
-    """What stands for the item alone; one of which nobody knows what it is is called by its title."""
+    """What stands for the item alone; one of which nobody knows what it is is called by its title, as its text does."""
     slots = thing_slots(grammar, thing, [])
     if not thing.one and grammar.language == "en":
         title = name_of(item)
-        slots["this"] = fill(grammar.words.get("named", ""), {"title": title}) if title else ""
+        named = re.search(rf"(\b[Tt]he )?{re.escape(title)}\b", item.text) if title else None
+        by_title = "{title}" if named and not named[1] else grammar.words["named"]
+        slots["this"] = fill(by_title, {"title": title}) if title else ""
     return slots
 
 
@@ -156,7 +158,7 @@ def _points(
     grammar: Grammar, plan: Plan, case: Case, found: Sequence[Clause], seed: int
 ) -> Iterator[tuple[str, Plan]]:
     """Clauses that say the plan's first fact, of the item alone."""
-    thing = grammar.thing(case.item)
+    thing = grammar.thing_of_text(case.item)
     slots = _subject_slots(grammar, thing, case.item)
     for clause in turned(found, seed):
         if _says(clause, plan.facts[0]):

@@ -137,11 +137,18 @@ class Grammar:
                     if thing is not None:
                         return thing
         generic = next((thing for name, thing in self._generic.items() if name in item.attributes), None)
-        if generic is None and "text_things" in self.words:
-            generic = _of_text(self, item.text)
-        if generic is None and self.language == "en" and not self._generic[""].one:
-            generic = _of_title(self, item.title, item.text)
-        return generic or self._generic[""]
+        return (
+            generic
+            or (_of_text(self, item.text) if "text_things" in self.words else None)
+            or self._generic[""]
+        )
+
+    def thing_of_text(self, item: Item) -> Thing:
+        """As :meth:`thing`; of an item of which nothing tells that, the last word of its title, if its text uses it."""
+        thing = self.thing(item)
+        if thing.one or self.language != "en":
+            return thing
+        return _of_title(self, item.title, item.text) or thing
 
     def noun(self, value: str) -> Thing | None:
         """A category as the name of a thing; None if it is none ("Sale", "Home & Garden")."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mmreason.evidence.facts import facts_of
 from mmreason.evidence.schema import Case, Fact, Plan, Taste, Tie
 from mmreason.schema import Interaction, Item, User
@@ -74,12 +76,20 @@ def test_a_clause_is_not_glued_to_what_single_items_share() -> None:
     assert texts(plan, case) == set()
 
 
-def test_what_nobody_knows_the_kind_of_is_called_by_its_title() -> None:
-    item = Item("b", "Pull Tone Band", "It lets you train at home without a bench.", domain="shop")
-    (fact,) = facts_of(item)
-    assert texts(Plan((fact,)), Case(User("u"), item, [fact])) == {
-        "The Pull Tone Band lets you train at home without a bench."
-    }
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "It lets you train at home without a bench.",
+            "The Pull Tone Band lets you train at home without a bench.",
+        ),
+        ("A tone band for two. It fits in any coat.", "This band fits in any coat."),
+        ("Pull Tone Band lets you train at home.", "Pull Tone Band lets you train at home."),
+    ],
+)
+def test_what_nobody_knows_the_kind_of_is_called_as_its_text_does(text: str, said: str) -> None:
+    case = Case(User("u"), Item("b", "Pull Tone Band", text, domain="shop"), [])
+    assert said in [candidate.text for candidate in clauses_alone(case)]
 
 
 def test_a_clause_that_calls_the_item_something_else_is_left() -> None:

@@ -93,8 +93,9 @@ def test_what_nothing_tells_the_kind_of_is_called_as_its_text_calls_it() -> None
     grammar = grammar_of("en", "shop")
     assert grammar is not None
     texts = ("A jump rope for small rooms.", "For small rooms.", "Two ropes in one.")
-    assert [grammar.thing(Item("a", "Loop Jump Rope", text)).one for text in texts] == ["rope", "", ""]
-    assert not grammar.thing(Item("a", "Loop Jump Rope", texts[0])).known
+    items = [Item("a", "Loop Jump Rope", text) for text in texts]
+    assert [grammar.thing_of_text(item).one for item in items] == ["rope", "", ""]
+    assert not grammar.thing(items[0]).one
 
 
 def test_one_of_several_values_is_not_the_whole() -> None:
