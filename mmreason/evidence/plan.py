@@ -106,8 +106,8 @@ def plans(
     told = {id(fact): tells(case, fact) for fact in facts}
     facts = [fact for fact in facts if told[id(fact)] > 0]
     score = score or StandardScore(lambda case, fact: told[id(fact)])
-    alone = {id(fact): sum(score(case, [fact], None).values()) for fact in facts}
-    facts.sort(key=lambda fact: -alone[id(fact)])
+    alone = {id(fact): score(case, (fact,), None) for fact in facts}
+    facts.sort(key=lambda fact: -sum(alone[id(fact)].values()))
     titled = {id(fact) for fact in facts if in_title(fact, case.item)}
     points = [
         fact for fact in facts if id(fact) not in titled and _is_point(case, fact, told[id(fact)], rule)
@@ -128,7 +128,8 @@ def plans(
             more = [(said[0], fact) for fact, stems in words if own.isdisjoint(stems)][: rule.details]
         told_by_title = bool(said) and all(id(fact) in titled for fact in said)
         for facts_said in more if told_by_title else [said, *more]:
-            parts = score(case, facts_said, tie)
+            is_alone = tie is None and len(facts_said) == 1
+            parts = alone[id(facts_said[0])] if is_alone else score(case, facts_said, tie)
             found.append(Plan(facts_said, tie, sum(parts.values()), parts))
     found.sort(key=lambda plan: -plan.score)
     return _of_both_levels(found, rule.most)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 from mmreason.evidence.plan import in_title
 from mmreason.evidence.schema import Candidate, Case, Fact, Plan
@@ -64,8 +65,13 @@ def write(plan: Plan, case: Case, seed: int = 0) -> list[Candidate]:
 
 def tells(case: Case, fact: Fact) -> float:
     """How much a fact helps to decide, from 0 (there are no words for it) to 1, as the case's grammar has it."""
-    grammar = grammar_of(case.language, case.item.domain)
-    said = grammar.say(fact) if grammar else None
+    return _tells(case.language, case.item.domain, fact.name, fact.value)
+
+
+@lru_cache(maxsize=65_536)
+def _tells(language: str, domain: str, name: str, value: str) -> float:
+    grammar = grammar_of(language, domain)
+    said = grammar.say(Fact("", name, value)) if grammar else None
     return said.attribute.tells if said else 0.0
 
 
