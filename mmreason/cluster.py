@@ -1,8 +1,8 @@
 """Work on a Ray cluster: tasks in, a result each out, by a Ray Data pipeline over a pool of workers.
 
-Ray Data schedules, holds back, scales the pool and gives a task of a worker or node that died to another. What a worker
-holds (a model, a catalogue) is made once in each. Tasks and results are small: what is written goes to the disk that
-all nodes share, whole or not at all, so that a task which ran twice did its work once.
+Ray Data schedules, holds back, scales the pool, and starts anew what died: a worker, alone or with its node, and its
+tasks. What a worker holds (a model, a catalogue) is made once in each. Tasks and results are small: what is written
+goes to the disk that all nodes share, whole or not at all, so that a task which ran twice did its work once.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ def on_shared_disk(config: Config) -> Config:
 class _Worker:
     """What Ray Data keeps in an actor. The work is made with the first task, so that its errors are those of a task.
 
-    Ray gives a task that lost its worker to another without end, as a node may be away for long; so who begins a task
-    looks how many have died of it.
+    Ray begins a task that lost its worker again without end, as a node may be away for long; so who begins a task looks
+    how many have died of it.
     """
 
     def __init__(self, make: Callable[[], Work], begun: Path) -> None:

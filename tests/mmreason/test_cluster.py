@@ -34,13 +34,13 @@ ray = pytest.importorskip("ray", reason="engine: ray needs `pip install 'mmreaso
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """Two nodes of a core each, the first of which is the head."""
+    """Two nodes; the head has room for the other's worker, too."""
     from ray.cluster_utils import Cluster
 
     before = dict(os.environ)
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
     soon = {"health_check_period_ms": 300, "health_check_failure_threshold": 2}  # to notice a dead node
-    head = {"num_cpus": 1, "include_dashboard": False, "_system_config": soon}
+    head = {"num_cpus": 2, "include_dashboard": False, "_system_config": soon}
     made = Cluster(initialize_head=True, head_node_args=head)
     made.add_node(num_cpus=1)
     ray.init(made.address, log_to_driver=False, logging_level="error")
@@ -70,15 +70,14 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @contextmanager
-def disturbed(*disturbances: tuple[Path, Callable[[], Any]]) -> Iterator[None]:
-    """Do something to the cluster as soon as a file is there, then the next."""
+def disturbed(path: Path, disturb: Callable[[], Any]) -> Iterator[None]:
+    """Do something to the cluster as soon as a file is there."""
 
     def work() -> None:
         ends = time.monotonic() + 100
-        for path, disturb in disturbances:
-            while not path.exists() and time.monotonic() < ends:
-                time.sleep(0.01)
-            disturb()
+        while not path.exists() and time.monotonic() < ends:
+            time.sleep(0.01)
+        disturb()
 
     with ThreadPoolExecutor(1) as pool:
         done = pool.submit(work)
@@ -134,7 +133,7 @@ def test_embedding_goes_on_when_a_worker_dies(cluster: Any, to_embed: Config) ->
     local = contents(folder)
     shutil.rmtree(folder)
     shutil.rmtree(to_embed.path("features"))
-    with disturbed((folder / "part-000001", lambda: workers()[0].kill())):
+    with disturbed(folder / "part-000001", lambda: workers()[0].kill()):
         assert embed(on_ray(to_embed)) == summary
     assert contents(folder) == local and "1 media unreadable" in summary
 
@@ -201,10 +200,14 @@ def test_a_dead_worker_and_a_dead_node_cost_no_row(cluster: Any, shop: Config, m
     shutil.rmtree(folder)
     monkeypatch.setattr("mmreason.generate.on_ray.WINDOW", 8)  # a part a task
     [node] = cluster.worker_nodes
-    with disturbed(
-        (part(folder, 2), lambda: workers()[0].kill()),
-        (part(folder, 20), lambda: cluster.remove_node(node, allow_graceful=False)),
-    ):
+    [raylet] = cluster.head_node.all_processes["raylet"]
+
+    def kill() -> None:
+        """The head's worker and the other's node, so that both are started anew at the same time."""
+        next(each for each in workers() if each.ppid() == raylet.process.pid).kill()
+        cluster.remove_node(node, allow_graceful=False)
+
+    with disturbed(part(folder, 2), kill):
         summary = generate(on_ray(shop))
     assert summary.startswith("480 requests (0 were answered already)") and "1 failed" in summary
     assert contents(folder) == local
