@@ -50,21 +50,28 @@ def check(bars: Bars, root: Path, kills: int, rng: random.Random) -> None:
         rng: For the moments.
     """
     root.mkdir(exist_ok=True)
+    for verb, after_kills in (("generate", reasons), ("embed", vectors)):
+        killed, same = after_kills(root, kills, rng)
+        bars.check(f"{verb} on Ray after {killed} dead workers and a dead command: the same bytes", same, 1)
+
+
+def reasons(root: Path, kills: int, rng: random.Random) -> tuple[int, bool]:
+    """Of a made shop, by the writers that need no training."""
     make_shop(root / "shop")
     rows = ({"user_id": user, "item_id": item} for user, item in pairs(REQUESTS))
     (root / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     settings = ["--run_dir", str(root / "shop" / "run"), "--generate.requests", str(root / "pairs.jsonl")]
-    job = root / "shop" / "run" / "generate" / "pairs"
-    generate = ["generate", *settings, "--generate.part_size", "64"]
-    killed, same = same_after_kills(generate, job, kills, rng)
-    bars.check(f"generate on Ray after {killed} dead workers and a dead command: the same bytes", same, 1)
+    verb = ["generate", *settings, "--generate.part_size", "64"]
+    return same_after_kills(verb, root / "shop" / "run" / "generate" / "pairs", kills, rng)
 
+
+def vectors(root: Path, kills: int, rng: random.Random) -> tuple[int, bool]:
+    """Of the quickstart's catalogue, by tiny models."""
     config = tiny_config(make_tiny_models(root / "models"))
     config.run_dir, config.catalogue.options = str(root / "run"), {"items_per_domain": ITEMS}
     run(config, until="align")
-    embed = ["embed", "--run_dir", config.run_dir, "--embed.part_size", "2"]
-    killed, same = same_after_kills(embed, config.path("embed"), kills, rng)
-    bars.check(f"embed on Ray after {killed} dead workers and a dead command: the same bytes", same, 1)
+    verb = ["embed", "--run_dir", config.run_dir, "--embed.part_size", "2"]
+    return same_after_kills(verb, config.path("embed"), kills, rng)
 
 
 def same_after_kills(verb: list[str], folder: Path, kills: int, rng: random.Random) -> tuple[int, bool]:
