@@ -64,7 +64,7 @@ class Costs:
     Attributes:
         once: A request costs whoever leads the job: read, keyed, noted in the index.
         pair: Planning, wording by templates and verifying a pair.
-        lm: Writing a text with the default LM on this CPU, on the threads that torch has.
+        lm: Writing a text with the default LM on this CPU.
         item: Bytes of an item in memory.
         step: Bytes of an interaction in memory.
     """
@@ -106,8 +106,7 @@ def main(
     """
     costs = measure(requests, decoded)
     told = f"once {1e6 * costs.once:,.0f} µs a request, a pair {1e3 * costs.pair:,.2f} ms of one core"
-    print(f"measured: {told}")
-    print(f"measured: the default LM {costs.lm:,.2f} s a text on {cores_here()} of this machine's cores")
+    print(f"measured: {told}, a text by the default LM {costs.lm:,.2f} s of one core")
     held = (items * costs.item + steps * costs.step) / 1e9
     print(
         f"measured: {costs.item:,.0f} bytes an item, {costs.step:,.0f} a step of a history, in every process"
@@ -145,7 +144,7 @@ def hours(
             if gpus:
                 decoding = wanted * left * gpu_seconds(lm, H100, share) / gpus
             elif lm is LMS[0] and costs.lm:
-                decoding = wanted * left * costs.lm * cores_here() / cores
+                decoding = wanted * left * costs.lm / cores
             else:
                 told.append("–")
                 continue
@@ -208,8 +207,9 @@ def memory(count: int = 200_000) -> tuple[float, float]:
     """Bytes of an item of the made shop, and of an interaction."""
     texts = [f"Deep pockets with a zip, and a lining of soft fleece, number {n}." for n in range(count)]
     before = peak()
+    told = {"color": ["red"], "material": ["wool"], "type": ["coat"]}
     items = [
-        Item(f"i{n}", f"Alva Coat {n}", text, {"color": ["red"], "material": ["wool"], "type": ["coat"]})
+        Item(f"i{n}", f"Alva Coat {n}", text, attributes={**told}, domain="shop")
         for n, text in enumerate(texts)
     ]
     between = peak()
@@ -220,27 +220,20 @@ def memory(count: int = 200_000) -> tuple[float, float]:
 
 
 def language_model(count: int) -> float:
-    """Seconds of this machine for a text by the default LM."""
+    """Processor seconds of a text by the default LM."""
     from decoding import default_lm, make_engine, make_work
 
     lm, tokenizer = default_lm()
     engine, work = make_engine(lm, tokenizer), make_work(count, len(tokenizer) - 1000)
     list(engine.decode(row.request() for row in work[:2]))
-    began = time.perf_counter()
+    began = time.process_time()
     list(engine.decode(row.request() for row in work))
-    seconds = (time.perf_counter() - began) / count
+    seconds = (time.process_time() - began) / count
     tokens = sum(len(row.prompt) + row.length for row in work) / count
     print(
         f"default LM: {1e3 * seconds / tokens:.2f} ms a token read or written, {peak() / 1e3:.1f} GB in all"
     )
     return seconds
-
-
-def cores_here() -> int:
-    """Threads that the LM was measured on."""
-    import torch
-
-    return torch.get_num_threads()
 
 
 def draw(path: Path, costs: Costs, wanted: float, cores: int, share: float, said: float) -> None:
