@@ -55,7 +55,7 @@ def results(config: Config, make: Callable[[], Work], tasks: Sequence[Any]) -> I
         context.raise_original_map_exception = True
         context.execution_options.preserve_order = True
         context.execution_no_progress_timeout_s = -1  # a large part may take an hour
-        settings = config.ray
+        settings, most = config.ray, min(config.ray.max_workers or len(tasks), len(tasks))
         with DataContext.current(context):
             begun = config.path(_BEGUN).absolute()
             remove(begun)
@@ -65,9 +65,7 @@ def results(config: Config, make: Callable[[], Work], tasks: Sequence[Any]) -> I
                 _Worker,
                 fn_constructor_args=(make, begun),
                 batch_size=1,
-                compute=ActorPoolStrategy(
-                    min_size=settings.min_workers, max_size=settings.max_workers or None
-                ),
+                compute=ActorPoolStrategy(min_size=min(settings.min_workers, most), max_size=most),
                 num_cpus=settings.cpus,
                 num_gpus=settings.gpus or None,
             )

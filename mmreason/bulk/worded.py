@@ -53,6 +53,9 @@ class WordedPlans:
         writes: Whether texts go to disk; else the table is only read.
         most: Texts on disk.
 
+    Attributes:
+        new: What was added to a table that is only read, by plan in words.
+
     Example:
         >>> worded = WordedPlans(Path("worded.sqlite"), "model a")
         >>> worded.add({"Thing: mug": (Worded("A mug.", -0.1),)})
@@ -67,7 +70,7 @@ class WordedPlans:
     ) -> None:
         self._path, self._made_by, self._writes, self._most = path, made_by, writes, most
         self._latest: OrderedDict[bytes, Texts] = OrderedDict()
-        self._edited = False
+        self._edited, self.new = False, dict[str, Texts]()
 
     def find(self, plans: Iterable[str]) -> dict[str, Texts]:
         """The texts of those plans, in words, that have one."""
@@ -83,7 +86,11 @@ class WordedPlans:
         """Keep texts, by their plans in words."""
         rows = {self._key(words): text for words, text in texts.items()}
         self._remember(rows)
-        if rows and self._path is not None and self._writes:
+        if self._path is None:
+            return
+        if not self._writes:
+            self.new |= texts
+        elif rows:
             self._write(self._path, rows)
 
     def _remember(self, texts: Mapping[bytes, Texts]) -> None:

@@ -50,7 +50,7 @@ class Asks:
         self.behaviours = Behaviours(self.catalogue)
         self.by_model = settings.trains_lm and config.path("reason", "config.json").is_file()
         self._reasoner: Reasoner | None = None
-        self.keeps_words = config.engine != "ray"  # SQLite wants one machine
+        self.keeps_words = True
 
     @cached_property
     def made_by(self) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class Asks:
     @cached_property
     def reasoner(self) -> Reasoner:
         """What writes."""
-        self._reasoner = load_reasoner(self.config, self.catalogue, self.worded())
+        self._reasoner = load_reasoner(self.config, self.catalogue, self.words)
         return self._reasoner
 
     def writer(self) -> Write:
@@ -107,6 +107,11 @@ class Asks:
     def window(self) -> int:
         """Requests written together: more where they share words, for the few texts to fill a batch; 0 as usual."""
         return PLANS_WINDOW if self.by_plan else 0
+
+    @cached_property
+    def words(self) -> WordedPlans:
+        """The table that the reasoner reads and adds to."""
+        return self.worded()
 
     def worded(self) -> WordedPlans:
         """Plans that were put in words before, by what the run writes with now."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from mmreason.bulk.job import Outlook
 from mmreason.bulk.windows import MOST_ROWS, WINDOW, Done
+from mmreason.bulk.worded import Worded
 from mmreason.cluster import on_shared_disk, results
 from mmreason.config import Config
 from mmreason.generate.asks import Asks
@@ -37,7 +38,8 @@ def write_on_ray(asks: Asks, outlook: Outlook, ends: float) -> int:
     shown = outlook.to_write > 0
     with Progress(outlook.requests, "generate", "reason", initial=outlook.there, shown=shown) as bar:
         for result in results(asks.config, make, tasks(outlook, asks.window)):
-            done = Done(**result | {"levels": Counter(result["levels"])})
+            asks.words.add({plan: tuple(Worded(*each) for each in texts) for plan, texts in result["words"]})
+            done = Done(**result["done"] | {"levels": Counter(result["done"]["levels"])})
             began = began or time.monotonic() - done.seconds
             whole.add(done)
             bar.add(done.written)
@@ -66,7 +68,8 @@ class _PartWriter:
 
     def __init__(self, config: Config, size: int, ends_at: float) -> None:
         asks, self._ends_at = Asks(config), ends_at
-        self._open = ExitStack()
+        asks.keeps_words = False  # SQLite wants one machine: new words go to the process that started
+        self._words, self._open = asks.words, ExitStack()
         failures = config.generate.max_failures
         windows = asks.job.windows(size, asks.behaviours.pair, asks.writer, failures, asks.spent, asks.window)
         self._windows = self._open.enter_context(windows)
@@ -79,4 +82,5 @@ class _PartWriter:
             if windows.done.written and time.time() >= self._ends_at:
                 break
             done.add(windows.write(window))
-        return vars(done)
+        words, self._words.new = self._words.new, {}
+        return {"done": vars(done), "words": list(words.items())}

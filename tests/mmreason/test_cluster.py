@@ -111,7 +111,7 @@ def test_a_task_done_again_writes_what_is_missing_of_it(shop: Config) -> None:
     before, kept = contents(folder), part(folder, 6).stat()
     part(folder, 7).unlink()
     writer = _PartWriter(shop, shop.generate.part_size, ends_at=inf)
-    assert writer([6, 7])["written"] == 8 and writer([6, 7])["written"] == 0
+    assert writer([6, 7])["done"]["written"] == 8 and writer([6, 7])["done"]["written"] == 0
     assert contents(folder) == before and part(folder, 6).stat().st_mtime_ns == kept.st_mtime_ns
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import sqlite3
@@ -102,6 +103,22 @@ def test_words_are_kept_for_the_next_night_and_not_for_another_model(run: Config
     other = replace(run, generate=replace(run.generate, max_new_tokens=5))
     generate(other)
     assert read_progress(run.path("generate", "top-3"))["worded"] > 0
+
+
+def test_words_of_workers_are_kept_by_the_process_that_started_them(
+    run: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "mmreason.generate.on_ray.results",
+        lambda config, make, tasks: (json.loads(json.dumps(make()(task))) for task in tasks),
+    )
+    monkeypatch.setattr(Asks, "window", 16)
+    generate(replace(run, engine="ray"))
+    rows, folder = read_job(run), run.path("generate", "top-3")
+    assert read_progress(folder)["worded"] > 0
+    shutil.rmtree(folder)
+    generate(run)
+    assert read_progress(folder)["worded"] == 0 and read_job(run).equals(rows)
 
 
 def test_an_edited_table_changes_no_row(run: Config, capsys: pytest.CaptureFixture[str]) -> None:
