@@ -127,10 +127,15 @@ class LanguageModelWriter:
         self.tokens += sum(len(text.ids) for text in decoded)
         return [list(texts) for _, texts in groupby(decoded, key=lambda text: text.request)]
 
+    def prompt_of(self, words: str) -> list[int]:
+        """Token ids of the prompt for a plan in words."""
+        return encode_prompt(plan_prompt(words), self.tokenizer, 0, self.model.config)[0]
+
     def _of_plan(self, words: str) -> DecodeRequest:
-        ids, _ = encode_prompt(plan_prompt(words), self.tokenizer, 0, self.model.config)
         drawn = Sampling(TEMPERATURE, TOP_P, seed_of_words(words)) if self.candidates > 1 else Sampling()
-        return DecodeRequest(ids, drawn, self.candidates, max_new_tokens=self.max_new_tokens)
+        return DecodeRequest(
+            self.prompt_of(words), drawn, self.candidates, max_new_tokens=self.max_new_tokens
+        )
 
     def _backend(self, slots: int) -> Backend:
         if self.backend is not None:
