@@ -52,6 +52,7 @@ COMMANDS: dict[str, str] = {
     "generate_throughput": "generate_throughput.py",
     "generate_limit": "generate_limit.py",
     "generate_scale": "generate_scale.py",
+    "generate_shared": "generate_shared.py",
     "generate_faults": "generate_faults.py",
 }
 

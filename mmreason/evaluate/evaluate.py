@@ -20,6 +20,7 @@ from mmreason.evaluate.showcase import training_logs, write_showcase
 from mmreason.evaluate.swaps import ask_again, swap_scores
 from mmreason.evidence.claims import Vocabulary
 from mmreason.files import write_json
+from mmreason.generate.sharing import told_of_sharing
 from mmreason.schema import DataError
 from mmreason.shards.loader import reason_samples
 from mmreason.store.store import EmbeddingStore
@@ -49,12 +50,14 @@ def evaluate(config: Config) -> str:
     retrieval = _retrieval(config, catalogue)
     if not retrieval:
         left_out.append("no two unseen items share two embedded modalities, so nothing is retrieved")
+    job = config.evaluate.job or config.generate.job
+    shared = told_of_sharing(config.path("generate", job))
     result: dict[str, Any] = {
-        "job": config.evaluate.job or config.generate.job,
+        "job": job,
         "rows": len(rows),
         "requests": reasons.requests,
         "failed": dict(reasons.failures.most_common()),
-        "ladder": ladder_record(row.reason for row in rows).to_record(),
+        "ladder": ladder_record((row.reason for row in rows), shared).to_record(),
         "gone": reasons.gone,
         "left_out": left_out,
         "systems": {name: system_scores(texts, rows, vocabulary, hidden) for name, texts in systems.items()},

@@ -230,6 +230,7 @@ def _ladder_view(record: LadderRecord | None) -> dict | None:
         "rungs": [(rung, count, 100 * count / total) for rung, count in record.rungs.items()],
         "causes": record.causes.most_common(SHOWN_CAUSES),
         "writers": [(w.name, w.chosen, w.stopped.total(), _counts(w.stopped)) for w in record.writers],
+        "shared": record.shared,
     }
 
 

@@ -34,20 +34,26 @@ class LadderRecord:
         rungs: Rung → reasons on it, from the top to the bottom.
         causes: Why reasons stand no higher → how many.
         writers: The writers, the one with the most reasons first.
+        shared: What of the words was shared, in a sentence; empty where none were.
     """
 
     rungs: dict[str, int] = field(default_factory=dict)
     causes: Counter[str] = field(default_factory=Counter)
     writers: list[WriterRecord] = field(default_factory=list)
+    shared: str = ""
 
     def to_record(self) -> dict[str, Any]:
         """For ``metrics.json``."""
         writers = {w.name: {"chosen": w.chosen, "stopped": dict(w.stopped)} for w in self.writers}
-        return {"rungs": self.rungs, "causes": dict(self.causes), "writers": writers}
+        return {"rungs": self.rungs, "causes": dict(self.causes), "writers": writers, "shared": self.shared}
 
 
-def ladder_record(reasons: Iterable[Reason]) -> LadderRecord:
+def ladder_record(reasons: Iterable[Reason], shared: str = "") -> LadderRecord:
     """Count rungs, causes and writers; empty where no reason has a level.
+
+    Args:
+        reasons: Of a job.
+        shared: As of :class:`LadderRecord`.
 
     Example:
         >>> record = ladder_record([Reason("u", "a", "Warm.", level="personal", writer="lm", stopped=["lm: twice"])])
@@ -55,7 +61,7 @@ def ladder_record(reasons: Iterable[Reason]) -> LadderRecord:
         ({'personal': 1, 'selling point': 0, 'template': 0, 'nothing': 0}, 1, {'twice': 1})
     """
     levels: Counter[str] = Counter()
-    record = LadderRecord()
+    record = LadderRecord(shared=shared)
     writers: dict[str, WriterRecord] = {}
     for reason in reasons:
         if not reason.level:

@@ -49,7 +49,7 @@ def write_showcase(
         metrics=metric_table(result),
         curves=curves(config),
         facts=facts(result),
-        ladder=ladder_record(row.reason for row in rows),
+        ladder=ladder_record((row.reason for row in rows), result["ladder"]["shared"]),
     )
 
 

@@ -22,7 +22,7 @@ from mmreason.files import atomic_write
 from mmreason.generate.asks import Asks
 from mmreason.generate.ladder import RUNGS
 from mmreason.generate.on_ray import write_on_ray
-from mmreason.generate.sharing import expected_share, seconds_when_shared
+from mmreason.generate.sharing import expected_share, seconds_when_shared, told_of_sharing
 from mmreason.processes import on_main_process
 from mmreason.records import Unfinished
 
@@ -149,7 +149,7 @@ def _summary(asks: Asks, there: int) -> str:
     told = [
         f"{total:,} requests ({there:,} were answered already): {rungs or 'no reasons'}",
         f"{failed:,} failed" if failed else "",
-        _shared(asks),
+        told_of_sharing(asks.job.folder),
         ""
         if asks.by_model or not asks.config.generate.trains_lm
         else "no language model took part, as none was trained",
@@ -157,17 +157,6 @@ def _summary(asks: Asks, there: int) -> str:
         asks.cost(),
     ]
     return "; ".join(filter(None, told))
-
-
-def _shared(asks: Asks) -> str:
-    """How many of the plans that the latest run wanted words for shared them; empty where none did."""
-    noted = read_progress(asks.job.folder)
-    plans, worded = noted.get("plans", 0), noted.get("worded", 0)
-    return (
-        f"{1 - worded / plans:.0%} of {plans:,} plans were said in words that were there already"
-        if plans
-        else ""
-    )
 
 
 def read_job(config: Config, name: str = "") -> pa.Table:

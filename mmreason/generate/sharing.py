@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 
 from mmreason.bulk.attempts import Pair
+from mmreason.bulk.parts import read_progress
 from mmreason.bulk.windows import Spent
 from mmreason.generate.asks import Asks
 from mmreason.generate.requests import read_requests
@@ -61,6 +63,21 @@ def seconds_when_shared(first: float, again: float, spent: Spent, share: float) 
     """
     new = spent.worded / spent.plans if spent.plans else 0.0
     return again + max(first - again, 0.0) * min((1 - share) / new, 1.0) if new else first
+
+
+def told_of_sharing(folder: Path) -> str:
+    """How many of the plans of a job's latest run were said in words that were there; empty where no model read plans.
+
+    Args:
+        folder: Of the job.
+    """
+    noted = read_progress(folder)
+    plans, worded = noted.get("plans", 0), noted.get("worded", 0)
+    return (
+        f"{1 - worded / plans:.0%} of {plans:,} plans were said in words that were there already"
+        if plans
+        else ""
+    )
 
 
 def _sample(asks: Asks, requests: int) -> Iterator[Pair]:
