@@ -46,16 +46,20 @@ USES = ("hiking", "travel", "work", "camping", "school")
 ACTIVITY, POPULARITY = 0.7, 0.9
 """Exponents of the users' and of the items' power law."""
 
+TO_TASTE = 0.6
+"""Share of what users take, and of what they are asked for, that answers a taste of theirs."""
+
 BATCH = 32
 Pair = tuple[str, str]
+Attributes = dict[str, list[str]]
 
 
 def main(
     requests: int = 20_000,
     users: int = 2000,
     items: int = 500,
-    alone: int = 1000,
-    loop: int = 256,
+    alone: int = 800,
+    loop: int = 192,
     singles: int = 16,
     steps: int = 60,
     lm: str = "",
@@ -80,18 +84,18 @@ def main(
         root.mkdir(parents=True, exist_ok=True)
         config = trained(root, users, items, steps, lm)
         rng = random.Random(1)
-        wanted = draw_pairs(rng, requests, users, items)
+        wanted = draw_pairs(rng, requests, users, read_items(root / "tables"))
         shutil.rmtree(config.path("generate"), ignore_errors=True)  # the words of another night, too
         shared = rate(config, root, "all", wanted)
-        again = rate(config, root, "again", wanted)
         sample = sorted(rng.sample(range(len(wanted)), min(alone, len(wanted))))
+        again = rate(config, root, "again", [wanted[n] for n in sample])
         single = replace(config, generate=replace(config.generate, share=False))
         unshared = rate(single, root, "alone", [wanted[n] for n in sample])
         tell_same(config, single, sample)
         batched, one_by_one = hugging_face(config, root, loop, singles)
     told = [
         ("shared", shared, f"{requests:,} pairs"),
-        ("the next night, words kept", again, f"{requests:,} pairs"),
+        ("the next night, words kept", again, f"of {len(sample):,} pairs, drawn at random"),
         ("without sharing", unshared, f"of {len(sample):,} pairs, drawn at random"),
         (f"Hugging Face's loop, batches of {BATCH}", batched, f"of {loop} pairs, decoding alone"),
         ("Hugging Face's loop, one at a time", one_by_one, f"of {singles} pairs, decoding alone"),
@@ -173,18 +177,38 @@ def decode(speaker: LanguageModelWriter, prompts: list[list[int]]) -> Any:
     )
 
 
-def draw_pairs(rng: random.Random, count: int, users: int, items: int) -> list[Pair]:
-    """Different pairs, in no order."""
+def draw_pairs(rng: random.Random, count: int, users: int, items: list[Attributes]) -> list[Pair]:
+    """Different pairs, in no order: six of ten items are such as their user has a taste for."""
     found: dict[Pair, None] = {}
-    of_users, of_items = weights(users, ACTIVITY), weights(items, POPULARITY)
+    of_users, popular, showing = weights(users, ACTIVITY), weights(len(items), POPULARITY), showing_of(items)
     while len(found) < count:
-        some = zip(
-            rng.choices(range(users), cum_weights=of_users, k=count),
-            rng.choices(range(items), cum_weights=of_items, k=count),
-            strict=True,
-        )
-        found |= {(f"u{user}", f"i{item}"): None for user, item in some}
-    return list(found)[:count]
+        [user] = rng.choices(range(users), cum_weights=of_users)
+        [item] = rng.choices(range(len(items)), cum_weights=popular)
+        if rng.random() < TO_TASTE:
+            some = showing[rng.choice(tastes_of(user, showing))]
+            [item] = rng.choices(some, [(n + 1) ** -POPULARITY for n in some])
+        found[f"u{user}", f"i{item}"] = None
+    return list(found)
+
+
+def tastes_of(user: int, showing: dict[Pair, list[int]]) -> list[Pair]:
+    """What a user has a taste for: two values of attributes."""
+    return random.Random(user).sample(sorted(showing), 2)
+
+
+def showing_of(items: list[Attributes]) -> dict[Pair, list[int]]:
+    """Attribute and value → the items that show it."""
+    showing: dict[Pair, list[int]] = {}
+    for n, attributes in enumerate(items):
+        for name in ("material", "use", "pattern", "color"):
+            for value in attributes.get(name, ()):
+                showing.setdefault((name, value), []).append(n)
+    return showing
+
+
+def read_items(tables: Path) -> list[Attributes]:
+    """What is known of the items of a made shop."""
+    return [json.loads(line)["attributes"] for line in (tables / "items.jsonl").open()]
 
 
 def weights(count: int, exponent: float) -> list[float]:
@@ -210,7 +234,7 @@ def make_shop(tables: Path, users: int, items: int) -> None:
             file.write(json.dumps(row) + "\n")
 
 
-def attributes_of(rng: random.Random) -> dict[str, list[str]]:
+def attributes_of(rng: random.Random) -> Attributes:
     """What is known of an item."""
     told = {"type": THINGS, "color": COLORS, "material": MATERIALS}
     more = {"pattern": PATTERNS, "use": USES}
@@ -218,22 +242,14 @@ def attributes_of(rng: random.Random) -> dict[str, list[str]]:
     return {name: [rng.choice(values)] for name, values in told.items()}
 
 
-def steps_of(rng: random.Random, users: int, items: list[dict[str, list[str]]]) -> Iterator[dict[str, Any]]:
-    """What users did: five to thirty steps each, six of ten on items with one of their two tastes."""
-    popular = weights(len(items), POPULARITY)
-    showing: dict[tuple[str, str], list[int]] = {}
-    for n, attributes in enumerate(items):
-        for name in ("material", "use", "pattern", "color"):
-            for value in attributes.get(name, ()):
-                showing.setdefault((name, value), []).append(n)
-    tastes = sorted(showing)
+def steps_of(rng: random.Random, users: int, items: list[Attributes]) -> Iterator[dict[str, Any]]:
+    """What users did: five to thirty steps each, six of ten on items that they have a taste for."""
+    popular, showing = weights(len(items), POPULARITY), showing_of(items)
     for user in range(users):
-        liked = rng.sample(tastes, 2)
+        liked = tastes_of(user, showing)
         for step in range(rng.randint(5, 30)):
-            if rng.random() < 0.6:
-                item = rng.choice(showing[rng.choice(liked)])
-            else:
-                [item] = rng.choices(range(len(items)), cum_weights=popular)
+            [item] = rng.choices(range(len(items)), cum_weights=popular)
+            item = rng.choice(showing[rng.choice(liked)]) if rng.random() < TO_TASTE else item
             event = rng.choice(("purchase", "purchase", "cart", "click"))
             yield {"user_id": f"u{user}", "item_id": f"i{item}", "event": event, "timestamp": 1e9 + step}
 
