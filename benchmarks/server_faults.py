@@ -9,6 +9,7 @@ from generate_scale import pairs, shop_config
 from openai_server import FAULTS, FaultyServer, serving
 
 from mmreason.bulk.parts import read_parts
+from mmreason.bulk.worded import NAME as WORDED
 from mmreason.config import Config
 from mmreason.config_reasons import BackendConfig
 from mmreason.generate.job import generate
@@ -23,8 +24,10 @@ def answer(message: str) -> str:
     return f"A {color} {thing}{material}.".replace("  ", " ")
 
 
-def same_rows(shop: Path, requests: int, rate: float = 0.3) -> tuple[bool, FaultyServer]:
+def same_rows(shop: Path, requests: int, rate: float = 0.3) -> bool:
     """Whether a job has just the rows over a server that fails that it has over one that does not.
+
+    No words are taken over from the one to the other, and every fault has to have happened.
 
     Args:
         shop: A run of the made shop, up to its evidence.
@@ -37,6 +40,7 @@ def same_rows(shop: Path, requests: int, rate: float = 0.3) -> tuple[bool, Fault
     for name, faults in (("good", ()), ("bad", FAULTS)):
         with serving(FaultyServer(faults, rate, answer)) as server:
             config = server_config(shop, path, name, server.url)
+            config.path("generate", WORDED).unlink(missing_ok=True)
             print(generate(config))
             tables.append(read_parts(config.path("generate", name)))
     asked = [*zip(tables[1]["user_id"].to_pylist(), tables[1]["item_id"].to_pylist(), strict=True)]
@@ -44,7 +48,8 @@ def same_rows(shop: Path, requests: int, rate: float = 0.3) -> tuple[bool, Fault
     did = ", ".join(f"{count:,} {what}" for what, count in server.did.most_common())
     print(f"the server: {did}; {by_server:,} of {requests:,} reasons are its words")
     whole = asked == [*pairs(requests)] and not any(tables[1]["error"].to_pylist())
-    return whole and bool(by_server) and tables[0].equals(tables[1]), server
+    failed = all(server.did[fault] for fault in FAULTS)
+    return whole and failed and bool(by_server) and tables[0].equals(tables[1])
 
 
 def server_config(shop: Path, path: Path, name: str, url: str) -> Config:
