@@ -105,7 +105,10 @@ def never_together(rng: Rng, each: True_, shop: Shop) -> Iterator[tuple[str, Cas
     several = [
         fact
         for fact in case.facts
-        if kind(fact.name) != "category" and sum(fact.concept in some for some in held) > 1
+        if kind(fact.name) != "category"
+        and (words := grammar.say(fact))
+        and not words.one
+        and sum(fact.concept in some for some in held) > 1
     ]
     thing = grammar.thing(case.item)
     for facts in combinations(several, 2):

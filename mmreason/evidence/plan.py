@@ -30,6 +30,7 @@ from mmreason.schema import Interaction, Item
 
 _WORD = re.compile(r"[^\W_]+")
 _COUNTS = {"two": ("2", "dual", "double", "twin"), "three": ("3", "triple")}
+_SHORT = 3  # letters
 _TRADEMARK = re.compile(r"\w+(?=[™®])")
 # How apt a source is to tell what decides.
 _SOURCES = {"attribute": 1.0, "picture": 0.8, "review": 1.0, "title": 0.4, "text": 0.6, "relation": 1.0}
@@ -222,6 +223,8 @@ def in_title(fact: Fact, item: Item) -> bool:
     Example:
         >>> in_title(Fact("a", "category", "Hoodies"), Item("a", "Teton Pullover Hoodie"))
         True
+        >>> in_title(Fact("a", "thing", "crew neckline"), Item("a", "Teton Tee (Crew-Neck)"))
+        True
     """
     return _says(item.title, fact.name, fact.value)
 
@@ -236,7 +239,8 @@ def _says(title: str, name: str, value: str) -> bool:
     if any(count in said and not named.isdisjoint(words) for count, words in _COUNTS.items()):
         return True  # "two dials" of a dual watch
     marked = {stem for word in _TRADEMARK.findall(value.lower()) for stem in _stems(word)}
-    return bool(marked & named) or len(said & named) > len(said) / 2
+    known = [word for word in said if word in named or word.startswith(_begins(named))]
+    return bool(marked & named) or len(known) > len(said) / 2
 
 
 def _is_point(case: Case, fact: Fact, told: float, rule: PlanRule) -> bool:
@@ -307,6 +311,12 @@ def _told_by(plan: Plan) -> list[tuple[str, float]]:
         parts.append((f"tie {plan.tie.taste.concept if plan.tie.taste else plan.tie.item_ids}", 1.0))
         parts += [(f"item {item_id}", 0.25) for item_id in plan.tie.item_ids[:2]]
     return parts
+
+
+@lru_cache(maxsize=4096)
+def _begins(named: frozenset[str]) -> tuple[str, ...]:
+    """Words that may begin a longer one: *neck*, of a neckline."""
+    return tuple(word for word in named if len(word) > _SHORT)
 
 
 @lru_cache(maxsize=65_536)

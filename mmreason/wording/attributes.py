@@ -38,6 +38,9 @@ class Forms:
 TEXTS = tuple(f.name for f in fields(Forms))
 _WORD = re.compile(r"[\w'-]+")
 _PART = re.compile(r"\b(?<![\d.])\d{1,2}(?:\.\d+)?\s?%\s*((?:[\w-]+ ?){1,3})")
+_UNLIKE = re.compile(
+    r"-(?:like|free|look|effect|inspired)$|^(?:faux|mock|non)-"
+)  # a fleece-like finish is no fleece
 _FLAGS = ("keep", "capital", "digits", "free")
 _KEYS = frozenset(
     [
@@ -146,8 +149,9 @@ class Attribute:
         """Whether a text names a value.
 
         Example:
-            >>> parse_attribute("material", {}).is_named("Wool", "A coat of wool-blend tweed.")
-            True
+            >>> material = parse_attribute("material", {})
+            >>> [material.is_named("Wool", text) for text in ("A coat of wool-blend tweed.", "A wool-like finish.")]
+            [True, False]
         """
         return self._names(phrase(value), _words(text))
 
@@ -159,7 +163,7 @@ class Attribute:
 
 @lru_cache(maxsize=4096)
 def _words(text: str) -> frozenset[str]:
-    words = _WORD.findall(text.lower())
+    words = [word for word in _WORD.findall(text.lower()) if not _UNLIKE.search(word)]
     return frozenset([*words, *(part for word in words for part in word.split("-"))])
 
 

@@ -44,11 +44,13 @@ class Said(Forms):
         attribute: What the fact is of.
         does_many: ``does`` of several things, or of a pair.
         place: Among the attribute's own ``values``: of two that make one noun the later one is the noun.
+        parts: Of two facts that are said as one: what each is of.
     """
 
     attribute: Attribute = _NONE
     does_many: str = ""
     place: int = -1
+    parts: tuple[Attribute, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

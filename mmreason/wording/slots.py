@@ -76,11 +76,11 @@ def together(grammar: Grammar, thing: Thing, first: Said, second: Said) -> Said 
     phrase_of = grammar.words["things_phrase"]
     one = fill(phrase_of, {**slots, "things": noun.one if noun else thing.one})
     many = fill(phrase_of, {**slots, "things": noun.many if noun else thing.many})
-    attributes = [each.attribute for each in (first, second)]
+    attributes = first.attribute, second.attribute
     about = replace(
         noun.attribute if noun else attributes[0], shapes="pair_", across=1 if noun else 0, alone=True
     )
-    return Said(one=one, many=many, likes=many, attribute=about)
+    return Said(one=one, many=many, likes=many, attribute=about, parts=attributes)
 
 
 def sayable(grammar: Grammar, fact: Fact, case: Case) -> Said | None:

@@ -32,8 +32,9 @@ def tie_that_follows(grammar: Grammar, tie: Tie, first: Said, case: Case) -> Tie
     unknown = [item_id for item_id in tie.item_ids if item_id not in case.history_items]
     known = [item_id for item_id in tie.item_ids if item_id in case.history_items]
     meant = [i for i in known if not _for_others(grammar, case.item, case.history_items[i])]
-    if first.attribute.single:
-        meant = [i for i in meant if _is_so(grammar, first.attribute, i, case)]
+    for attribute in first.parts or (first.attribute,):
+        if attribute.single:
+            meant = [i for i in meant if _is_so(grammar, attribute, i, case)]
     across = first.attribute.across
     same = [i for i in meant if same_kind(grammar, case.item, case.history_items[i])]
     often = tie.taste is not None and tie.taste.often
@@ -64,13 +65,16 @@ def goes_together(grammar: Grammar, tie: Tie, case: Case) -> bool:
 
 
 def _is_so(grammar: Grammar, attribute: Attribute, item_id: str, case: Case) -> bool:
-    """Whether a history's item may be said to be as the item is: it has no other value, or names that one."""
+    """Whether a history's item may be said to be as the item is: of that value alone, or naming it, and no mixture."""
     facts = case.history_facts.get(item_id, ())
     values = {f.concept: f.value for f in facts if grammar.attribute(f.name, f.value) is attribute}
     mine = {fact.concept for fact in case.facts}
     item = case.history_items[item_id]
     told = f"{item.title}\n{item.text}"
-    return len(values) < 2 or any(attribute.is_named(values[c], told) for c in values if c in mine)
+    shared = [value for concept, value in values.items() if concept in mine]
+    if any(attribute.is_partly(value, told) for value in shared):
+        return False
+    return len(values) < 2 or any(attribute.is_named(value, told) for value in shared)
 
 
 def same_kind(grammar: Grammar, item: Item, other: Item) -> bool:

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from mmreason.evidence.pairs import pair_id
 from mmreason.evidence.schema import Fact
-from mmreason.generate.verify.reading import PREDICATES, Reading, Token
+from mmreason.generate.verify.reading import Reading, Token, is_predicate
 from mmreason.generate.verify.tables import ItemTable, UserTable
 
 _LEAST = {"": 1, "two": 2, "three": 3, "often": 3, "most": 2, "all": 3}
@@ -252,7 +252,7 @@ def _nouns(tokens: Sequence[Token], told: Sequence[Token]) -> Iterable[list[Toke
     noun: list[Token] = []
     for token in tokens:
         if any(token is each for each in told):
-            if noun and any(entry.kind in PREDICATES for entry in token.of_item):
+            if noun and is_predicate(token):
                 yield noun
                 noun = []
             noun.append(token)

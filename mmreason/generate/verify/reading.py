@@ -12,9 +12,7 @@ from mmreason.generate.verify.words import breaks, words_of
 from mmreason.language import UNSPACED
 
 Subject = Literal["item", "user"]
-PREDICATES = frozenset(["=does", "=rest", "does"])
-"""Kinds of ways to say what the item does or is, behind what it is called."""
-
+_PREDICATES = frozenset(["=does", "=rest", "does"])
 _DETERMINERS = frozenset(["this", "these", "the"])
 _BEFORE_NOUNS = _DETERMINERS | {"a", "an", "another", "of"}
 _BEFORE_VERBS = frozenset(["to", "who", "may", "might", "will", "would", "should", "clearly", "really"])
@@ -346,7 +344,12 @@ def _namings(tokens: Sequence[Token]) -> None:
 
 def _describes(token: Token) -> bool:
     """Whether it can stand before the thing's name, or be that name."""
-    return bool(token.of_item) and not token.said and all(e.kind not in PREDICATES for e in token.of_item)
+    return bool(token.of_item) and not token.said and not is_predicate(token)
+
+
+def is_predicate(token: Token) -> bool:
+    """Whether it can only stand behind what the item is called: *is made of wool*."""
+    return bool(token.of_item) and all(entry.kind in _PREDICATES for entry in token.of_item)
 
 
 def _tags(token: Token) -> tuple[str, ...]:

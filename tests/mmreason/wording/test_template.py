@@ -102,6 +102,18 @@ def test_a_fit_ties_things_of_the_same_kind_only() -> None:
     )
 
 
+def test_a_mixture_is_not_likened_to_by_a_part_of_it() -> None:
+    case = of_kinds(["Reed"], ["Mugs"])
+    case.facts, case.history_facts = [OAK], {"h0": [Fact("h0", "material", "Oak")]}
+    assert any("like the Reed" in text for text in all_texts(taste_plan(case, OAK), case))
+    mixed = replace(case.history_items["h0"], text="Turned from 60% oak, 40% cork.")
+    kind = Fact("a", "category", "Mugs")
+    pair = Plan((OAK, kind), Tie("likeness", ("h0",), both=True))
+    assert "An oak mug, like the Reed you bought." in all_texts(pair, case)
+    case.history_items = {"h0": mixed}
+    assert all_texts(taste_plan(case, OAK), case) == all_texts(pair, case) == []
+
+
 def test_what_is_made_for_others_is_no_tie() -> None:
     case = of_kinds(["Reed", "Moss"], ["Mugs", "Mugs"], gender=["Women"])
     case.item = Item("a", "Alder", attributes={**MUG.attributes, "gender": ["Men"]}, domain="shop")
