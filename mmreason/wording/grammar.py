@@ -350,7 +350,7 @@ def _filled(
             verb_of_many = english.verb_of_many(text)
     done = {name: fill(_NUMBER.sub(r"\1", getattr(forms, name)), slots) for name in TEXTS}
     many = fill(_NUMBER.sub(r"\2", forms.does), {**slots, "verb": verb_of_many})
-    return Said(**done, attribute=attribute, does_many=many, place=place)
+    return Said(**done, attribute=attribute, does_many=many, place=place, parts=())
 
 
 @lru_cache(maxsize=16_384)
