@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import socket
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -138,8 +139,11 @@ def connected(config: Config) -> Iterator[Any]:
     address = config.ray.address or os.environ.get("RAY_ADDRESS", "")  # of a job submitted to a cluster
     local: dict[str, Any] = {} if address else {"include_dashboard": False, "object_store_memory": _OBJECTS}
     try:
+        if ":" in address and "://" not in address:  # Ray itself would try for minutes
+            host, _, port = address.rpartition(":")
+            socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except (OSError, RuntimeError, ValueError) as error:  # of connections and time, too
         raise DataError(f"no Ray cluster answers at {address or 'this machine'}: {_line(error)}") from error
     try:
         yield ray

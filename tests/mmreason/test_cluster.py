@@ -183,6 +183,17 @@ def test_an_error_in_a_worker_is_one_line(cluster: Any, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_cluster_that_does_not_answer_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    for address, cause in (("127.0.0.1:1", "refused"), ("nowhere:", "invalid literal")):
+        config = Config(run_dir=str(tmp_path), engine="ray", ray=RayConfig(address=address))
+        with pytest.raises(DataError, match=f"^no Ray cluster answers at {address}: .*{cause}"):
+            list(results(config, make, [1]))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(DataError, match="without torchrun"):
+        list(results(config, make, [1]))
+
+
 def test_a_task_that_workers_die_of_stops_the_job(tmp_path: Path) -> None:
     worker = _Worker(make, tmp_path)
     assert worker({"task": ["4"]}) == {"result": ["8"]} and not list(tmp_path.iterdir())
