@@ -74,10 +74,10 @@ def _over_slots(lm: CausalLM) -> tuple[Slots, Tensor]:
     entering = [Entering(slot, 0, ends[slot] - n, ends[slot]) for slot, n in enumerate(read)]
     places = torch.cat([torch.arange(n, device=lm.device) for n in read])
     none = places[:0]
-    run = Pass(slots, none, entering, 0)
+    run = Pass(slots, none, entering)
     lm.over_slots(torch.cat([p[:-1] for p in prompts]), places, run, torch.tensor(ends, device=lm.device) - 1)
     last = torch.tensor(read, device=lm.device)
-    run = Pass(slots, last, [], max(LENGTHS))
+    run = Pass(slots, last, [])
     logits = lm.over_slots(
         torch.stack([p[-1] for p in prompts]), last, run, torch.arange(len(prompts), device=lm.device)
     )

@@ -8,6 +8,7 @@ preallocated cache of S slots. Rows in being always fill the first slots, so the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,22 +19,43 @@ import torch.nn.functional as F
 from torch import Tensor
 
 NAME = "mmreason_slots"  # of our attention in transformers' registry
+STEP = 32  # positions by which the room in use grows
 PLAIN = 128  # positions; on a CPU, shorter prompts attend faster by plain multiplications than by the fused kernel
 
 
 @dataclass
 class Layer:
-    """Keys and values of one attention layer.
+    """Keys and values of one attention layer, laid out for R positions a slot.
 
     Attributes:
-        keys: (S, H, D, C), a position's key in a column: (queries @ keys) needs no transposing.
-        values: (S, H, C, D).
+        keys: (S, H, R, D).
+        values: (S, H, R, D).
         window: Sliding window in tokens, if the layer has one.
+        memory: What the two lie in the front of, each flat and large enough for the longest slots.
     """
 
     keys: Tensor
     values: Tensor
     window: int | None
+    memory: tuple[Tensor, Tensor]
+
+    def lay_out(self, room: int) -> None:
+        """Lay the same keys and values out for another number of positions."""
+        self.keys, self.values = (
+            _laid_out(old, memory, room)
+            for old, memory in zip((self.keys, self.values), self.memory, strict=True)
+        )
+
+
+def _laid_out(old: Tensor, memory: Tensor, room: int) -> Tensor:
+    kept = old[:, :, :room].clone()  # the two lie in the same memory
+    new = _front(memory, (*old.shape[:2], room, old.shape[3]))
+    new[:, :, : kept.shape[2]] = kept
+    return new
+
+
+def _front(memory: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return memory[: math.prod(shape)].view(shape)
 
 
 @dataclass
@@ -61,20 +83,18 @@ class Pass:
         slots: The cache.
         positions: (R,) long: place of the new token of each of the first R slots; they are the first R tokens.
         entering: The prompts behind them.
-        reach: Positions that attention reads; at least ``positions.max() + 1``.
     """
 
     slots: Slots
     positions: Tensor
     entering: list[Entering]
-    reach: int
     masks: dict[int | None, Tensor] = field(default_factory=dict)
     prompt_masks: dict[tuple[int, int, int | None], Tensor] = field(default_factory=dict)
 
     def mask(self, window: int | None) -> Tensor:
-        """(R, 1, 1, reach) float32: 0 where a new token may look, else -inf."""
+        """(R, 1, 1, room) float32: 0 where a new token may look, else -inf."""
         if window not in self.masks:
-            place = torch.arange(self.reach, device=self.positions.device)
+            place = torch.arange(self.slots.room, device=self.positions.device)
             seen = place <= self.positions[:, None]
             if window is not None:
                 seen &= place > self.positions[:, None] - window
@@ -98,49 +118,64 @@ class Pass:
 class Slots:
     """A preallocated key–value cache.
 
+    It is laid out for as many positions as are in use (:meth:`fit`): a CPU multiplies batches of matrices that lie
+    behind each other, and copies all others first.
+
     Args:
         count: Slots S.
-        length: Positions C of a slot.
+        length: Positions C of a slot, at most.
     """
 
     def __init__(self, count: int, length: int) -> None:
         self.count, self.length = count, length
+        self.room = length
         self.layers: dict[int, Layer] = {}
+
+    def fit(self, positions: int) -> None:
+        """Make room for so many positions in each slot, and not for many more."""
+        room = min(self.length, -(-positions // STEP) * STEP)
+        if self.room < room or self.room >= room + 2 * STEP:
+            self.room = room
+            for layer in self.layers.values():
+                layer.lay_out(room)
 
     @property
     def nbytes(self) -> int:
         """Bytes of all keys and values."""
-        return sum(layer.keys.nbytes + layer.values.nbytes for layer in self.layers.values())
+        return sum(each.nbytes for layer in self.layers.values() for each in layer.memory)
 
     def layer(self, index: int, key: Tensor, value: Tensor, window: int | None) -> Layer:
         """The cache of a layer; made to the shape of the first key (1, H, T, D) and value that it sees."""
         if index not in self.layers:
-            heads, size = key.shape[1], key.shape[3]
-            self.layers[index] = Layer(  # zeros: what is masked must still be a number
-                key.new_zeros(self.count, heads, size, self.length),
-                value.new_zeros(self.count, heads, self.length, value.shape[3]),
-                window,
+            heads, sizes = key.shape[1], (key.shape[3], value.shape[3])
+            longest = self.count * heads * self.length
+            # zeros: what is masked must still be a number
+            memory = key.new_zeros(longest * sizes[0]), value.new_zeros(longest * sizes[1])
+            keys, values = (
+                _front(each, (self.count, heads, self.room, size))
+                for each, size in zip(memory, sizes, strict=True)
             )
+            self.layers[index] = Layer(keys, values, window, memory)
         return self.layers[index]
 
     def copy(self, source: int, targets: Sequence[int], length: int) -> None:
         """Give slots the first ``length`` positions of another."""
         for layer in self.layers.values():
             for target in targets:
-                layer.keys[target, :, :, :length] = layer.keys[source, :, :, :length]
+                layer.keys[target, :, :length] = layer.keys[source, :, :length]
                 layer.values[target, :, :length] = layer.values[source, :, :length]
 
     def read(self, slot: int, length: int) -> dict[int, tuple[Tensor, Tensor]]:
-        """Copies of the first positions of a slot, by layer: (H, D, length) and (H, length, D)."""
+        """Copies of the first positions of a slot, by layer: (H, length, D) each."""
         return {
-            index: (layer.keys[slot, :, :, :length].clone(), layer.values[slot, :, :length].clone())
+            index: (layer.keys[slot, :, :length].clone(), layer.values[slot, :, :length].clone())
             for index, layer in self.layers.items()
         }
 
     def write(self, slot: int, past: dict[int, tuple[Tensor, Tensor]]) -> None:
         """Put into a slot what :meth:`read` gave."""
         for index, (keys, values) in past.items():
-            self.layers[index].keys[slot, :, :, : keys.shape[2]] = keys
+            self.layers[index].keys[slot, :, : keys.shape[1]] = keys
             self.layers[index].values[slot, :, : values.shape[1]] = values
 
     def clear(self, slot: int) -> None:
@@ -202,14 +237,14 @@ def _step(
     """One new token for each of the first R slots: (R, heads, D)."""
     rows, heads = len(run.positions), key.shape[1]
     row = torch.arange(rows, device=query.device)
-    layer.keys[row, :, :, run.positions] = key[0, :, :rows].transpose(0, 1)
+    layer.keys[row, :, run.positions] = key[0, :, :rows].transpose(0, 1)
     layer.values[row, :, run.positions] = value[0, :, :rows].transpose(0, 1)
     asked = query[0, :, :rows].transpose(0, 1).reshape(rows, heads, -1, query.shape[3])
-    scores = torch.matmul(asked, layer.keys[:rows, :, :, : run.reach]).float().mul_(scale)
+    scores = torch.matmul(asked, layer.keys[:rows].transpose(2, 3)).float().mul_(scale)
     if softcap is not None:
         scores.div_(softcap).tanh_().mul_(softcap)
     shares = scores.add_(run.mask(layer.window)).softmax(-1).to(value.dtype)
-    return torch.matmul(shares, layer.values[:rows, :, : run.reach]).reshape(rows, query.shape[1], -1)
+    return torch.matmul(shares, layer.values[:rows]).reshape(rows, query.shape[1], -1)
 
 
 def _prompt(
@@ -224,20 +259,20 @@ def _prompt(
 ) -> Tensor:
     """A prompt of n tokens behind ``past`` positions of its slot: (n, heads, D)."""
     count, end = query.shape[2], prompt.past + query.shape[2]
-    layer.keys[prompt.slot, :, :, prompt.past : end] = key[0].transpose(1, 2)
+    layer.keys[prompt.slot, :, prompt.past : end] = key[0]
     layer.values[prompt.slot, :, prompt.past : end] = value[0]
-    keys, values = layer.keys[prompt.slot, :, :, :end], layer.values[prompt.slot, :, :end]
+    keys, values = layer.keys[prompt.slot, :, :end], layer.values[prompt.slot, :, :end]
     mask = run.prompt_mask(count, end, layer.window)
     if softcap is not None or (query.device.type == "cpu" and end <= PLAIN):
         asked = query[0].reshape(len(keys), -1, query.shape[3])
-        scores = torch.matmul(asked, keys).float().mul_(scale).view(len(keys), -1, count, end)
+        scores = torch.matmul(asked, keys.transpose(1, 2)).float().mul_(scale).view(len(keys), -1, count, end)
         if softcap is not None:
             scores.div_(softcap).tanh_().mul_(softcap)
         shares = scores.add_(mask).softmax(-1).to(value.dtype)
         out = torch.matmul(shares.view(len(keys), -1, end), values)
         return out.view(query.shape[1], count, -1).transpose(0, 1)
     groups = query.shape[1] // len(keys)
-    past = (keys.transpose(1, 2)[None], values[None]) if prompt.past else (key, value)
+    past = (keys[None], values[None]) if prompt.past else (key, value)
     key, value = (each.repeat_interleave(groups, 1) for each in past)
     whole = not prompt.past and (layer.window is None or layer.window >= end)
     out = F.scaled_dot_product_attention(

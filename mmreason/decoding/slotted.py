@@ -62,6 +62,9 @@ class Slotted:
 
     def _read(self, entries: list[Entry]) -> Tensor:
         """Run the LM over the rows' last tokens and the entries' prompts: (all rows, vocabulary)."""
+        if not self.exact:
+            lengths = [*(row.position + 1 for row in self.rows), *(entry.length for entry in entries)]
+            self.cache.fit(max(lengths))
         slot = len(self.rows)
         places = []
         for entry in entries:
@@ -88,7 +91,7 @@ class Slotted:
             return 0
         length = len(prefix.tokens)
         if not prefix.past:
-            run = Pass(self.cache, self._places([]), [Entering(slot, 0, 0, length)], 0)
+            run = Pass(self.cache, self._places([]), [Entering(slot, 0, 0, length)])
             self.lm.over_slots(
                 self.lm.embedded(prefix.tokens), self._places(range(length)), run, self._places([0])
             )
@@ -113,8 +116,7 @@ class Slotted:
             places += range(skip, skip + len(prompt))
             keep.append(len(places) - 1)
             embeds.append(prompt)
-        reach = self.cache.length if self.exact else max(going, default=-1) + 1
-        run = Pass(self.cache, self._places(going), entering, reach)
+        run = Pass(self.cache, self._places(going), entering)
         logits = self.lm.over_slots(torch.cat(embeds), self._places(places), run, self._places(keep))
         return logits[: len(rows)] if rows and self.exact else logits
 
