@@ -49,7 +49,7 @@ def main(
     Args:
         path: The configuration.
         color: Bar for the share of reasons naming a colour that are right.
-        changed: Bar for the share of reasons that another user changes.
+        changed: Bar for the share of personal reasons that another user changes.
         minutes: Bar for the stages together.
         fresh: Remove the run first.
         kill: Kill with SIGKILL in the middle of embed, train and generate, and go on each time (implies fresh).
@@ -114,7 +114,11 @@ def check(bars: Bars, config: Config, color: float, changed: float, minutes: flo
     floor = result["most_frequent"]["color"]
     print(f"most frequent color ({floor['value']}) would be right in {_share(floor['share'])}")
     bars.check("color right", result["systems"]["MMReason"]["color right"]["value"], color)
-    bars.check("another user changes the reason", result["swaps"]["user: text changed"]["value"], changed)
+    swaps = result["swaps"]
+    print(f"another user changes a reason, selling points too: {swaps['user: text changed']['value']:.1%}")
+    bars.check(
+        "another user changes a personal reason", swaps["user: personal text changed"]["value"], changed
+    )
     picture = result["retrieval"]["image → text"]
     bars.check("image → text R@5 over chance", picture["recall@5"] / picture["chance@5"], 3, form=".1f")
     for name, (first, last) in result["training"].items():

@@ -144,8 +144,8 @@ def summary(result: dict[str, Any]) -> str:
     ]
     if scores and not rungs:
         parts.append(f"claims true {scores['claims true of the item']}")
-    if swaps["user: text changed"].total:
-        parts.append(f"another user changes {swaps['user: text changed'].value:.0%}")
+    if (changed := swaps["user: personal text changed"]).total:
+        parts.append(f"another user changes {changed.value:.0%} of the personal ones")
     if "BLEU-4" in scores:
         parts.append(f"BLEU-4 {scores['BLEU-4']:.1f}")
     if failed := sum(result["failed"].values()):

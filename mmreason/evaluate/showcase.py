@@ -198,7 +198,9 @@ def facts(result: dict[str, Any]) -> list[tuple[str, str]]:
     if scores and not rungs:  # of a reason with a level the whole text was verified
         tiles.append(("claims true", _percent(scores["claims true of the item"])))
     if scores:
-        tiles.append(("another user changes it", _percent(result["swaps"]["user: text changed"])))
+        tiles.append(
+            ("another user changes it, if personal", _percent(result["swaps"]["user: personal text changed"]))
+        )
         tiles.append(("every claim has evidence", _percent(result["verified"])))
     tiles.append(("reasons", f"{result['rows']:,}"))
     if failed := sum(result["failed"].values()):

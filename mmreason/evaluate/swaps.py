@@ -15,6 +15,7 @@ from mmreason.evaluate.metrics import Proportion
 from mmreason.evaluate.reasons import EvaluatedReason
 from mmreason.evidence.claims import Vocabulary
 from mmreason.generate.asks import load_reasoner
+from mmreason.generate.ladder import PERSONAL
 from mmreason.generate.ladder import Request as Asked
 from mmreason.generate.reasoner import Reasoner
 from mmreason.generate.writers.lm import LanguageModelWriter
@@ -120,13 +121,20 @@ def _ask_with_other_pictures(
 def swap_scores(
     rows: Sequence[EvaluatedReason], vocabulary: Vocabulary, hidden: Iterable[str]
 ) -> dict[str, Proportion]:
-    """How often a swap changes the text and its claims, and how often a named hidden fact follows the picture."""
+    """How often a swap changes the text and its claims, and how often a named hidden fact follows the picture.
+
+    Texts are also counted among personal reasons alone: a selling point is the same for everyone.
+    """
     pairs = [(row, row.other_user) for row in rows if row.other_user is not None]
     users = [row.user.id for row, _ in pairs]
     before, after = [row.reason.text for row, _ in pairs], [text for _, text in pairs]
     claims = [_claims(vocabulary, a) != _claims(vocabulary, b) for a, b in zip(before, after, strict=True)]
+    personal = [n for n, (row, _) in enumerate(pairs) if row.reason.level in ("", PERSONAL)]
     scores = {
         "user: text changed": metrics.changed_rate(before, after, users),
+        "user: personal text changed": metrics.changed_rate(
+            *([texts[n] for n in personal] for texts in (before, after, users))
+        ),
         "user: claims changed": Proportion.over_users(claims, users),
     }
     shown = [
