@@ -110,7 +110,7 @@ class SortedTable:
     def _read_group(self, group: int) -> tuple[list[pa.Array], dict[str, tuple[int, int]]]:
         """The columns of a group, and of each key the first row and how many."""
         try:
-            columns = self._file.read_row_group(group).combine_chunks().columns
+            columns = self._file.read_row_group(group, use_threads=False).combine_chunks().columns
         except (OSError, pa.ArrowException) as error:
             raise self._unreadable(error) from None
         places: dict[str, tuple[int, int]] = {}

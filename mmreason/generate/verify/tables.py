@@ -256,7 +256,8 @@ def _of_clause(clause: Clause, lexicon: Lexicon) -> Entry:
 def _of_title(item: Item, concept: str, in_parts: bool = False) -> Iterable[Entry]:
     """The title, the title without what it adds behind a dash or in brackets, and the word that names the thing."""
     short = _TITLE_END.split(item.title, maxsplit=1)[0]
-    for title in dict.fromkeys([item.title, short, name_of(item), *_without_maker(item, short)]):
+    named = [name_of(item)] if "(" in item.title or "," in item.title else []  # else it is the title, or none
+    for title in dict.fromkeys([item.title, short, *named, *_without_maker(item, short)]):
         stems = stems_of(title)
         if stems:
             yield Entry(stems, "name", concept)
