@@ -1,6 +1,6 @@
 """What saying it once saves: reasons a second of the stage ``generate`` with an LM that reads plans.
 
-    python benchmarks/generate_shared.py                                              # ten minutes on two cores
+    python benchmarks/generate_shared.py                                              # some twenty minutes on two cores
     python benchmarks/generate_shared.py --requests 500 --alone 100 --loop 32 --users 200 --steps 8       # a small run
     python benchmarks/generate_shared.py --folder /path/to/keep                       # trains once, goes on from there
 
