@@ -243,7 +243,7 @@ def draw(path: Path, costs: Costs, wanted: float, cores: int, share: float, said
     matplotlib.use("svg")
     from matplotlib import pyplot as plt
 
-    plt.rcParams["svg.hashsalt"] = "scale"
+    plt.rcParams |= {"svg.hashsalt": "scale", "svg.fonttype": "none"}
     nodes = [1, 2, 4, 8, 16, 32, 64, 100]
     figure, axes = plt.subplots(figsize=(6.4, 4))
     for lm, left, label in (

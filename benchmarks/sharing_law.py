@@ -154,7 +154,7 @@ def draw(path: Path, laws: list[tuple[str, Law]], pairs: list[int]) -> None:
     matplotlib.use("svg")
     from matplotlib import pyplot as plt
 
-    plt.rcParams["svg.hashsalt"] = "sharing"
+    plt.rcParams |= {"svg.hashsalt": "sharing", "svg.fonttype": "none"}
     many = np.geomspace(pairs[0], pairs[-1], 33)
     figure, axes = plt.subplots(figsize=(6.4, 4))
     for name, law in laws:
