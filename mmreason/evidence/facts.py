@@ -14,7 +14,7 @@ from mmreason.reviews.languages import unmined_language
 from mmreason.safety.untrusted import safe_item
 from mmreason.schema import Item
 
-VERSION = 9
+VERSION = 10
 """Raised when the same item has other facts, or other text of it is refused: all are read again then."""
 
 LEVELS = ">"

@@ -289,6 +289,8 @@ def _says_how(words: Sequence[_Word]) -> bool:
 
 def _is_whole(clause: Sequence[_Word], behind: Sequence[_Word]) -> bool:
     """Whether a clause is not cut short and tells more than how: ``packs your campus``, of "…, gym and trail gear"."""
+    if behind and behind[0].lower == ":":  # "has a single purpose: yoga"
+        return False
     last = clause[-1].tags
     after = behind[1] if len(behind) > 1 and behind[0].lower == "," else None
     cut = after is not None and not (

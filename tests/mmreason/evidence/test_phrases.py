@@ -70,6 +70,7 @@ def test_what_a_text_says_of_its_item(text: str, expected: list[tuple[str, str]]
         "Price: low\nSKU: blue one\nNote: it is good",
         "",
         "•••",
+        "The Lono short has a single purpose: yoga.",
     ],
 )
 def test_what_is_no_phrase(text: str) -> None:
