@@ -102,9 +102,10 @@ class WordedPlans:
 
     def _read(self, path: Path, keys: list[bytes]) -> dict[bytes, Texts]:
         found: dict[bytes, Texts] = {}
+        mode = "rw" if self._writes else "ro"  # what a killed writer began is taken back by a writer alone
         try:
             with closing(
-                sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=_PATIENCE)
+                sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True, timeout=_PATIENCE)
             ) as table:
                 for start in range(0, len(keys), _AT_ONCE):
                     some = keys[start : start + _AT_ONCE]

@@ -37,9 +37,9 @@ def real_run(tmp_path_factory: pytest.TempPathFactory) -> Config:
         simulate=SimulateConfig(users=60, favour=["color"], test_users=0.2),
         align=AlignConfig(steps=40),
         reason=ReasonConfig(
-            warmup_steps=120,
+            warmup_steps=60,
             projector_steps=0,
-            lora_steps=64,
+            lora_steps=32,
             batch_size=4,
             prompt=PromptConfig(history_items=1),
             log_every=20,
