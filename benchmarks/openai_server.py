@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-FAULTS = ("429", "500", "slow", "cut", "empty", "hangs up")
+FAULTS = ("429", "500", "slow", "cut", "empty", "no message", "hangs up")
 
 
 class FaultyServer(ThreadingHTTPServer):
@@ -116,7 +116,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         else:
             data = self._answer(body)
-            self._send(200, data[: len(data) // 2] if what == "cut" else b'{"choices": []}')
+            bare = {"choices": [{"index": 0, "finish_reason": "stop"}] if what == "no message" else []}
+            self._send(200, data[: len(data) // 2] if what == "cut" else json.dumps(bare).encode())
 
     def _answer(self, body: dict[str, Any]) -> bytes:
         message = body["messages"][-1]["content"]

@@ -28,6 +28,15 @@ MOST = 1_000_000
 _IN_MEMORY = 100_000
 _AT_ONCE = 500  # keys of a query
 _PATIENCE = 60.0  # seconds that a process waits for another one's commit
+_ELSEWHERE = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+}  # errors that say nothing of what is in the file
 _TABLE = """
 CREATE TABLE IF NOT EXISTS worded (key BLOB PRIMARY KEY, texts TEXT NOT NULL, seal BLOB NOT NULL)
 """
@@ -107,6 +116,8 @@ class WordedPlans:
             with closing(
                 sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True, timeout=_PATIENCE)
             ) as table:
+                if self._writes:
+                    table.execute(_TABLE)
                 for start in range(0, len(keys), _AT_ONCE):
                     some = keys[start : start + _AT_ONCE]
                     places = ", ".join("?" * len(some))
@@ -146,7 +157,8 @@ class WordedPlans:
 
     def _give_up(self, path: Path, error: Exception) -> None:
         """A damaged table is begun anew; one that cannot be read or written otherwise is done without."""
-        damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+        damaged = isinstance(error, sqlite3.Error) and code not in _ELSEWHERE
         if damaged and self._writes:
             for name in (path.name, f"{path.name}-journal"):
                 remove(path.with_name(name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -112,13 +112,16 @@ class Server:
         """The texts, if need be after some more tries."""
         tries = 0
         # Above the timeouts of the single tries: for a server that sends a byte now and then.
-        async with asyncio.timeout((RETRIES + 1) * (self.settings.timeout + _LONGEST_WAIT)):
+        rate = self.settings.requests_per_minute
+        in_line = 60 * self.settings.concurrency / rate if rate else 0.0
+        async with asyncio.timeout((RETRIES + 1) * (self.settings.timeout + _LONGEST_WAIT + in_line)):
             while True:
+                body = self._body(request)
                 try:
-                    reply = await client.chat.completions.create(**self._body(request))
+                    reply = await client.chat.completions.create(**body)
                     return self._texts(number, request, reply)
                 except self._openai.BadRequestError as error:
-                    if not self._does_without(error):
+                    if not self._does_without(error, body):
                         raise
                 except (ValueError, _Unreadable) as error:  # JSON that was cut, or is no answer
                     tries += 1
@@ -145,10 +148,10 @@ class Server:
         messages = [*system, {"role": "user", "content": request.prompt}]
         return {"model": self.settings.model, "messages": messages, **body}
 
-    def _does_without(self, error: Any) -> bool:
-        """Whether the server refused a setting that may be left out; it is from now on."""
+    def _does_without(self, error: Any, body: Mapping[str, Any]) -> bool:
+        """Whether the server refused a setting of a body that may be left out; it is from now on."""
         name = getattr(error, "param", None)
-        if name not in _OPTIONAL or name in self._refused:
+        if name not in _OPTIONAL or name not in body:
             return False
         self._refused.add(name)
         return True
@@ -160,7 +163,10 @@ class Server:
         if (usage := getattr(reply, "usage", None)) is not None:
             self.read += usage.prompt_tokens or 0
             self.written += usage.completion_tokens or 0
-        return [_decoded(number, n, choice) for n, choice in enumerate(choices[: request.candidates])]
+        try:
+            return [_decoded(number, n, choice) for n, choice in enumerate(choices[: request.candidates])]
+        except (AttributeError, TypeError) as error:  # the package does not check what JSON holds
+            raise _Unreadable(f"the answer is of another shape ({error})") from None
 
     def _told(self, error: Exception) -> str:
         """An error in a line, without the key."""
@@ -210,9 +216,9 @@ def _checked(settings: BackendConfig) -> str:
     address = urlsplit(settings.url)
     if address.scheme not in ("http", "https") or not address.hostname:
         raise DataError(f"generate.backend.url {settings.url!r}: no address such as http://localhost:8000/v1")
-    if address.username or address.password:
+    if address.username or address.password or address.query or address.fragment:
         raise DataError(
-            "generate.backend.url holds a password, which would be kept with the settings; put it into an "
+            "generate.backend.url holds a password or a query, which would be kept with the settings; put it into an "
             "environment variable and name that in generate.backend.key_env"
         )
     if not settings.model:

@@ -6,6 +6,7 @@ are to be named are places (``[1]``), which are filled with their titles afterwa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -20,6 +21,7 @@ from mmreason.wording.told import Told, told_of
 PLACES = ("[1]", "[2]")
 """Where the titles of the reader's items go."""
 
+_PLACE = re.compile("|".join(map(re.escape, PLACES)))
 _QUANTITIES = {3: "often", 2: "several", 1: "one"}
 
 
@@ -42,9 +44,10 @@ class Brief:
             >>> Brief("", ("Cove Blanket",)).filled("Warm wool, like the [1] you bought.")
             'Warm wool, like the Cove Blanket you bought.'
         """
-        for place, title in zip(PLACES, self.titles, strict=False):
-            text = text.replace(place, title)
-        return "" if any(place in text for place in PLACES[len(self.titles) :]) else text
+        if any(place in text for place in PLACES[len(self.titles) :]):
+            return ""
+        titles = dict(zip(PLACES, self.titles, strict=False))
+        return _PLACE.sub(lambda place: titles[place[0]], text)  # at once: a title may hold a place
 
     def emptied(self, text: str, evidence: Sequence[Evidence]) -> str:
         """A text with places where it names the reader's items; empty if it names one that the words do not.

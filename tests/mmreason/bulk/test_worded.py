@@ -56,10 +56,8 @@ def test_a_damaged_table_is_begun_anew(path: Path, damage: str, capsys: pytest.C
     worded.add({"mug": MUG, "hat": HAT})
     assert worded.find(["mug", "hat"]) == {"mug": MUG, "hat": HAT}
     told = capsys.readouterr().err
-    assert told.count("\n") <= 2 and str(path) in told
-    later = WordedPlans(path, "a")
-    later.add({"mug": MUG})
-    assert later.find(["mug"]) == {"mug": MUG}
+    assert told.count("\n") <= 2 and (str(path) in told or damage == "empty")
+    assert WordedPlans(path, "a").find(["mug", "hat"]) == {"mug": MUG, "hat": HAT}, "on disk"
 
 
 def test_the_oldest_go_past_the_limit(tmp_path: Path) -> None:

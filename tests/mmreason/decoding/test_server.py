@@ -57,7 +57,7 @@ def test_every_request_is_answered_in_order_and_counted(faulty: FaultyServer) ->
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_fault_is_tried_again(faulty: FaultyServer, fault: str) -> None:
-    faulty.faults, faulty.rate, faulty.slow = (fault,), 0.3, 1.0
+    faulty.faults, faulty.rate, faulty.slow = (fault,), 0.15, 1.0
     server = _server(faulty, timeout=0.5)
     assert _texts(server.decode_all(LINES)) == SAID
     assert faulty.did[fault]
@@ -96,8 +96,7 @@ def test_nobody_there_and_a_wrong_name_are_told(
 
 def test_a_setting_that_the_model_refuses_is_left_out(faulty: FaultyServer) -> None:
     faulty.refuses = ("max_tokens", "temperature")
-    assert _texts(_server(faulty, concurrency=1).decode_all(LINES[:3])) == SAID[:3]
-    assert len(faulty.asked) == 2 + 3
+    assert _texts(_server(faulty, concurrency=16).decode_all(LINES)) == SAID
     assert faulty.asked[-1]["max_completion_tokens"] == 48 and "temperature" not in faulty.asked[-1]
 
 

@@ -43,7 +43,7 @@ def asking(tiny_run: Config, tmp_path: Path, server: FaultyServer) -> Config:
     pairs = [(users[n % len(users)], item) for n, item in enumerate(catalogue.items)] * 3
     table = pa.table({"user_id": [user for user, _ in pairs], "item_id": [item for _, item in pairs]})
     pq.write_table(table, tmp_path / "asked.parquet")
-    backend = BackendConfig("openai", server.url, "tiny", timeout=0.3)
+    backend = BackendConfig("openai", server.url, "tiny", timeout=20.0)
     return replace(
         config,
         generate=replace(
