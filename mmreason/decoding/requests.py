@@ -34,6 +34,16 @@ class Sampling:
             raise ValueError(f"top_p={self.top_p}: must be above 0 and at most 1")
 
 
+def sampling_of(candidates: int, seed: int) -> Sampling:
+    """How the texts of a reason are taken: one is the likeliest, several are drawn.
+
+    Args:
+        candidates: How many.
+        seed: Of the draws.
+    """
+    return Sampling(temperature=0.8, top_p=0.95, seed=seed) if candidates > 1 else Sampling()
+
+
 @dataclass(frozen=True)
 class DecodeRequest:
     """One prompt and what its text must be like.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mmreason.decoding.backend import Backend
 from mmreason.decoding.engine import Engine
-from mmreason.decoding.requests import Decoded, DecodeRequest, Sampling
+from mmreason.decoding.requests import Decoded, DecodeRequest, sampling_of
 from mmreason.decoding.vllm import Vllm
 from mmreason.evidence.schema import Candidate, Case, Plan
 from mmreason.files import read_json
@@ -27,9 +27,6 @@ from mmreason.reason.model import ReasonModel
 from mmreason.reason.prompt import encode_prompt, plan_prompt
 from mmreason.schema import Item
 from mmreason.wording.brief import seed_of_words
-
-TEMPERATURE, TOP_P = 0.8, 0.95
-"""How texts are drawn where there are several of a case."""
 
 
 class LanguageModelWriter:
@@ -132,7 +129,7 @@ class LanguageModelWriter:
         return encode_prompt(plan_prompt(words), self.tokenizer, 0, self.model.config)[0]
 
     def _of_plan(self, words: str) -> DecodeRequest:
-        drawn = Sampling(TEMPERATURE, TOP_P, seed_of_words(words)) if self.candidates > 1 else Sampling()
+        drawn = sampling_of(self.candidates, seed_of_words(words))
         return DecodeRequest(
             self.prompt_of(words), drawn, self.candidates, max_new_tokens=self.max_new_tokens
         )
@@ -151,7 +148,7 @@ class LanguageModelWriter:
         for start in range(0, len(asked), batch_size):
             some = asked[start : start + batch_size]
             for each, prompt in zip(some, self._prompts([r.case for r in some], embeddings), strict=True):
-                drawn = Sampling(TEMPERATURE, TOP_P, each.seed) if self.candidates > 1 else Sampling()
+                drawn = sampling_of(self.candidates, each.seed)
                 yield DecodeRequest(prompt, drawn, self.candidates, max_new_tokens=self.max_new_tokens)
 
     @torch.inference_mode()

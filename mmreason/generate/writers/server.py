@@ -8,12 +8,8 @@ from dataclasses import replace
 from itertools import groupby
 
 from mmreason.config_reasons import BackendConfig
-from mmreason.decoding.requests import Decoded, DecodeRequest, Sampling
+from mmreason.decoding.requests import Decoded, DecodeRequest, sampling_of
 from mmreason.decoding.server import Server
-
-TEMPERATURE, TOP_P = 0.8, 0.95
-"""How texts are drawn where there are several of a plan."""
-
 
 INSTRUCTION = """\
 You write recommendation reasons for a shop or a feed. You are given a plan, line by line, and answer with one \
@@ -98,7 +94,7 @@ class ServerSpeaker:
 
     def _request(self, words: str) -> DecodeRequest:
         seed = int.from_bytes(hashlib.blake2b(words.encode("utf-8", "replace"), digest_size=3).digest())
-        drawn = Sampling(TEMPERATURE, TOP_P, seed) if self.candidates > 1 else Sampling()
+        drawn = sampling_of(self.candidates, seed)
         prompt = f"Plan:\n{words}\nAnswer:"
         return DecodeRequest(prompt, drawn, self.candidates, max_new_tokens=self.max_new_tokens)
 
