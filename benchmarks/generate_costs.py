@@ -5,7 +5,8 @@
 
 Measured on this machine, one process: reading and keying a request and noting its row in the index (done once, by one
 process), planning, wording and verifying a pair (done by all), reasons a second of the default LM, and the memory that
-an item and a step of a history take in every process.
+an item and a step of a history take in every process. And what it could save at most to word each plan once where
+templates and extracts write, over pairs drawn by a power law: the time of those calls that had been made before.
 
 GPUs are not measured. Their time is computed from an LM's size and a GPU's published peak and bandwidth:
 
@@ -18,22 +19,29 @@ GPUs are not measured. Their time is computed from an LM's size and a GPU's publ
 
 from __future__ import annotations
 
+import random
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
 from generate_scale import in_own_process, make_shop, pairs, peak, shop_config
+from generate_shared import ACTIVITY, POPULARITY, weights
 from jsonargparse import auto_cli
 from sharing_law import Law, expected_distinct
 
 from mmreason.bulk import index
+from mmreason.bulk.asked import Asked
 from mmreason.bulk.job import Job, Outlook
+from mmreason.bulk.worded import Worded, WordedPlans
 from mmreason.catalogue.catalogue import read_catalogue
+from mmreason.evidence.schema import Candidate, Case, Plan
 from mmreason.evidence.store import EvidenceStore
 from mmreason.generate.reasoner import Reasoner
 from mmreason.generate.requests import Behaviours, Keys, read_requests
+from mmreason.generate.writers import Writer
 from mmreason.schema import Interaction, Item
 
 HOUR = 3600.0
@@ -86,6 +94,7 @@ def main(
     wanted: float = 1e8,
     requests: int = 4000,
     decoded: int = 96,
+    repeated: int = 20_000,
     share: float = 0.4,
     cores: int = 64,
     items: int = 1_000_000,
@@ -98,13 +107,14 @@ def main(
         wanted: Pairs.
         requests: Measured with templates.
         decoded: Texts measured with the default LM; 0 measures none.
+        repeated: Pairs by a power law, for what templates word again; 0 measures none.
         share: Of a GPU's peak that is reached.
         cores: Of a machine.
         items: Of the catalogue, for what is said once and for memory.
         steps: Of all histories, for memory.
         plot: File for a plot of hours by nodes.
     """
-    costs = measure(requests, decoded)
+    costs = measure(requests, decoded, repeated)
     told = f"once {1e6 * costs.once:,.0f} µs a request, a pair {1e3 * costs.pair:,.2f} ms of one core"
     print(f"measured: {told}, a text by the default LM {costs.lm:,.2f} s of one core")
     held = (items * costs.item + steps * costs.step) / 1e9
@@ -164,12 +174,14 @@ def gpu_seconds(lm: Lm, gpu: Gpu, share: float) -> float:
     return READ * multiplied + WRITTEN * max(multiplied, moved)
 
 
-def measure(requests: int, decoded: int) -> Costs:
-    """Costs on this machine."""
+def measure(requests: int, decoded: int, repeated: int) -> Costs:
+    """Costs on this machine; tells what templates word again."""
     with tempfile.TemporaryDirectory() as name:
         shop = Path(name, "shop")
         in_own_process(make_shop, shop)
         once, pair = in_own_process(templates, shop, requests)
+        if repeated:
+            in_own_process(worded_again, shop, repeated)
     item, step = in_own_process(memory)
     return Costs(once, pair, in_own_process(language_model, decoded) if decoded else 0.0, item, step)
 
@@ -201,6 +213,68 @@ def templates(shop: Path, count: int) -> tuple[float, float]:
     began = time.process_time()
     index.update(config.path())
     return (prepared + time.process_time() - began) / count, written / count
+
+
+def worded_again(shop: Path, count: int) -> None:
+    """Tell how long templates and extracts word, and how long what was worded before, for 500 items and 2,000 users."""
+    config, rng = shop_config(shop), random.Random(0)
+    catalogue = read_catalogue(config.path("catalogue"))
+    behaviours, some = Behaviours(catalogue), sorted(catalogue.items)[:500]
+    of_users, of_items = weights(2000, ACTIVITY), weights(len(some), POPULARITY)
+    drawn: dict[Asked, None] = {}
+    while len(drawn) < count:
+        [user] = rng.choices(range(2000), cum_weights=of_users)
+        [item] = rng.choices(some, cum_weights=of_items)
+        drawn[Asked(f"u{user}", item)] = None
+    reasoner = Reasoner.from_pretrained(config.path(), items=catalogue.items, writers=["template", "extract"])
+    again, timed = Timed(), [behaviours.pair(asked) for asked in drawn]
+    list(reasoner.explain_many(timed[:200]))
+    began = time.perf_counter()
+    list(reasoner.explain_many(timed))
+    whole = time.perf_counter() - began
+    writers = {name: again.of(name, write) for name, write in reasoner.ladder.writers.items()}
+    reasoner.ladder = replace(reasoner.ladder, writers=writers)
+    list(reasoner.explain_many(timed))
+    print(
+        f"templates and extracts: {again.calls:,} plans of {count:,} pairs worded, "
+        f"{1e6 * again.seconds / again.calls:,.0f} µs each, {again.seconds / whole:.1%} of all time; worded before: "
+        f"{again.repeated / again.calls:.0%} of them, {again.seconds_repeated / whole:.1%} of all time"
+    )
+    kept = WordedPlans(shop / "worded.sqlite")
+    kept.add(
+        {f"plan {n}": (Worded("You often buy wool, and this throw is wool.", -0.5),) for n in range(count)}
+    )
+    began = time.perf_counter()
+    WordedPlans(shop / "worded.sqlite").find(f"plan {n}" for n in range(count))
+    print(f"a kept text is read in {1e6 * (time.perf_counter() - began) / count:,.0f} µs")
+
+
+@dataclass
+class Timed:
+    """How long writers took, and how long for what they had said before: same item, facts, tie and seed."""
+
+    calls: int = 0
+    repeated: int = 0
+    seconds: float = 0.0
+    seconds_repeated: float = 0.0
+    seen: set[Hashable] = field(default_factory=set)
+
+    def of(self, name: str, writer: Writer) -> Writer:
+        """The writer, timed."""
+
+        def write(plan: Plan, case: Case, seed: int = 0) -> list[Candidate]:
+            began = time.perf_counter()
+            said = list(writer(plan, case, seed))
+            took = time.perf_counter() - began
+            tie = plan.tie and (plan.tie.kind, plan.tie.item_ids, plan.tie.taste and plan.tie.taste.often)
+            key = (name, case.item.id, plan.facts, tie, seed)
+            self.calls, self.seconds = self.calls + 1, self.seconds + took
+            if key in self.seen:
+                self.repeated, self.seconds_repeated = self.repeated + 1, self.seconds_repeated + took
+            self.seen.add(key)
+            return said
+
+        return write
 
 
 def memory(count: int = 200_000) -> tuple[float, float]:
