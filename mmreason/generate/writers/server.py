@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -10,6 +9,7 @@ from itertools import groupby
 from mmreason.config_reasons import BackendConfig
 from mmreason.decoding.requests import Decoded, DecodeRequest, sampling_of
 from mmreason.decoding.server import Server
+from mmreason.wording.brief import seed_of_words
 
 INSTRUCTION = """\
 You write recommendation reasons for a shop or a feed. You are given a plan, line by line, and answer with one \
@@ -93,8 +93,7 @@ class ServerSpeaker:
         return [list(texts) for _, texts in groupby(cleaned, key=lambda text: text.request)]
 
     def _request(self, words: str) -> DecodeRequest:
-        seed = int.from_bytes(hashlib.blake2b(words.encode("utf-8", "replace"), digest_size=3).digest())
-        drawn = sampling_of(self.candidates, seed)
+        drawn = sampling_of(self.candidates, seed_of_words(words))
         prompt = f"Plan:\n{words}\nAnswer:"
         return DecodeRequest(prompt, drawn, self.candidates, max_new_tokens=self.max_new_tokens)
 
