@@ -8,6 +8,7 @@ import os
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from uuid import uuid4
 
 from encoders.errors import WeightsError
 from encoders.weights import WHEELS, cache_folder, resolve_weights
@@ -82,7 +83,7 @@ def _noted(path: str, *state: int) -> str:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     with suppress(OSError):
         note.parent.mkdir(parents=True, exist_ok=True)
-        part = note.with_name(f".tmp-{os.getpid()}-{note.name}")
+        part = note.with_name(f".tmp-{uuid4().hex}-{note.name}")
         part.write_text(json.dumps({"state": state, "sha256": digest}))
         part.replace(note)
     return digest

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
 import shutil
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,9 +20,12 @@ from mmreason.processes import is_running
 from mmreason.schema import DataError
 
 TEMPORARY = ".tmp-"
-"""Begins the names of what is half written; then the writer's process id, unless it holds its folder alone."""
+"""Begins the names of what is half written; then the writer's process and machine, unless it holds its folder alone."""
 
-_OWNED = re.compile(re.escape(TEMPORARY) + r"(\d+)-")
+ABANDONED = 86_400.0
+"""Seconds without a change after which the writer of another machine, which cannot be asked, counts as dead."""
+
+_OWNED = re.compile(re.escape(TEMPORARY) + r"(\d+)(?:@([0-9a-f]{8}))?-")
 _WHAT_TO_DO = {
     errno.ENOSPC: "free space",
     errno.EDQUOT: "free space, or ask for more",
@@ -41,14 +48,14 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         >>> with atomic_write(Path("index.json")) as file:
         ...     _ = file.write(b"{}")
     """
-    temporary = _temporary(path)
-    with _mended(path, temporary):
+    part = temporary(path)
+    with _mended(path, part):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with part.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        part.replace(path)
         _sync_folder(path.parent)
 
 
@@ -59,16 +66,16 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         DataError: If it cannot be written; nothing is left behind.
     """
-    temporary = _temporary(path)
-    with _mended(path, temporary):
-        remove(temporary)
-        temporary.mkdir(parents=True)
-        yield temporary
-        for name in temporary.iterdir():
+    part = temporary(path)
+    with _mended(path, part):
+        remove(part)
+        part.mkdir(parents=True)
+        yield part
+        for name in part.iterdir():
             with name.open("rb") as file:
                 os.fsync(file.fileno())
-        _sync_folder(temporary)
-        temporary.replace(path)
+        _sync_folder(part)
+        part.replace(path)
         _sync_folder(path.parent)
 
 
@@ -81,21 +88,21 @@ def replaced_folder(path: Path) -> Iterator[Path]:
     Raises:
         DataError: If it cannot be written; the old folder is untouched then.
     """
-    temporary, old = _temporary(path), path.with_name(f"{TEMPORARY}{path.name}-old")
+    part, old = temporary(path), path.with_name(f"{TEMPORARY}{path.name}-old")
     if old.exists() and not path.exists():  # killed between the two renames below
         old.replace(path)
-    with _mended(path, temporary):
-        remove(temporary)
-        temporary.mkdir(parents=True)
-        yield temporary
-        for name in temporary.rglob("*"):
+    with _mended(path, part):
+        remove(part)
+        part.mkdir(parents=True)
+        yield part
+        for name in part.rglob("*"):
             if name.is_file():
                 with name.open("rb") as file:
                     os.fsync(file.fileno())
         remove(old)
         if path.exists():
             path.replace(old)
-        temporary.replace(path)
+        part.replace(path)
         _sync_folder(path.parent)
         remove(old)
 
@@ -135,7 +142,7 @@ def remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         with suppress(FileNotFoundError):  # another process removes it, too
             if not path.name.startswith(TEMPORARY):
-                aside = path.with_name(f"{_temporary(path).name}-removed")
+                aside = path.with_name(f"{temporary(path).name}-removed")
                 shutil.rmtree(aside, ignore_errors=True)
                 path = path.rename(aside)
             shutil.rmtree(path)
@@ -151,11 +158,13 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def has_writer(path: Path) -> bool:
-    """Whether another living process of this machine may be writing a file or folder of a temporary name."""
+    """Whether another living process may be writing a file or folder of a temporary name."""
     owner = _OWNED.match(path.name)
-    if owner is None or int(owner[1]) == os.getpid():
+    if owner is None:
         return False
-    return is_running(int(owner[1]))
+    if owner[2] not in (None, _machine()):  # without one it is of an earlier version
+        return time.time() - _changed(path) < ABANDONED
+    return int(owner[1]) != os.getpid() and is_running(int(owner[1]))
 
 
 def finished_name(path: Path) -> str:
@@ -163,16 +172,41 @@ def finished_name(path: Path) -> str:
     return _OWNED.sub("", path.name).removeprefix(TEMPORARY)
 
 
-def _temporary(path: Path) -> Path:
-    return path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
+def temporary(path: Path) -> Path:
+    """The neighbour of a path that this process writes first; no other process, on whatever machine, has the same."""
+    return path.with_name(f"{own_prefix()}{path.name}")
+
+
+def own_prefix() -> str:
+    """Begins the temporary names of this process.
+
+    Example:
+        >>> has_writer(Path(own_prefix() + "index.json"))  # of another process
+        False
+    """
+    return f"{TEMPORARY}{os.getpid()}@{_machine()}-"
+
+
+@cache
+def _machine() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def _changed(path: Path) -> float:
+    """When a file, or something in a folder, changed last, in seconds since 1970; of one that is gone long ago."""
+    times = [0.0]
+    for each in (path, *path.rglob("*")):
+        with suppress(OSError):
+            times.append(each.lstat().st_mtime)
+    return max(times)
 
 
 @contextmanager
-def _mended(path: Path, temporary: Path) -> Iterator[None]:
+def _mended(path: Path, part: Path) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        remove(temporary)
+        remove(part)
         if isinstance(error, OSError):
             what = f"; {_WHAT_TO_DO[error.errno]}" if error.errno in _WHAT_TO_DO else ""
             raise DataError(f"{path}: cannot be written ({error.strerror or error}){what}") from error

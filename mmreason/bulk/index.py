@@ -21,7 +21,7 @@ import pyarrow as pa
 from mmreason.bulk.known import MEMORY
 from mmreason.bulk.parts import SCHEMA, parts, read_progress
 from mmreason.database import Database
-from mmreason.files import TEMPORARY, remove
+from mmreason.files import remove, temporary
 from mmreason.schema import DataError
 
 REASONS, ITEMS = "reasons.sqlite", "items.sqlite"
@@ -78,7 +78,7 @@ def _rows(folder: Path, jobs: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     parts_of = {job: some for job in jobs if (some := parts(folder / job))}
     if not parts_of:
         return
-    with Database(folder, folder / f"{TEMPORARY}{os.getpid()}-sort", MEMORY, _REMEDY) as database:
+    with Database(folder, temporary(folder / "sort"), MEMORY, _REMEDY) as database:
         for number, some in enumerate(parts_of.values()):
             database.view(f"job_{number}", *some)
         names = ", ".join(COLUMNS[:-2])
@@ -113,7 +113,7 @@ def _index_items(folder: Path, facts: Path, stamp: str) -> None:
     query = "SELECT item_id, max(content) AS content FROM facts GROUP BY item_id ORDER BY item_id"
     with (
         _made(folder / ITEMS, stamp) as index,
-        Database(folder, folder / f"{TEMPORARY}{os.getpid()}-sort", MEMORY, _REMEDY) as database,
+        Database(folder, temporary(folder / "sort"), MEMORY, _REMEDY) as database,
     ):
         database.view("facts", facts)
         index.execute("CREATE TABLE items (item_id TEXT PRIMARY KEY, content TEXT) WITHOUT ROWID")
@@ -129,23 +129,23 @@ def _insert_items(index: sqlite3.Connection, batch: pa.RecordBatch) -> None:
 @contextmanager
 def _made(path: Path, stamp: str) -> Iterator[sqlite3.Connection]:
     """A new database that takes the place of ``path`` when the block ends well."""
-    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
-    remove(temporary)
+    part = temporary(path)
+    remove(part)
     try:
-        with closing(sqlite3.connect(temporary)) as index:
+        with closing(sqlite3.connect(part)) as index:
             index.executescript(
                 "PRAGMA page_size = 8192; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF"
             )
             yield index
             index.execute("CREATE TABLE about AS SELECT ? AS stamp", (stamp,))
             index.commit()
-        with temporary.open("rb+") as file:
+        with part.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.replace(path)
+        part.replace(path)
     except (sqlite3.Error, OSError) as error:
         raise DataError(f"{path}: cannot be written ({error}); free space, and {_REMEDY}") from error
     finally:
-        remove(temporary)
+        remove(part)
 
 
 @contextmanager

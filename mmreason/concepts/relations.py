@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +11,7 @@ from mmreason.catalogue.index import read_index
 from mmreason.config import Config
 from mmreason.database import Database
 from mmreason.evidence.schema import Fact
-from mmreason.files import TEMPORARY
+from mmreason.files import own_prefix
 
 MIN_PEOPLE = 3
 """Who bought both, at least."""
@@ -101,7 +100,7 @@ def _rows(config: Config, query: str) -> Iterator[dict[str, Any]]:
     folder = config.path("catalogue")
     index = read_index(folder)
     with (
-        TemporaryDirectory(prefix=f"{TEMPORARY}{os.getpid()}-", dir=config.path("evidence")) as scratch,
+        TemporaryDirectory(prefix=own_prefix(), dir=config.path("evidence")) as scratch,
         Database(folder, Path(scratch, "sorting")) as database,
     ):
         for name in ("items", "interactions"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,7 +24,7 @@ from mmreason.evidence.praise import praise_facts
 from mmreason.evidence.schema import Fact
 from mmreason.evidence.seen import seen_facts
 from mmreason.evidence.store import FACTS, SENSITIVE
-from mmreason.files import TEMPORARY, atomic_write, remove, remove_leftovers
+from mmreason.files import atomic_write, own_prefix, remove, remove_leftovers
 from mmreason.safety.sensitive import read_terms
 from mmreason.safety.terms import TermFinder
 
@@ -56,7 +55,7 @@ def find_evidence(config: Config) -> str:
     folder.mkdir(exist_ok=True)
     remove_leftovers(folder)
     with (
-        TemporaryDirectory(prefix=f"{TEMPORARY}{os.getpid()}-", dir=folder) as scratch,
+        TemporaryDirectory(prefix=own_prefix(), dir=folder) as scratch,
         Database(config.path("catalogue"), Path(scratch, "sorting"), MEMORY) as database,
     ):
         for name in ("items", "interactions"):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
-from mmreason.files import remove
+from mmreason.files import ABANDONED, finished_name, remove, remove_leftovers, temporary
 from mmreason.training.state import newest_checkpoint, save_checkpoint
 
 
@@ -42,3 +44,37 @@ def test_a_folder_goes_though_the_rest_of_another_lies_in_its_way(tmp_path: Path
         (folder / "file").touch()
         remove(folder)
         assert not list(tmp_path.iterdir())
+
+
+def test_two_machines_have_different_temporary_names_and_leave_each_other_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = temporary(tmp_path / "index.json")
+    monkeypatch.setattr("mmreason.files._machine", lambda: "0123abcd")
+    there, folder = temporary(tmp_path / "index.json"), temporary(tmp_path / "part")
+    monkeypatch.undo()
+    assert here != there and finished_name(here) == finished_name(there) == "index.json"
+    here.touch()  # of an earlier process with this one's number
+    there.touch()
+    folder.mkdir()
+    (folder / "ids.jsonl").touch()
+    remove_leftovers(tmp_path)
+    assert not here.exists() and there.exists() and folder.exists()
+    long_ago = time.time() - ABANDONED - 60
+    os.utime(there, (long_ago, long_ago))
+    os.utime(folder, (long_ago, long_ago))
+    remove_leftovers(tmp_path)
+    assert not there.exists() and folder.exists(), "a file in it is written to"
+    os.utime(folder / "ids.jsonl", (long_ago, long_ago))
+    remove_leftovers(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_living_writer_of_this_machine_keeps_its_file_however_old(tmp_path: Path) -> None:
+    me = str(os.getpid())
+    of_parent = tmp_path / temporary(tmp_path / "part").name.replace(me, str(os.getppid()), 1)
+    for path in (of_parent, tmp_path / f".tmp-{os.getppid()}-part"):  # the latter of an earlier version
+        path.touch()
+        os.utime(path, (0, 0))
+        remove_leftovers(tmp_path)
+        assert path.exists() and finished_name(path) == "part"
