@@ -32,7 +32,7 @@ class Asked:
         item_id: Of the item that the reason is for.
         error: Why no reason can be written, if so.
         key: Digest of all that the reason depends on.
-        content: Digest of what the item says.
+        content: Digest of what the item says and shows.
     """
 
     user_id: str

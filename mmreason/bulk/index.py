@@ -35,6 +35,16 @@ INSERT INTO reasons ({", ".join(COLUMNS)}) VALUES ({", ".join("?" * len(COLUMNS)
 ON CONFLICT (user_id, item_id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in COLUMNS)}
 WHERE excluded.written >= reasons.written
 """
+_CONTENT = """CASE WHEN contains(evidence, '"source": "picture"') THEN content ELSE split_part(content, '/', 1) END"""
+"""A reason's: with the digest of the item's pictures only if it rests on what these show."""
+
+_ITEMS = """
+SELECT item_id, said, said || coalesce('/' || shown, '') AS content FROM (
+    SELECT item_id, coalesce(max(content) FILTER (source <> 'picture'), '') AS said,
+           nullif(max(content) FILTER (source = 'picture'), '') AS shown
+    FROM facts GROUP BY item_id
+) ORDER BY item_id
+"""
 _BATCH = 8192
 _REMEDY = "run `mmreason generate` again"
 
@@ -53,13 +63,15 @@ def update(run: Path) -> None:
     jobs = {path.parent.name: read_progress(path.parent) for path in sorted(folder.glob("*/progress.json"))}
     done = [name for name, noted in jobs.items() if noted.get("done")]
     waiting = [name for name in jobs if name not in done]
-    stamp = _digest([waiting, [[name, [_stamp(path) for path in parts(folder / name)]] for name in done]])
+    stamp = _digest(
+        [_CONTENT, waiting, [[name, [_stamp(path) for path in parts(folder / name)]] for name in done]]
+    )
     if _noted(folder / REASONS) != stamp:
         _index_reasons(folder, done, waiting, stamp)
     facts = run / "evidence" / "facts.parquet"
     if not facts.is_file():
         remove(folder / ITEMS)
-    elif _noted(folder / ITEMS) != (stamp := _digest(_stamp(facts))):
+    elif _noted(folder / ITEMS) != (stamp := _digest([_ITEMS, _stamp(facts)])):
         _index_items(folder, facts, stamp)
 
 
@@ -81,7 +93,7 @@ def _rows(folder: Path, jobs: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     with Database(folder, temporary(folder / "sort"), MEMORY, _REMEDY) as database:
         for number, some in enumerate(parts_of.values()):
             database.view(f"job_{number}", *some)
-        names = ", ".join(COLUMNS[:-2])
+        names = ", ".join(f"{_CONTENT} AS content" if name == "content" else name for name in COLUMNS[:-2])
         selected = [
             f"SELECT {names}, '{job.replace(chr(39), chr(39) * 2)}' AS job, "
             f"{(folder / job / 'progress.json').stat().st_mtime}::DOUBLE AS written "
@@ -109,21 +121,20 @@ def _of_jobs(index: sqlite3.Connection, jobs: Sequence[str]) -> Iterator[tuple[A
 
 
 def _index_items(folder: Path, facts: Path, stamp: str) -> None:
-    """Item → the digest of what its facts were read from, as it is now."""
-    query = "SELECT item_id, max(content) AS content FROM facts GROUP BY item_id ORDER BY item_id"
+    """Item → the digest of what its facts were read from, as it is now, without that of its pictures and with it."""
     with (
         _made(folder / ITEMS, stamp) as index,
         Database(folder, temporary(folder / "sort"), MEMORY, _REMEDY) as database,
     ):
         database.view("facts", facts)
-        index.execute("CREATE TABLE items (item_id TEXT PRIMARY KEY, content TEXT) WITHOUT ROWID")
-        for batch in database.stream(query, _BATCH):
+        index.execute("CREATE TABLE items (item_id TEXT PRIMARY KEY, said TEXT, content TEXT) WITHOUT ROWID")
+        for batch in database.stream(_ITEMS, _BATCH):
             _insert_items(index, batch)
 
 
 def _insert_items(index: sqlite3.Connection, batch: pa.RecordBatch) -> None:
     rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
-    index.executemany("INSERT INTO items VALUES (?, ?)", rows)
+    index.executemany("INSERT INTO items VALUES (?, ?, ?)", rows)
 
 
 @contextmanager

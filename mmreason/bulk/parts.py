@@ -33,8 +33,8 @@ SCHEMA = pa.schema(
         ("key", pa.string()),
     ]
 )
-"""``request`` is the number of the request, ``content`` a digest of what the item says, ``key`` one of all that the row
-depends on; a request that failed has none, so that the next run tries it again."""
+"""``request`` is the number of the request, ``content`` a digest of what the item says and shows, ``key`` one of all
+that the row depends on; a request that failed has none, so that the next run tries it again."""
 
 MIN_PART, MAX_PART, PARTS = 256, 16_384, 1024
 

@@ -19,7 +19,8 @@ class ReasonStore:
     """Finds the reason of a user and an item in well under a millisecond; nothing is held in memory.
 
     Where several jobs have written one, the newest is taken. A reason is gone when its item was edited after it was
-    written (by what the run's evidence was read from), or when it is older than ``max_days``.
+    written (by what the run's evidence was read from; pictures, where it rests on them, included), or when it is older
+    than ``max_days``.
 
     Args:
         folder: ``<run>/generate``, indexed.
@@ -39,7 +40,7 @@ class ReasonStore:
         if (folder / ITEMS).is_file():
             self._index.execute("ATTACH ? AS now", (f"{(folder / ITEMS).resolve().as_uri()}?mode=ro",))
             joined = "LEFT JOIN now.items i ON i.item_id = r.item_id"
-            valid = "r.content = coalesce(i.content, '')"
+            valid = "r.content IN (coalesce(i.said, ''), coalesce(i.content, ''))"
         names = ", ".join(f"r.{name}" for name in COLUMNS)
         self._query = f"SELECT {names} FROM reasons r {joined} WHERE {valid} AND r.written >= ?"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -65,10 +65,20 @@ def read_facts(database: Database, path: Path, scratch: Path) -> tuple[int, int]
     return database.value("SELECT count(*) FROM now"), count
 
 
-def rows_of_facts(facts: Iterable[Fact]) -> Iterator[pa.RecordBatch]:
-    """Facts of whatever items as rows of :data:`READ`, placed in their order behind those that the item tells."""
+def rows_of_facts(facts: Iterable[Fact], shown: Callable[[str], str]) -> Iterator[pa.RecordBatch]:
+    """Facts of whatever items as rows of :data:`READ`, placed in their order behind those that the item tells.
+
+    Args:
+        facts: The facts.
+        shown: Of an item's id the digest of its pictures, for facts that were read off these.
+    """
     for some in batches(enumerate(facts, start=_BEHIND), BATCH):
-        yield _record_batch([(fact, ("", "", False), place) for place, fact in some])
+        yield _record_batch(
+            [
+                (fact, (shown(fact.item_id) if fact.source == "picture" else "", "", False), place)
+                for place, fact in some
+            ]
+        )
 
 
 def _rows_of(batch: pa.RecordBatch, progress: Progress) -> pa.RecordBatch:

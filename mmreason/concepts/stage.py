@@ -27,6 +27,8 @@ from mmreason.evidence.store import FACTS, SENSITIVE
 from mmreason.files import atomic_write, own_prefix, remove, remove_leftovers
 from mmreason.safety.sensitive import read_terms
 from mmreason.safety.terms import TermFinder
+from mmreason.store.index import index_files
+from mmreason.store.store import EmbeddingStore
 
 MORE: tuple[Callable[[Config], Iterator[Fact]], ...] = (
     title_facts,
@@ -62,8 +64,8 @@ def find_evidence(config: Config) -> str:
             database.view(name, index.paths[name])
         items, read = read_facts(database, folder / "read.parquet", Path(scratch))
         dropped = leave_out(database)
-        more = Path(scratch, "more.parquet")
-        write_rows(more, READ, (rows for find in MORE for rows in rows_of_facts(find(config))))
+        more, shown = Path(scratch, "more.parquet"), _shown(config)
+        write_rows(more, READ, (rows for find in MORE for rows in rows_of_facts(find(config), shown)))
         database.view("found", more)
         leave_out_common_praise(database)
         database.execute("CREATE VIEW kept AS FROM worthy UNION ALL FROM more")
@@ -77,6 +79,12 @@ def find_evidence(config: Config) -> str:
         facts = write_rows(folder / "facts.parquet", FACTS, database.stream(query, BATCH))
         told = database.value("SELECT count(DISTINCT item_id) FROM kept")
     return _summary(items, read, told, facts, concepts, dropped)
+
+
+def _shown(config: Config) -> Callable[[str], str]:
+    """Item id → digest of what was embedded of it, the bytes of its pictures included."""
+    folder = config.path("embed")
+    return EmbeddingStore.open(folder).content if index_files(folder) else lambda item_id: ""
 
 
 def _vectors(config: Config) -> Vectors | None:

@@ -39,7 +39,8 @@ FACTS = pa.schema(
     }
 )
 """Columns of ``facts.parquet``: a :class:`Fact`, its span as two of them, and of the item that it was read from the
-digest, the language of its text, and whether nothing of it was refused (:mod:`mmreason.safety.untrusted`)."""
+digest (of one that a picture shows, that of the embedding store), the language of its text, and whether nothing of it
+was refused (:mod:`mmreason.safety.untrusted`)."""
 
 CONCEPTS = pa.schema(
     {
@@ -104,8 +105,12 @@ class EvidenceStore:
         return list(self._of_item(item_id).facts)
 
     def content(self, item_id: str) -> str:
-        """Digest of what the facts of an item were read from; empty if it has none."""
-        return self._of_item(item_id).content
+        """Digest of what the facts of an item were read from; empty if it has none.
+
+        Where some were read off its pictures, a digest of these follows behind a slash.
+        """
+        known = self._of_item(item_id)
+        return f"{known.content}/{known.shown}" if known.shown else known.content
 
     def facts_of(self, item: Item) -> list[Fact]:
         """The facts of an item, which is read on the spot unless it is as the catalogue had it."""
@@ -229,9 +234,11 @@ class EvidenceStore:
         numbers = (columns[name] for name in ("probability", "supporters", "asked", "concept_id"))
         facts = (Fact(item_id, *each) for each in zip(*told, spans, *numbers, strict=True))
         # Facts of the item's own text come first; those that only the catalogue tells know nothing of it.
-        return _Known(
-            tuple(facts), *(columns[name][0] for name in ("content", "language", "clean") if name in columns)
-        )
+        contents = columns.get("content", [""] * len(spans))
+        shown = next((c for c, s in zip(contents, columns["source"], strict=True) if s == "picture"), "")
+        own = "" if columns["source"][0] == "picture" else contents[0]
+        about = (columns[name][0] for name in ("language", "clean") if name in columns)
+        return _Known(tuple(facts), shown, own, *about)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,12 +247,14 @@ class _Known:
 
     Attributes:
         facts: In the file's order.
-        content: Digest of what they were read from; empty if of nothing of the item's own.
+        shown: Digest of the pictures that some were read off; empty if of none.
+        content: Digest of what the others were read from; empty if of nothing of the item's own.
         language: Of its text; empty if it is yet to be told.
         clean: Whether all of it may be quoted as it is.
     """
 
     facts: Sequence[Fact]
+    shown: str = ""
     content: str = ""
     language: str = ""
     clean: bool = False

@@ -210,7 +210,7 @@ class Keys:
         facts = self._evidence.facts(item_id)
         concepts = [self._evidence.concepts.get(fact.concept) for fact in facts]
         seen = [(astuple(f), c and (c.items, c.popularity)) for f, c in zip(facts, concepts, strict=True)]
-        return _digest([told, content, seen])
+        return _digest([told, content, self._evidence.content(item_id), seen])
 
 
 def _digest(value: Any) -> str:

@@ -30,7 +30,7 @@ def write(pairs: list[Pair]) -> list[Reason]:
     for user, item in pairs:
         if item.id == "broken":
             raise DataError("no picture")
-        evidence = [Evidence("material", "wool", "attribute")]
+        evidence = [Evidence("material", "wool", "picture" if item.id == "scarf" else "attribute")]
         found.append(Reason(user.id, item.id, f"{item.title} for {user.id}", evidence, 0.5, True))
     return found
 
@@ -46,8 +46,11 @@ def job(run: Path, name: str, *asked: Asked, stopped: bool = False, model: str =
 
 
 def facts(run: Path, **contents: str) -> None:
+    """Facts of items: read from what they say, and where a slash is in it from what their pictures show."""
     (run / "evidence").mkdir(exist_ok=True)
-    rows = {"item_id": [*contents, *contents], "content": [*contents.values(), *contents.values()]}
+    said = [(item, each.partition("/")[0], "attribute") for item, each in contents.items()]
+    shown = [(item, each.partition("/")[2], "picture") for item, each in contents.items() if "/" in each]
+    rows = dict(zip(("item_id", "content", "source"), zip(*said, *said, *shown, strict=True), strict=True))
     pq.write_table(pa.table(rows), run / "evidence" / "facts.parquet")
 
 
@@ -94,6 +97,16 @@ def test_a_reason_ends_with_what_its_item_said(tmp_path: Path) -> None:
     facts(tmp_path, hat="v1")
     store = ReasonStore.open(tmp_path)
     assert store.get("ann", "coat") is None and store.get("bob", "hat") and not store.of_user("ann")
+
+
+def test_a_reason_that_rests_on_a_picture_ends_with_it(tmp_path: Path) -> None:
+    asked = [replace(ANN, content="v1/p1"), Asked("ann", "scarf", content="v1/p1")]
+    job(tmp_path, "spring", *asked)
+    for now, (coat, scarf) in {"v1/p1": (1, 1), "v1/p2": (1, 0), "v1": (1, 0), "v2/p1": (0, 0)}.items():
+        facts(tmp_path, coat=now, scarf=now)
+        store = ReasonStore.open(tmp_path)
+        found = [store.get("ann", "coat") is not None, store.get("ann", "scarf") is not None]
+        assert found == [coat, scarf], now
 
 
 def test_a_reason_ends_with_its_age_which_a_later_run_does_not_renew(tmp_path: Path) -> None:

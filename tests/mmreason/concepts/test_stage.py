@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from mmreason.catalogue.catalogue import Catalogue, write_catalogue
 from mmreason.concepts.stage import find_evidence
 from mmreason.config import Config
-from mmreason.evidence.schema import Case
+from mmreason.evidence.schema import Case, Fact
 from mmreason.evidence.store import EvidenceStore
 from mmreason.generate.ladder import make_ladder
+from mmreason.generate.requests import Keys
 from mmreason.schema import Interaction, Item, User
+from mmreason.store.store import StoreWriter
 
 
 def _run(folder: Path, items: list[Item], steps: list[tuple[str, str]] = ()) -> Config:  # type: ignore[assignment]
@@ -165,3 +168,29 @@ def test_tastes_are_remembered_and_follow_the_history(tmp_path: Path) -> None:
     ann.history.pop()
     assert len(store.case(ann, items[2], held).history_facts) == 1
     assert not store.case(ann, items[2], {}).history_facts
+
+
+def test_an_item_whose_picture_tells_something_is_another_with_another_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def embed(picture: str) -> None:
+        arrays, masks = {"image": np.ones((2, 2), np.float32)}, {"image": np.ones(2, bool)}
+        StoreWriter(config.path("embed"), {}).write_part(["sku 0", "sku 1"], [picture] * 2, arrays, masks)
+
+    def known() -> tuple[str, str, str]:
+        find_evidence(config)
+        evidence = EvidenceStore.open(config.path("evidence"))
+        items = {item.id: item for item in _shop(2)}
+        key = Keys(items, evidence).of((User("ann"), items["sku 1"]))
+        assert evidence.facts_of(items["sku 1"])[-1].value == "navy", "as the catalogue has it"
+        return evidence.content("sku 0"), evidence.content("sku 1"), key
+
+    config = _run(tmp_path, _shop(2))
+    seen = Fact("sku 1", "color", "navy", "picture")
+    monkeypatch.setattr("mmreason.concepts.stage.MORE", (lambda config: iter([seen]),))
+    embed("a")
+    before, same = known(), known()
+    embed("b")
+    after = known()
+    assert before == same and "/" not in before[0] and before[1].endswith("/a") and after[1].endswith("/b")
+    assert before[0] == after[0] and before[2] != after[2]
