@@ -11,7 +11,7 @@ import json
 import sqlite3
 import sys
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from hashlib import blake2b
 from pathlib import Path
@@ -27,6 +27,7 @@ MOST = 1_000_000
 
 _IN_MEMORY = 100_000
 _AT_ONCE = 500  # keys of a query
+_MOVED = 10_000  # texts of a commit that takes in another file
 _PATIENCE = 60.0  # seconds that a process waits for another one's commit
 _ELSEWHERE = {
     sqlite3.SQLITE_BUSY,
@@ -60,6 +61,8 @@ class WordedPlans:
         path: Of the table; None keeps texts in memory only.
         made_by: Digest of the model and of all that decides its words.
         writes: Whether texts go to disk; else the table is only read.
+        own: File that texts go to in place of the table, of one of several processes: SQLite's locks are sure on one
+            machine alone. Another one takes it in later (:meth:`take_in`).
         most: Texts on disk.
 
     Attributes:
@@ -75,9 +78,17 @@ class WordedPlans:
     """
 
     def __init__(
-        self, path: Path | None = None, made_by: str = "", writes: bool = True, most: int = MOST
+        self,
+        path: Path | None = None,
+        made_by: str = "",
+        writes: bool = True,
+        own: Path | None = None,
+        most: int = MOST,
     ) -> None:
-        self._path, self._made_by, self._writes, self._most = path, made_by, writes, most
+        self._made_by, self._most = made_by, most
+        self._read_from = list(filter(None, (path, own)))
+        self._written_to = (own or path) if writes else None
+        self._collects = path is not None and not writes
         self._latest: OrderedDict[bytes, Texts] = OrderedDict()
         self._edited, self.new = False, dict[str, Texts]()
 
@@ -85,9 +96,10 @@ class WordedPlans:
         """The texts of those plans, in words, that have one."""
         keys = {self._key(words): words for words in plans}
         found = {key: self._latest[key] for key in keys if key in self._latest}
-        missing = [key for key in keys if key not in found]
-        if missing and self._path is not None and self._path.is_file():
-            found |= self._read(self._path, missing)
+        for path in list(self._read_from):
+            missing = [key for key in keys if key not in found]
+            if missing and path.is_file():
+                found |= self._read(path, missing)
         self._remember(found)
         return {words: found[key] for key, words in keys.items() if key in found}
 
@@ -95,12 +107,26 @@ class WordedPlans:
         """Keep texts, by their plans in words."""
         rows = {self._key(words): text for words, text in texts.items()}
         self._remember(rows)
-        if self._path is None:
-            return
-        if not self._writes:
+        if self._collects:
             self.new |= texts
-        elif rows:
-            self._write(self._path, rows)
+        packed = ((key, json.dumps(texts, ensure_ascii=False)) for key, texts in rows.items())
+        self._write([(key, texts, _seal(key, texts)) for key, texts in packed])
+
+    def take_in(self, others: Iterable[Path]) -> None:
+        """Write into the table what other processes, which have ended, kept in files of their own; these go.
+
+        Args:
+            others: The files.
+        """
+        for path in others:
+            try:
+                with closing(sqlite3.connect(path)) as other:
+                    rows = other.execute("SELECT key, texts, seal FROM worded ORDER BY rowid")
+                    while some := rows.fetchmany(_MOVED):
+                        self._write(some)
+            except sqlite3.Error as error:
+                print(f"{path}: {error}; what it held is put in words again", file=sys.stderr)
+            _remove(path)
 
     def _remember(self, texts: Mapping[bytes, Texts]) -> None:
         for key, text in texts.items():
@@ -111,45 +137,50 @@ class WordedPlans:
 
     def _read(self, path: Path, keys: list[bytes]) -> dict[bytes, Texts]:
         found: dict[bytes, Texts] = {}
-        mode = "rw" if self._writes else "ro"  # what a killed writer began is taken back by a writer alone
+        mode = (
+            "rw" if path == self._written_to else "ro"
+        )  # what a killed writer began is taken back by a writer alone
         try:
             with closing(
                 sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True, timeout=_PATIENCE)
             ) as table:
-                if self._writes:
+                if mode == "rw":
                     table.execute(_TABLE)
                 for start in range(0, len(keys), _AT_ONCE):
                     some = keys[start : start + _AT_ONCE]
                     places = ", ".join("?" * len(some))
                     query = f"SELECT key, texts, seal FROM worded WHERE key IN ({places})"
                     found |= {
-                        key: text for row in table.execute(query, some) for key, text in self._sealed(*row)
+                        key: text
+                        for row in table.execute(query, some)
+                        for key, text in self._sealed(path, *row)
                     }
         except sqlite3.Error as error:
             self._give_up(path, error)
         return found
 
-    def _write(self, path: Path, rows: Mapping[bytes, Texts]) -> None:
-        packed = {key: json.dumps(texts, ensure_ascii=False) for key, texts in rows.items()}
-        values = [(key, texts, _seal(key, texts)) for key, texts in packed.items()]
+    def _write(self, rows: Sequence[tuple[bytes, str, bytes]]) -> None:
+        path = self._written_to
+        if path is None or not rows:
+            return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(path, timeout=_PATIENCE)) as table, table:
                 table.execute(_TABLE)
-                table.executemany("INSERT OR REPLACE INTO worded VALUES (?, ?, ?)", values)
+                table.executemany("INSERT OR REPLACE INTO worded VALUES (?, ?, ?)", rows)
                 table.execute(
                     "DELETE FROM worded WHERE rowid <= (SELECT max(rowid) FROM worded) - ?", (self._most,)
                 )
         except (sqlite3.Error, OSError) as error:
             self._give_up(path, error)
 
-    def _sealed(self, key: object, texts: object, seal: object) -> list[tuple[bytes, Texts]]:
+    def _sealed(self, path: Path, key: object, texts: object, seal: object) -> list[tuple[bytes, Texts]]:
         """The row, if it is as it was written."""
         if isinstance(key, bytes) and isinstance(texts, str) and seal == _seal(key, texts):
             return [(key, tuple(Worded(*each) for each in json.loads(texts)))]
         if not self._edited:
             print(
-                f"{self._path}: some texts are not as they were written; these are written again",
+                f"{path}: some texts are not as they were written; these are written again",
                 file=sys.stderr,
             )
             self._edited = True
@@ -159,17 +190,23 @@ class WordedPlans:
         """A damaged table is begun anew; one that cannot be read or written otherwise is done without."""
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
         damaged = isinstance(error, sqlite3.Error) and code not in _ELSEWHERE
-        if damaged and self._writes:
-            for name in (path.name, f"{path.name}-journal"):
-                remove(path.with_name(name))
+        if damaged and path == self._written_to:
+            _remove(path)
             what = "it is begun anew"
         else:
-            self._path, what = None, "plans are put in words without it"
+            self._read_from.remove(path)
+            self._written_to = None if path == self._written_to else self._written_to
+            what = "plans are put in words without it"
         print(f"{path}: {error}; {what}", file=sys.stderr)
 
     def _key(self, words: str) -> bytes:
         made_of = json.dumps([self._made_by, words], ensure_ascii=False)
         return blake2b(made_of.encode("utf-8", "replace"), digest_size=16).digest()
+
+
+def _remove(path: Path) -> None:
+    for name in (path.name, f"{path.name}-journal"):
+        remove(path.with_name(name))
 
 
 def _seal(key: bytes, texts: str) -> bytes:

@@ -24,7 +24,7 @@ from mmreason.generate.reasoner import PLANS_WINDOW, Reasoner
 from mmreason.generate.requests import Behaviours, Keys, read_requests
 from mmreason.generate.writers.planned import PlanWriter
 from mmreason.generate.writers.server import INSTRUCTION, ServerSpeaker
-from mmreason.processes import collect_rarely
+from mmreason.processes import collect_rarely, share_of
 from mmreason.products import combined, fingerprint
 from mmreason.reason.plans import learn_wording
 from mmreason.records import changed_settings, stage_identity
@@ -117,7 +117,14 @@ class Asks:
         """Plans that were put in words before, by what the run writes with now."""
         made_by = {name: value for name, value in self.made_by.items() if name not in _NOT_OF_WORDS}
         digest = hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()
-        return WordedPlans(self.config.path("generate", NAME), digest, self.keeps_words)
+        table, number = self.config.path("generate", NAME), share_of()[0]
+        own = table.with_stem(f"{table.stem}-{number}") if number > 1 else None
+        return WordedPlans(table, digest, self.keeps_words, own)
+
+    def take_words_in(self) -> None:
+        """Have one table of what all processes of a job put in words, of a killed one, too."""
+        table = self.config.path("generate", NAME)
+        self.words.take_in(sorted(table.parent.glob(f"{table.stem}-*{table.suffix}")))
 
     def cost(self) -> str:
         """What a server was asked for, in words; empty where none was."""

@@ -116,6 +116,7 @@ def _seconds(attempts: Attempts, sample: list[Pair]) -> float:
 def _prepare(asks: Asks) -> Outlook:
     """Have the job ready, and say what changed and what it costs before anything is written again."""
     changes = asks.changes()
+    asks.take_words_in()
     outlook = asks.job.prepare(asks.requests, asks.made_of)
     for line in changes:
         print(f"generate: {line}", file=sys.stderr)
@@ -129,6 +130,7 @@ def _prepare(asks: Asks) -> Outlook:
 def _finish(asks: Asks, there: int) -> str:
     """Have the reasons ready for :class:`mmreason.bulk.store.ReasonStore`; one line on all rows of the job."""
     summary = _summary(asks, there)
+    asks.take_words_in()
     note_progress(asks.job.folder, memory_mb=round(_peak_memory()))
     index.update(asks.config.path())
     return summary

@@ -84,7 +84,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from mmreason.bulk.worded import Worded, WordedPlans
-worded = WordedPlans(Path(sys.argv[1]), "a")
+worded = WordedPlans(Path(sys.argv[1]), "a", own=Path(sys.argv[2]) if sys.argv[2:] else None)
 for n in range(100_000):
     worded.add({f"plan {n} {m}": (Worded(f"text {n} {m}", -1.0),) for m in range(50)})
     print(n, flush=True)
@@ -108,3 +108,32 @@ def test_a_kill_at_any_moment_leaves_whole_texts(tmp_path: Path) -> None:
             found = worded.find(f"plan {n} {m}" for m in range(50))
             assert len(found) in ((50,) if n <= last else (0, 50))
             assert all(found[f"plan {n} {m}"][0].text == f"text {n} {m}" for m in range(50) if found)
+
+
+def test_two_processes_keep_texts_side_by_side_and_one_that_is_killed_loses_the_latest_at_most(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = [tmp_path / "worded-2.sqlite", tmp_path / "worded-3.sqlite"]
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(o)], stdout=subprocess.PIPE, text=True)
+        for o in own
+    ]
+    first, last = WordedPlans(path, "a"), []
+    first.add({"coat": MUG})
+    for process in writers:
+        assert process.stdout is not None
+        last.append(int(process.stdout.readline()))
+        assert WordedPlans(path, "a", own=own[0]).find(["mug", "coat"]) == {"mug": MUG, "coat": MUG}
+        process.kill()
+        last[-1] = max([last[-1], *(int(line) for line in process.stdout if line.endswith("\n"))])
+        process.wait()
+    assert len(WordedPlans(path, "a", own=own[0]).find(["plan 0 0", "mug"])) == 2, "both are read"
+    (tmp_path / "worded-4.sqlite").write_bytes(b"no table" * 1000)
+    first.take_in(sorted(tmp_path.glob("worded-*.sqlite")))
+    assert "worded-4.sqlite" in capsys.readouterr().err and {p.name for p in tmp_path.iterdir()} == {
+        path.name
+    }
+    there = WordedPlans(path, "a")
+    assert there.find(["mug", "hat", "coat"]) == {"mug": MUG, "hat": HAT, "coat": MUG}
+    wanted = [f"plan {n} {m}" for n in range(max(last) + 1) for m in range(50)]
+    assert len(there.find(wanted)) == len(wanted)

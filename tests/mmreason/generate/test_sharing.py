@@ -121,6 +121,23 @@ def test_words_of_workers_are_kept_by_the_process_that_started_them(
     assert read_progress(folder)["worded"] == 0 and read_job(run).equals(rows)
 
 
+def test_words_of_a_second_process_end_in_the_one_table(run: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("mmreason.generate.asks.share_of", lambda: (2, 2))
+        asks, folder = Asks(run), run.path("generate", "top-3")
+        outlook = asks.job.prepare(asks.requests, asks.made_of)
+        asks.job.run(outlook, asks.behaviours.pair, asks.writer)
+    assert [path.name for path in folder.parent.glob("worded*")] == ["worded-2.sqlite"]
+    generate(run)  # as after a kill
+    assert [path.name for path in folder.parent.glob("worded*")] == [NAME]
+    rows = read_job(run)
+    shutil.rmtree(folder)
+    generate(run)
+    assert read_progress(folder)["worded"] == 0 < read_progress(folder)["plans"] and read_job(run).equals(
+        rows
+    )
+
+
 def test_an_edited_table_changes_no_row(run: Config, capsys: pytest.CaptureFixture[str]) -> None:
     generate(run)
     before = read_job(run)
