@@ -29,11 +29,13 @@ class Spent:
         tokens: That it wrote.
         plans: That were to be put in words.
         worded: Those of them that it put in words; for the others there were words already.
+        read: Tokens that a server counted in what it was asked.
     """
 
     tokens: int = 0
     plans: int = 0
     worded: int = 0
+    read: int = 0
 
 
 @dataclass
@@ -43,7 +45,7 @@ class Done:
     Attributes:
         written: Reasons, with those that failed.
         seconds: That they took, without what it takes to get ready.
-        tokens: As of :class:`Spent`, like the next two.
+        tokens: As of :class:`Spent`, like the next three.
         levels: Rung of the ladder → reasons.
     """
 
@@ -52,19 +54,20 @@ class Done:
     tokens: int = 0
     plans: int = 0
     worded: int = 0
+    read: int = 0
     levels: Counter[str] = field(default_factory=Counter)
 
     def add(self, more: Done) -> None:
         """What was written after it."""
         self.written, self.seconds = self.written + more.written, self.seconds + more.seconds
         self.tokens, self.plans = self.tokens + more.tokens, self.plans + more.plans
-        self.worded += more.worded
+        self.worded, self.read = self.worded + more.worded, self.read + more.read
         self.levels.update(more.levels)
 
     def spend(self, before: Spent, after: Spent) -> None:
         """Note what a language model was asked for meanwhile."""
         self.tokens, self.plans = after.tokens - before.tokens, after.plans - before.plans
-        self.worded = after.worded - before.worded
+        self.worded, self.read = after.worded - before.worded, after.read - before.read
 
     @property
     def speed(self) -> float:

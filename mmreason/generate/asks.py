@@ -50,6 +50,7 @@ class Asks:
         self.behaviours = Behaviours(self.catalogue)
         self.by_model = settings.trains_lm and config.path("reason", "config.json").is_file()
         self._reasoner: Reasoner | None = None
+        self.elsewhere = Spent()  # by workers of a cluster
         self.keeps_words = True
 
     @cached_property
@@ -92,7 +93,8 @@ class Asks:
         """What the language model was asked for so far; nothing where none takes part."""
         lm = self._reasoner.lm if self._reasoner else None
         if isinstance(lm, PlanWriter):
-            return Spent(lm.tokens, lm.asked, lm.said)
+            read = lm.speaker.read if isinstance(lm.speaker, ServerSpeaker) else 0
+            return Spent(lm.tokens, lm.asked, lm.said, read)
         return Spent(lm.tokens) if lm else Spent()
 
     @property
@@ -127,9 +129,11 @@ class Asks:
         self.words.take_in(sorted(table.parent.glob(f"{table.stem}-*{table.suffix}")))
 
     def cost(self) -> str:
-        """What a server was asked for, in words; empty where none was."""
-        lm = self._reasoner.lm if self._reasoner else None
-        return lm.speaker.cost if isinstance(lm, PlanWriter) and isinstance(lm.speaker, ServerSpeaker) else ""
+        """What a server was asked for, by workers elsewhere too, in words; empty where none was."""
+        here, elsewhere = self.spent(), self.elsewhere
+        read, wrote = here.read + elsewhere.read, here.tokens + elsewhere.tokens
+        asked = self.config.generate.asks_server and (read or wrote)
+        return f"the server read {read:,} tokens and wrote {wrote:,}" if asked else ""
 
     def changes(self) -> list[str]:
         """What differs from what the rows that are there were made by, a line each."""

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from mmreason.bulk.job import Outlook
-from mmreason.bulk.windows import MOST_ROWS, WINDOW, Done
+from mmreason.bulk.windows import MOST_ROWS, WINDOW, Done, Spent
 from mmreason.bulk.worded import Worded
 from mmreason.cluster import on_shared_disk, results
 from mmreason.config import Config
@@ -45,6 +45,7 @@ def write_on_ray(asks: Asks, outlook: Outlook, ends: float) -> int:
             bar.add(done.written)
             bar.note(**whole.told(of_latest=done))
     whole.seconds = time.monotonic() - began  # of all workers side by side
+    asks.elsewhere = Spent(whole.tokens, whole.plans, whole.worded, whole.read)
     return asks.job.finish(outlook, whole)
 
 

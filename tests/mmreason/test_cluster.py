@@ -64,6 +64,20 @@ def workers() -> list[psutil.Process]:
     return found
 
 
+def kill_at_work(of: Callable[[psutil.Process], bool] = lambda each: True) -> None:
+    """Kill a worker while it does a task, which Ray tells by the name of its process."""
+    ends = time.monotonic() + 60
+    while time.monotonic() < ends:
+        for each in filter(of, workers()):
+            with suppress(psutil.Error):
+                each.suspend()  # so that it is still at it when it dies
+                if any(".submit" in word for word in each.cmdline()):
+                    each.kill()
+                    return
+                each.resume()
+    pytest.fail("no worker was ever at work")
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     return {name: data for name, data in found.items() if name != "progress.json"}
@@ -133,7 +147,7 @@ def test_embedding_goes_on_when_a_worker_dies(cluster: Any, to_embed: Config) ->
     local = contents(folder)
     shutil.rmtree(folder)
     shutil.rmtree(to_embed.path("features"))
-    with disturbed(folder / "part-000001", lambda: workers()[0].kill()):
+    with disturbed(folder / "part-000000", kill_at_work):
         assert embed(on_ray(to_embed)) == summary
     assert contents(folder) == local and "1 media unreadable" in summary
 
@@ -215,7 +229,7 @@ def test_a_dead_worker_and_a_dead_node_cost_no_row(cluster: Any, shop: Config, m
 
     def kill() -> None:
         """The head's worker and the other's node, so that both are started anew at the same time."""
-        next(each for each in workers() if each.ppid() == raylet.process.pid).kill()
+        kill_at_work(lambda each: each.ppid() == raylet.process.pid)
         cluster.remove_node(node, allow_graceful=False)
 
     with disturbed(part(folder, 2), kill):

@@ -77,9 +77,9 @@ class ServerSpeaker:
         return self.server.written
 
     @property
-    def cost(self) -> str:
-        """What the server was asked for, in words."""
-        return f"the server read {self.server.read:,} tokens and wrote {self.server.written:,}"
+    def read(self) -> int:
+        """Tokens that the server has counted in what it was asked so far."""
+        return self.server.read
 
     def say(self, plans: Sequence[str], batch_size: int = 32) -> list[list[Decoded]]:
         """The texts of plans in words, each plan's candidates. What was cut is no sentence, so no text.

@@ -74,6 +74,14 @@ def test_plans_are_worded_checked_and_counted(asking: Config, server: FaultyServ
     assert "server" not in generate(asking)
 
 
+def test_tokens_of_workers_are_told_too(asking: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    local = generate(asking)
+    shutil.rmtree(asking.path("generate"))
+    monkeypatch.setattr("mmreason.generate.on_ray.results", lambda config, make, tasks: map(make(), tasks))
+    told = generate(replace(asking, engine="ray"))
+    assert "the server read" in told and told == local
+
+
 def test_a_server_that_fails_changes_no_row(asking: Config, server: FaultyServer) -> None:
     generate(asking)
     wanted = read_job(asking)
