@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from encoders import Encoder, MediaError, ViewsEncoder
+from encoders.text import padded_length
 from mmreason.schema import Item, item_text
 from mmreason.store.features import mean_of_inputs
 
@@ -130,20 +131,24 @@ class FeatureReader:
         return pending
 
     def _texts(self, name: str, texts: Sequence[str]) -> Iterator[tuple[list[int], list[Any]]]:
-        """Batches of like length, shortest first, each within the budget of tokens with its padding."""
+        """Batches of like length, longest first, each within the budget of tokens with its padding.
+
+        A length always has the same number of texts, and what is left at the end goes by powers of two: so shapes
+        of batches are few, see :func:`encoders.text.padded_length`.
+        """
         started = time.thread_time()
         samples = self.encoders[name].preprocess_many(texts)
         self.seconds["decode"] += time.thread_time() - started
-        order = sorted(range(len(samples)), key=lambda i: _length(samples[i]))
-        batch: list[int] = []
-        for index in order:
-            full = (len(batch) + 1) * _length(samples[index]) > self.tokens
-            if batch and (full or len(batch) == 32 * self.inputs):
-                yield batch, [samples[i] for i in batch]
-                batch = []
-            batch.append(index)
-        if batch:
+        order = sorted(range(len(samples)), key=lambda i: -_length(samples[i]))
+        start = 0
+        while start < len(order):
+            room = self.tokens // padded_length(_length(samples[order[start]]))
+            count, left = max(1, min(room, 32 * self.inputs)), len(order) - start
+            if left < count:
+                count = 1 << left.bit_length() - 1
+            batch = order[start : start + count]
             yield batch, [samples[i] for i in batch]
+            start += count
 
     def _media(self, name: str, media: Sequence[Any]) -> Iterator[tuple[list[int], list[Any]]]:
         """Batches in the order of the input; an unreadable input stands as its error."""

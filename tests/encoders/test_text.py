@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoModel, BertConfig, LlamaConfig, PreTrainedTokenizerFast
 
 from encoders import MediaError, WeightsError, create_encoder
-from encoders.text import HfTextEncoder
+from encoders.text import HfTextEncoder, padded_length
 
 WORDS = [
     "[PAD]",
@@ -67,6 +67,20 @@ def test_batches_give_what_single_texts_give_in_input_order(pooling: str) -> Non
     assert single.shape == (5, 32)
     for batch_size in (2, 32):
         torch.testing.assert_close(encoder.encode(TEXTS, batch_size), single, rtol=1e-4, atol=1e-5)
+
+
+def test_lengths_are_padded_to_a_few_by_what_is_masked() -> None:
+    lengths = [padded_length(length) for length in range(1, 257)]
+    assert all(length <= padded <= 1.125 * length for length, padded in enumerate(lengths, 1))
+    assert len(set(lengths)) == 48 and [padded_length(padded) for padded in lengths] == lengths
+    encoder = _tiny()
+    samples = [{"input_ids": torch.full((count,), 5)} for count in (17, 3)]
+    batch = encoder.collate(samples)
+    assert batch["input_ids"].shape == (2, 18)
+    assert batch["attention_mask"].sum(dim=1).tolist() == [17, 3]
+    assert (batch["input_ids"][batch["attention_mask"] == 0] == encoder.pad).all()
+    assert encoder.collate([{"input_ids": torch.full((31,), 5)}])["input_ids"].shape[1] == 32
+    assert _tiny(max_length=17).collate(samples)["input_ids"].shape[1] == 17  # never beyond the positions
 
 
 def test_pooling_is_what_it_says() -> None:
