@@ -71,6 +71,9 @@ class GenerateConfig:
         packs: Compliance packs of your own (YAML files), beside those of language and domain.
         max_failures: Share of the requests that may fail; past it, from 100 requests on, the job stops.
         max_seconds: Stop, with what is written kept, after so many seconds; 0 for never.
+
+    Raises:
+        DataError: If a number is out of its range.
     """
 
     name: str = ""
@@ -88,6 +91,16 @@ class GenerateConfig:
     packs: list[str] = field(default_factory=list)
     max_failures: float = 0.1
     max_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "max_new_tokens", "candidates"):
+            if getattr(self, name) < 1:
+                raise DataError(f"generate.{name} is {getattr(self, name)}; give 1 or more")
+        for name in ("part_size", "limit", "top_k", "max_seconds"):
+            if not getattr(self, name) >= 0:  # nor nan
+                raise DataError(f"generate.{name} is {getattr(self, name)}; give 0 or more")
+        if not 0 <= self.max_failures <= 1:
+            raise DataError(f"generate.max_failures is {self.max_failures}; give a share from 0 to 1")
 
     @property
     def trains_lm(self) -> bool:

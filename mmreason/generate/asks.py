@@ -22,6 +22,7 @@ from mmreason.evidence.store import EvidenceStore
 from mmreason.files import read_json
 from mmreason.generate.reasoner import PLANS_WINDOW, Reasoner
 from mmreason.generate.requests import Behaviours, Keys, read_requests
+from mmreason.generate.writers import find_writers
 from mmreason.generate.writers.planned import PlanWriter
 from mmreason.generate.writers.server import INSTRUCTION, ServerSpeaker
 from mmreason.processes import collect_rarely, share_of
@@ -41,10 +42,14 @@ class Asks:
 
     Args:
         config: The run.
+
+    Raises:
+        DataError: If a writer is unknown, before anything is changed.
     """
 
     def __init__(self, config: Config) -> None:
         self.config, settings = config, config.generate
+        find_writers(settings.writers)
         self.job = Job(config.path("generate", settings.job), settings.part_size)
         self.catalogue = read_catalogue(config.path("catalogue"))
         self.behaviours = Behaviours(self.catalogue)

@@ -120,3 +120,13 @@ def test_every_one_of_several_sources_is_watched(shop: Path, capsys: pytest.Capt
     Path("other.yaml").write_text(yaml.safe_dump({"run_dir": "run", "catalogue": {"sources": sources}}))
     with pytest.raises(SystemExit, match=r"the run of another catalogue.*mapped.*my_shop"):
         main(["ingest", "--config", "other.yaml"])
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["candidates=0", "batch_size=0", "part_size=-1", "max_seconds=-1", "max_seconds=nan", "max_failures=2"],
+)
+def test_a_number_out_of_its_range_is_refused_before_anything_is_kept(tmp_path: Path, setting: str) -> None:
+    with pytest.raises(SystemExit, match=f"generate.{setting.partition('=')[0]} is .*; give"):
+        main(["generate", "--run_dir", str(tmp_path / "run"), f"--generate.{setting}"])
+    assert not (tmp_path / "run").exists()

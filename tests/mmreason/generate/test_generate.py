@@ -392,6 +392,14 @@ def test_time_that_is_up_leaves_the_stage_undone_and_the_next_run_goes_on(
     assert "(2 were answered already)" in capsys.readouterr().out and len(read_job(config)) == total
 
 
+def test_an_unknown_writer_changes_nothing(tiny_run: Config, tmp_path: Path) -> None:
+    config = _copied(tiny_run, tmp_path)
+    before = {path: path.read_bytes() for path in config.path("generate").rglob("*") if path.is_file()}
+    with pytest.raises(DataError, match="there is no writer 'templat'"):
+        generate(replace(config, generate=replace(config.generate, writers=["templat"])))
+    assert {p: p.read_bytes() for p in config.path("generate").rglob("*") if p.is_file()} == before
+
+
 def test_items_for_every_user(tiny_run: Config, tmp_path: Path) -> None:
     config = _copied(tiny_run, tmp_path)
     catalogue = read_catalogue(config.path("catalogue"))
