@@ -97,7 +97,7 @@ class GenerateConfig:
             if getattr(self, name) < 1:
                 raise DataError(f"generate.{name} is {getattr(self, name)}; give 1 or more")
         for name in ("part_size", "limit", "top_k", "max_seconds"):
-            if not getattr(self, name) >= 0:  # nor nan
+            if getattr(self, name) < 0:
                 raise DataError(f"generate.{name} is {getattr(self, name)}; give 0 or more")
         if not 0 <= self.max_failures <= 1:
             raise DataError(f"generate.max_failures is {self.max_failures}; give a share from 0 to 1")
