@@ -191,6 +191,7 @@ class CachedReader:
             rows, raws = self._inputs(items, name)
             keys = [_key(raw) for raw in raws]
             known = cache.rows(keys) >= 0
+            cache.refresh()  # maps the files anew: the pages of known keys would stay resident
             missing = {keys[place]: place for place in np.flatnonzero(~known)[::-1].tolist()}
             todo = sorted(missing.values())
             inputs[name] = _Inputs(rows, keys, todo, raws)
@@ -240,6 +241,7 @@ class CachedPending:
             cache.write([inputs.keys[inputs.todo[number]] for number in good], new.values.numpy()[good])
             rows, errors = cache.rows(inputs.keys), inputs.errors(new.errors)
             encoded[name] = Encoded(torch.from_numpy(cache.get(rows)), errors)
+            cache.refresh()  # likewise: pages of the vectors of repeated inputs
             kept = [place for place in range(len(inputs.keys)) if place not in errors]
             keys[name] = InputKeys.of([inputs.rows[p] for p in kept], [inputs.keys[p] for p in kept])
         rows_of = {name: inputs.rows for name, inputs in self._inputs.items()}

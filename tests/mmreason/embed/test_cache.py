@@ -86,6 +86,30 @@ def test_each_input_is_encoded_once_and_as_the_encoder_does(
     assert first.masks["text"].tolist() == [True, True, True, False]
 
 
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux tells what of a file is resident")
+def test_what_was_read_of_the_cache_does_not_stay_resident(config: Config, embedder: Embedder) -> None:
+    def resident() -> int:
+        """Kilobytes of the cache's files that are mapped and in memory."""
+        inside, kilobytes = False, 0
+        for line in Path("/proc/self/smaps").read_text().splitlines():
+            name, *rest = line.split()
+            if not name.endswith(":"):
+                inside = str(config.path("features")) in line
+            elif inside and name == "Rss:":
+                kilobytes += int(rest[0])
+        return kilobytes
+
+    with CachedReader(config, embedder) as reader:
+        for _ in range(2):  # the second time everything is known, and read
+            pending = reader.start(ITEMS)
+            assert resident() == 0
+            pending.result()
+            assert resident() == 0
+        cache = reader.caches["text"]
+        cache.get(np.zeros(1, np.int64))
+        assert resident() > 0
+
+
 def test_heads_over_cached_features_give_the_vectors_of_fresh_ones(
     config: Config, embedder: Embedder
 ) -> None:
