@@ -86,7 +86,9 @@ def test_each_input_is_encoded_once_and_as_the_encoder_does(
     assert first.masks["text"].tolist() == [True, True, True, False]
 
 
-@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux tells what of a file is resident")
+@pytest.mark.skipif(
+    not Path("/proc/self/smaps").exists(), reason="only Linux tells what of a file is resident"
+)
 def test_what_was_read_of_the_cache_does_not_stay_resident(config: Config, embedder: Embedder) -> None:
     def resident() -> int:
         """Kilobytes of the cache's files that are mapped and in memory."""
