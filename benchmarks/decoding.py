@@ -15,7 +15,7 @@ from torch import nn
 from mmreason.config import ReasonConfig
 from mmreason.decoding.engine import Engine
 from mmreason.decoding.requests import DecodeRequest
-from mmreason.device import pick_dtype
+from mmreason.device import pick_device, pick_dtype
 from mmreason.reason.lm import load_lm, load_tokenizer
 
 PROMPT, TEXT = (20, 200), (10, 80)  # tokens, drawn evenly
@@ -37,10 +37,11 @@ class Work:
 
 def default_lm(name: str = "") -> tuple[Any, Any]:
     """The LM that a run takes by default, in bf16 where this machine multiplies it fast, and its tokenizer."""
-    spec = name or ReasonConfig().lm
-    dtype = pick_dtype("auto", torch.device("cpu"))
-    print(f"{spec} in {str(dtype).removeprefix('torch.')} on {torch.get_num_threads()} threads")
-    return load_lm(spec, dtype).eval(), load_tokenizer(spec)
+    spec, device = name or ReasonConfig().lm, pick_device()
+    dtype = pick_dtype("auto", device)
+    gpu = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    print(f"{spec} in {str(dtype).removeprefix('torch.')} on {gpu}")
+    return load_lm(spec, dtype).eval().to(device), load_tokenizer(spec)
 
 
 def make_work(count: int, vocabulary: int, seed: int = 0) -> list[Work]:
@@ -69,12 +70,12 @@ def make_engine(lm: Any, tokenizer: Any, slots: int = SLOTS) -> Engine:
 def hugging_face(lm: Any, rows: Sequence[Work]) -> list[list[int]]:
     """New tokens by ``generate`` in one batch; a row stops at its length, the batch with its last one."""
     longest = max(len(row.prompt) for row in rows)
-    ids = torch.zeros(len(rows), longest, dtype=torch.long)
+    ids = torch.zeros(len(rows), longest, dtype=torch.long, device=lm.device)
     mask = torch.zeros_like(ids)
     for index, row in enumerate(rows):
         ids[index, longest - len(row.prompt) :] = torch.tensor(row.prompt)
         mask[index, longest - len(row.prompt) :] = 1
-    lengths = torch.tensor([row.length for row in rows])
+    lengths = torch.tensor([row.length for row in rows], device=lm.device)
 
     def stop(so_far: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
         return so_far.shape[1] - longest >= lengths
@@ -96,7 +97,7 @@ def multiplication_seconds(lm: Any, tokens: int, rounds: int = 3) -> tuple[float
     """Seconds of the LM's matrix multiplications alone, on ``tokens`` rows: of all layers, and of the output layer."""
     head = lm.get_output_embeddings()
     linear = [module for module in lm.modules() if isinstance(module, nn.Linear) and module is not head]
-    inputs = {m.in_features: torch.randn(tokens, m.in_features).to(m.weight.dtype) for m in [*linear, head]}
+    inputs = {m.in_features: torch.randn(tokens, m.in_features).to(m.weight) for m in [*linear, head]}
 
     def seconds(modules: list[nn.Linear]) -> float:
         taken = []
@@ -104,6 +105,8 @@ def multiplication_seconds(lm: Any, tokens: int, rounds: int = 3) -> tuple[float
             start = time.perf_counter()
             for module in modules:
                 nn.functional.linear(inputs[module.in_features], module.weight, module.bias)
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
             taken.append(time.perf_counter() - start)
         return median(taken)
 

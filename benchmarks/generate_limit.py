@@ -13,13 +13,15 @@ from __future__ import annotations
 import time
 from itertools import islice
 from statistics import mean
+from typing import Any
 
-import torch
 from bars import Bars
 from decoding import SLOTS, default_lm, make_engine, make_work, multiplication_seconds
 from jsonargparse import auto_cli
 
-from mmreason.decoding.lm import CausalLM
+from mmreason.decoding.queue import Entry
+from mmreason.decoding.rows import Row
+from mmreason.decoding.slotted import Slotted
 
 
 def main(requests: int = 512, stretches: int = 8, slots: int = SLOTS, lm: str = "") -> None:
@@ -38,13 +40,15 @@ def main(requests: int = 512, stretches: int = 8, slots: int = SLOTS, lm: str = 
     print(f"engine: {slots} slots, {engine.memory}")
     list(engine.decode(row.request() for row in work[:2]))  # warm up
     passes: list[int] = []
-    over_slots = CausalLM.over_slots
+    run = Slotted._run
 
-    def counted(lm: CausalLM, embeds: torch.Tensor, *others: object) -> torch.Tensor:
-        passes.append(len(embeds))
-        return over_slots(lm, embeds, *others)  # type: ignore[arg-type]
+    def counted(
+        self: Slotted, rows: list[Row], entries: list[Entry], slots: list[int], past: list[int]
+    ) -> Any:
+        passes.append(len(rows) + sum(entry.length for entry in entries) - sum(past))
+        return run(self, rows, entries, slots, past)
 
-    CausalLM.over_slots = counted  # type: ignore[method-assign]
+    Slotted._run = counted  # type: ignore[method-assign]
     stream = engine.decode(row.request() for row in work)
     seconds, layers, head = 0.0, [], []
     for stretch in range(stretches):

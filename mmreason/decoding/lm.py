@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmreason.decoding.attention import Pass, slots_of
+from mmreason.decoding.packed import PackedLinears
 from mmreason.decoding.queue import Entry
-from mmreason.decoding.slots import Pass, slots_of
 
 
 class CausalLM:
@@ -28,6 +29,8 @@ class CausalLM:
         names = [name for name in ("cache", "past_key_values", "cache_params") if name in parameters]
         self.cache_name = names[0] if names else ""
         self.keeps = "logits_to_keep" in parameters
+        with torch.inference_mode():
+            self.packed = PackedLinears(self.lm)
         self.weight_bytes = sum(p.nbytes for p in self.lm.parameters())
 
     @property
@@ -85,7 +88,7 @@ class CausalLM:
             (R, vocabulary).
         """
         more = {"logits_to_keep": keep} if self.keeps else {}
-        with slots_of(self.lm):
+        with slots_of(self.lm), self.packed.used():
             logits = self.lm(
                 inputs_embeds=embeds[None], position_ids=positions[None], use_cache=False, run=run, **more
             ).logits[0]

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmreason.decoding.attention import Entering, Pass
 from mmreason.decoding.lm import CausalLM
 from mmreason.decoding.memory import is_out_of_memory
-from mmreason.decoding.slots import Entering, Pass, Slots
+from mmreason.decoding.slots import Slots
 
 LENGTHS = (5, 3)  # of two prompts
 logger = logging.getLogger(__name__)

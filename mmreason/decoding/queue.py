@@ -22,11 +22,11 @@ class Prefix:
 
     Attributes:
         tokens: (P,) long or (P, hidden_size).
-        past: Their keys and values by layer, once they are computed.
+        past: Their keys and values, as :meth:`~mmreason.decoding.slots.Slots.read` gives them, once they are computed.
     """
 
     tokens: Tensor
-    past: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    past: list[Tensor] = field(default_factory=list)
 
 
 @dataclass

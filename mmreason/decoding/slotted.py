@@ -5,13 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mmreason.decoding.attention import Entering, Pass
 from mmreason.decoding.choose import settle
+from mmreason.decoding.graphs import StepGraphs
 from mmreason.decoding.lm import CausalLM
 from mmreason.decoding.memory import is_out_of_memory
-from mmreason.decoding.queue import Entry, Prefix, Queue
+from mmreason.decoding.queue import Entry, Queue
 from mmreason.decoding.requests import Decoded
 from mmreason.decoding.rows import Row
-from mmreason.decoding.slots import Entering, Pass, Slots
+from mmreason.decoding.slots import STEP_CUDA, Slots
+
+TOGETHER = (
+    4  # on a GPU prompts enter when a fourth of the slots is free; passes between are replayed (graphs.py)
+)
 
 
 class Slotted:
@@ -27,8 +33,17 @@ class Slotted:
 
     def __init__(self, lm: CausalLM, slots: int, length: int, prefill_tokens: int, exact: bool) -> None:
         self.lm, self.prefill_tokens, self.exact = lm, prefill_tokens, exact
-        self.cache = Slots(slots, length)
         self.rows: list[Row] = []
+        self.graphs: StepGraphs | None = None
+        self._set_aside(slots, length)
+
+    def _set_aside(self, slots: int, length: int) -> None:
+        self.graphs = None
+        if self.lm.device.type == "cuda":
+            self.cache = Slots(slots, length, STEP_CUDA)
+            self.graphs = StepGraphs(self.lm, self.cache)
+        else:
+            self.cache = Slots(slots, length)
 
     def step(self, queue: Queue) -> list[Decoded]:
         """Let waiting prompts enter and write one token for every row; the texts that are done."""
@@ -47,6 +62,8 @@ class Slotted:
     def _admit(self, queue: Queue) -> list[Entry]:
         free, tokens = self.cache.count - len(self.rows), self.prefill_tokens
         entries: list[Entry] = []
+        if self.graphs and self.rows and free < self.cache.count // TOGETHER:
+            return entries
         while free and queue:
             first = queue.waiting[0]
             if len(first.rows) > self.cache.count:
@@ -70,7 +87,7 @@ class Slotted:
         for entry in entries:
             places.append(slot)
             slot += len(entry.rows)
-        past = [self._put_prefix(entry.prefix, slot) for entry, slot in zip(entries, places, strict=True)]
+        past = self._put_prefixes(entries, places)
         if self.exact:
             parts = [self._run(self.rows, [], [], [])] if self.rows else []
             parts += [
@@ -81,23 +98,26 @@ class Slotted:
             logits = self._run(self.rows, entries, places, past)
         index = list(range(len(self.rows)))
         for number, (entry, slot) in enumerate(zip(entries, places, strict=True)):
-            self.cache.copy(slot, range(slot + 1, slot + len(entry.rows)), entry.length)
+            others = range(slot + 1, slot + len(entry.rows))
+            self.cache.copy([slot] * len(others), others, entry.length)
             index += [len(self.rows) + number] * len(entry.rows)
         return logits if len(index) == len(logits) else logits[index]
 
-    def _put_prefix(self, prefix: Prefix | None, slot: int) -> int:
-        """Put a shared prefix into a slot, computing it at its first use; its length."""
-        if prefix is None:
-            return 0
-        length = len(prefix.tokens)
-        if not prefix.past:
-            run = Pass(self.cache, self._places([]), [Entering(slot, 0, 0, length)])
-            self.lm.over_slots(
-                self.lm.embedded(prefix.tokens), self._places(range(length)), run, self._places([0])
-            )
-            prefix.past = self.cache.read(slot, length)
-        self.cache.write(slot, prefix.past)
-        return length
+    def _put_prefixes(self, entries: list[Entry], places: list[int]) -> list[int]:
+        """Put shared prefixes into slots, computing each at its first use; their lengths."""
+        for prefix in {id(entry.prefix): entry.prefix for entry in entries}.values():
+            if prefix is not None:
+                slots = [slot for entry, slot in zip(entries, places, strict=True) if entry.prefix is prefix]
+                if not prefix.past:
+                    prefix.past = self._read_prefix(prefix.tokens, slots[0])
+                self.cache.write(slots, prefix.past)
+        return [len(entry.prefix.tokens) if entry.prefix else 0 for entry in entries]
+
+    def _read_prefix(self, tokens: Tensor, slot: int) -> list[Tensor]:
+        length = len(tokens)
+        run = Pass(self.cache, self._places([]), [Entering(slot, 0, 0, length)])
+        self.lm.over_slots(self.lm.embedded(tokens), self._places(range(length)), run, self._places([0]))
+        return self.cache.read(slot, length)
 
     def _run(self, rows: list[Row], entries: list[Entry], slots: list[int], past: list[int]) -> Tensor:
         """One pass: (rows + entries, vocabulary) logits."""
@@ -116,6 +136,8 @@ class Slotted:
             places += range(skip, skip + len(prompt))
             keep.append(len(places) - 1)
             embeds.append(prompt)
+        if self.graphs and not entries:
+            return self.graphs.logits(embeds[0], self._places(going))[: len(rows)]
         run = Pass(self.cache, self._places(going), entering)
         logits = self.lm.over_slots(torch.cat(embeds), self._places(places), run, self._places(keep))
         return logits[: len(rows)] if rows and self.exact else logits
@@ -141,23 +163,23 @@ class Slotted:
                 self.cache.clear(slot)
         staying = [slot for slot, text in enumerate(done) if not text]
         count = len(staying)
-        for hole in range(count):
-            if done[hole]:
-                last = staying.pop()
-                self.cache.copy(last, [hole], self.rows[last].position)
-                self.rows[hole] = self.rows[last]
+        holes = [slot for slot in range(count) if done[slot]]
+        last = staying[count - len(holes) :]
+        self.cache.copy(last, holes, max((self.rows[slot].position for slot in last), default=0))
+        for hole, slot in zip(holes, last, strict=True):
+            self.rows[hole] = self.rows[slot]
         del self.rows[count:]
 
     def _halve(self, entries: list[Entry], queue: Queue) -> list[Decoded]:
         """Go on with half the slots: all rows are read again from their tokens."""
         rows, self.rows = self.rows, []
         if self.cache.count == 1:
-            self.cache = Slots(1, self.cache.length)
+            self._set_aside(1, self.cache.length)
             return [
                 row.fail("out of memory with one row alone")
                 for row in [*rows, *(row for entry in entries for row in entry.rows)]
             ]
         queue.waiting.extendleft(reversed([*(Entry([row]) for row in rows), *entries]))
-        self.cache = Slots(self.cache.count // 2, self.cache.length)
+        self._set_aside(self.cache.count // 2, self.cache.length)
         self.prefill_tokens = max(1, self.prefill_tokens // 2)
         return []

@@ -23,7 +23,7 @@ def prompts(seed: int = 0) -> list[list[int]]:
 
 def reference(lm: Any, prompt: list[int], low: int, high: int) -> list[int]:
     """The new tokens, without the end token."""
-    ids = torch.tensor([prompt])
+    ids = torch.tensor([prompt], device=lm.device)
     out = lm.generate(
         ids,
         attention_mask=torch.ones_like(ids),
