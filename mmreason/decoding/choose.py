@@ -47,13 +47,13 @@ def choose(logits: Tensor, rows: Sequence[Row]) -> list[tuple[int, float]]:
     return list(zip(tokens.tolist(), log_probs.tolist(), strict=True))
 
 
-def settle(logits: Tensor, rows: Sequence[Row]) -> list[Decoded | None]:
-    """Give each row its next token; the texts that are done, None for rows that go on."""
+def settle(chosen: Sequence[tuple[int, float]], rows: Sequence[Row]) -> list[Decoded | None]:
+    """Give each row the token that :func:`choose` took; the texts that are done, None for rows that go on."""
     return [
         row.take(token, log_prob)
         if math.isfinite(log_prob)
         else row.fail("no token may come next" if log_prob < 0 else NOT_A_NUMBER)
-        for row, (token, log_prob) in zip(rows, choose(logits, rows), strict=True)
+        for row, (token, log_prob) in zip(rows, chosen, strict=True)
     ]
 
 

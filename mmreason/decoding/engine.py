@@ -38,10 +38,11 @@ class Engine:
     Args:
         lm: The LM; it keeps its attention, device and number format.
         tokenizer: Its tokenizer.
-        slots: Rows decoded together.
+        slots: Rows decoded together; default: 128, on a GPU 512.
         max_length: Tokens of a prompt and its text together, for which memory is set aside in each slot.
-        prefill_tokens: Prompt tokens read in one pass, or one whole prompt if it is longer.
-        window: Requests read ahead and sorted by length.
+        prefill_tokens: Prompt tokens read in one pass, or one whole prompt if it is longer; default: eight a slot, on
+            a GPU 32.
+        window: Requests read ahead and sorted by length; default: eight a slot.
         exact: Results are the same to the last bit whatever is decoded beside.
 
     Raises:
@@ -58,19 +59,25 @@ class Engine:
         self,
         lm: Any,
         tokenizer: Any,
-        slots: int = 64,
+        slots: int | None = None,
         max_length: int = 1024,
-        prefill_tokens: int = 1024,
-        window: int = 1024,
+        prefill_tokens: int | None = None,
+        window: int | None = None,
         exact: bool = False,
     ) -> None:
         self.lm, self.tokenizer = CausalLM(lm), tokenizer
         positions = self.lm.max_positions
         if positions is not None and max_length > positions:
             raise ValueError(f"max_length={max_length}: the LM has {positions} positions")
-        self.slots, self.max_length, self.exact = slots, max_length, exact
-        self.prefill_tokens, self.window = prefill_tokens, window
+        cuda = self.lm.device.type == "cuda"
+        self.slots = slots or (512 if cuda else 128)
+        self.max_length, self.exact = max_length, exact
+        self.prefill_tokens = prefill_tokens or self.slots * (32 if cuda else 8)
+        self.window = window or 8 * self.slots
         self.end_ids = end_ids(self.lm.lm, tokenizer)
+        self._runner: Slotted | Groups | None = (
+            None  # with what is set aside and recorded, between two streams
+        )
 
     @cached_property
     def slotted(self) -> bool:
@@ -109,11 +116,9 @@ class Engine:
             lambda number, request: self._rows(number, request, refused),
             share=self.slotted and not self.exact,
         )
-        runner: Slotted | Groups
-        if self.slotted:
-            runner = Slotted(self.lm, self.slots, self.max_length, self.prefill_tokens, self.exact)
-        else:
-            runner = Groups(self.lm, self.slots, self.exact)
+        runner, self._runner = self._runner, None
+        if runner is None or runner.weights != self.lm.place:
+            runner = self._new_runner()
         while queue or runner.rows:
             with torch.inference_mode():
                 done = runner.step(queue)
@@ -121,6 +126,12 @@ class Engine:
             refused.clear()
             yield from done
         yield from refused
+        self._runner = runner
+
+    def _new_runner(self) -> Slotted | Groups:
+        if self.slotted:
+            return Slotted(self.lm, self.slots, self.max_length, self.prefill_tokens, self.exact)
+        return Groups(self.lm, self.slots, self.exact)
 
     def _rows(self, number: int, request: DecodeRequest, refused: list[Decoded]) -> list[Row]:
         """The rows of a request; none if it cannot be decoded, which is noted in ``refused``."""

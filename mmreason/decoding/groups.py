@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmreason.decoding.choose import settle
+from mmreason.decoding.choose import choose, settle
 from mmreason.decoding.lm import CausalLM
 from mmreason.decoding.memory import is_out_of_memory
 from mmreason.decoding.queue import Entry, Queue
@@ -27,6 +27,7 @@ class Groups:
     def __init__(self, lm: CausalLM, slots: int, exact: bool) -> None:
         self.lm = lm
         self.slots = 1 if exact else slots
+        self.weights = lm.place
         self.rows: list[Row] = []
         self.cache: Any = None
 
@@ -35,13 +36,15 @@ class Groups:
         entries = [] if self.rows else self._admit(queue)
         try:
             logits = self._read(entries) if entries else self._go_on()
+            rows = [*self.rows, *(row for entry in entries for row in entry.rows)]
+            chosen = choose(logits, rows)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             return self._halve(entries, queue)
-        self.rows += [row for entry in entries for row in entry.rows]
+        self.rows = rows
         next_positions = [row.position + 1 for row in self.rows]
-        done = settle(logits, self.rows)
+        done = settle(chosen, self.rows)
         staying = []
         for index, (row, text) in enumerate(zip(self.rows, done, strict=True)):
             if not text and row.position == next_positions[index]:

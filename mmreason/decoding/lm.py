@@ -31,12 +31,17 @@ class CausalLM:
         self.keeps = "logits_to_keep" in parameters
         with torch.inference_mode():
             self.packed = PackedLinears(self.lm)
-        self.weight_bytes = sum(p.nbytes for p in self.lm.parameters())
+        self.weight_bytes = sum(p.nbytes for p in self.lm.parameters()) + self.packed.nbytes
 
     @property
     def device(self) -> torch.device:
         """Where the embeddings are, and so the prompts must be."""
         return self.words.weight.device  # type: ignore[no-any-return]
+
+    @property
+    def place(self) -> int:
+        """Address of the embeddings: what was recorded or set aside elsewhere serves no more."""
+        return self.words.weight.data_ptr()  # type: ignore[no-any-return]
 
     @property
     def dtype(self) -> torch.dtype:

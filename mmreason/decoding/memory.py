@@ -12,7 +12,7 @@ class Memory:
     Activations of a pass come on top: they grow with ``prefill_tokens`` and are given back after each layer.
 
     Attributes:
-        weights: Of the LM.
+        weights: Of the LM, and of the copies that a CPU multiplies by.
         cache: Keys and values of all slots (or states, of an LM without).
         logits: Of all slots, as the LM gives them and in float32 beside it.
     """

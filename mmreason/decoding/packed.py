@@ -25,6 +25,11 @@ class PackedLinears:
     def __init__(self, lm: nn.Module) -> None:
         self.forwards = [(module, _packed(module)) for module in lm.modules() if _can_pack(module)]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the packed weights, which are beside the LM's own."""
+        return sum(module.weight.nbytes for module, _ in self.forwards)
+
     @contextmanager
     def used(self) -> Iterator[None]:
         """Within, the layers multiply by their packed weights."""
@@ -37,7 +42,7 @@ class PackedLinears:
                 del module.__dict__["forward"]
 
 
-def _can_pack(module: nn.Module) -> bool:
+def _can_pack(module: Any) -> bool:
     return (
         type(module) is nn.Linear
         and module.weight.device.type == "cpu"
@@ -49,16 +54,22 @@ def _can_pack(module: nn.Module) -> bool:
 
 
 def _packed(module: Any) -> Callable[[Tensor], Tensor]:
-    weight, version = torch.ops.mkldnn._reorder_linear_weight(module.weight, ROWS), module.weight._version
+    weight, state = _reordered(module.weight), _state(module.weight)
 
     def forward(hidden: Tensor) -> Tensor:
-        nonlocal weight, version
-        if module.weight._version != version:
-            weight, version = (
-                torch.ops.mkldnn._reorder_linear_weight(module.weight, ROWS),
-                module.weight._version,
-            )
+        nonlocal weight, state
+        if _state(module.weight) != state:
+            weight, state = _reordered(module.weight), _state(module.weight)
         out: Tensor = torch.ops.mkldnn._linear_pointwise(hidden, weight, module.bias, "none", [], "")
         return out
 
     return forward
+
+
+def _reordered(weight: Tensor) -> Tensor:
+    return torch.ops.mkldnn._reorder_linear_weight(weight.detach(), ROWS)  # type: ignore[no-any-return]
+
+
+def _state(weight: Tensor) -> tuple[int, int]:
+    """Another one after a change in place or of place."""
+    return weight.data_ptr(), 0 if weight.is_inference() else weight._version

@@ -73,11 +73,13 @@ class Queue:
         self.waiting: deque[Entry] = deque()
         self.prefix: Prefix | None = None
         self.longest_first = False
+        self.ended = False  # what waits is the last
 
     def __bool__(self) -> bool:
         """Whether a request waits; reads the next window if none does."""
         while not self.waiting:
             taken = list(islice(self.requests, self.window))
+            self.ended = len(taken) < self.window
             if not taken:
                 return False
             self._add([Entry(rows) for rows in (self.make_rows(*each) for each in taken) if rows])

@@ -94,9 +94,10 @@ class Slots:
 
     def copy(self, sources: Sequence[int], targets: Sequence[int], length: int) -> None:
         """Give slots the first ``length`` positions of others, one each; no slot is both."""
-        for tensor in self.tensors() if sources else ():
-            there, here = (torch.tensor(each, device=tensor.device) for each in (targets, sources))
-            tensor[there, :, :length] = tensor[here, :, :length]
+        if sources:
+            there, here = self._index(targets), self._index(sources)
+            for tensor in self.tensors():
+                tensor[there, :, :length] = tensor[here, :, :length]
 
     def read(self, slot: int, length: int) -> list[Tensor]:
         """Copies of the first positions of a slot: (H, length, D) each, keys and values of every layer."""
@@ -104,13 +105,17 @@ class Slots:
 
     def write(self, slots: Sequence[int], past: Sequence[Tensor]) -> None:
         """Put into each of some slots what :meth:`read` gave."""
+        there = self._index(slots)
         for tensor, part in zip(self.tensors(), past, strict=True):
-            tensor[torch.tensor(slots, device=tensor.device), :, : part.shape[1]] = part
+            tensor[there, :, : part.shape[1]] = part
 
     def clear(self, slot: int) -> None:
         """Zero a slot, for NaN in it would show through any mask."""
         for tensor in self.tensors():
             tensor[slot].zero_()
+
+    def _index(self, slots: Sequence[int]) -> Tensor:
+        return torch.tensor(slots, device=next(self.tensors()).device)
 
     def tensors(self) -> Iterator[Tensor]:
         """Keys and values of every layer, (S, H, room, D) each."""

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from mmreason.decoding.attention import Entering, Pass
-from mmreason.decoding.choose import settle
+from mmreason.decoding.choose import choose, settle
 from mmreason.decoding.graphs import StepGraphs
 from mmreason.decoding.lm import CausalLM
 from mmreason.decoding.memory import is_out_of_memory
 from mmreason.decoding.queue import Entry, Queue
 from mmreason.decoding.requests import Decoded
 from mmreason.decoding.rows import Row
-from mmreason.decoding.slots import STEP_CUDA, Slots
+from mmreason.decoding.slots import STEP, STEP_CUDA, Slots
 
 TOGETHER = (
     4  # on a GPU prompts enter when a fourth of the slots is free; passes between are replayed (graphs.py)
@@ -25,37 +25,46 @@ class Slotted:
 
     Args:
         lm: The LM.
-        slots: Rows at a time.
+        slots: Rows at a time, at most: memory is set aside for as many as come, and halved where it is short.
         length: Positions of a slot.
         prefill_tokens: Prompt tokens a pass.
         exact: Every pass has one shape: all slots and all their positions, or one prompt alone.
     """
 
     def __init__(self, lm: CausalLM, slots: int, length: int, prefill_tokens: int, exact: bool) -> None:
-        self.lm, self.prefill_tokens, self.exact = lm, prefill_tokens, exact
+        self.lm, self.slots, self.length = lm, slots, length
+        self.prefill_tokens, self.exact = prefill_tokens, exact
+        self.weights = lm.place
         self.rows: list[Row] = []
+        self.cache = Slots(0, length)
         self.graphs: StepGraphs | None = None
-        self._set_aside(slots, length)
 
-    def _set_aside(self, slots: int, length: int) -> None:
+    def _set_aside(self, queue: Queue) -> None:
+        """Slots for all that come, if there are too few."""
+        rows = self.slots if self.exact or not queue.ended else sum(len(each.rows) for each in queue.waiting)
+        if self.cache.count >= min(rows, self.slots):
+            return
+        count = min(self.slots, 1 << (rows - 1).bit_length())
+        cuda = self.lm.device.type == "cuda"
         self.graphs = None
-        if self.lm.device.type == "cuda":
-            self.cache = Slots(slots, length, STEP_CUDA)
-            self.graphs = StepGraphs(self.lm, self.cache)
-        else:
-            self.cache = Slots(slots, length)
+        self.cache = Slots(count, self.length, STEP_CUDA if cuda else STEP)
+        self.graphs = StepGraphs(self.lm, self.cache) if cuda else None
 
     def step(self, queue: Queue) -> list[Decoded]:
         """Let waiting prompts enter and write one token for every row; the texts that are done."""
+        if queue and not self.rows:
+            self._set_aside(queue)
         entries = self._admit(queue)
         try:
             logits = self._read(entries)
+            rows = [*self.rows, *(row for entry in entries for row in entry.rows)]
+            chosen = choose(logits, rows)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             return self._halve(entries, queue)
-        self.rows += [row for entry in entries for row in entry.rows]
-        done = settle(logits, self.rows)
+        self.rows = rows
+        done = settle(chosen, self.rows)
         self._leave(done)
         return [text for text in done if text]
 
@@ -173,13 +182,13 @@ class Slotted:
     def _halve(self, entries: list[Entry], queue: Queue) -> list[Decoded]:
         """Go on with half the slots: all rows are read again from their tokens."""
         rows, self.rows = self.rows, []
-        if self.cache.count == 1:
-            self._set_aside(1, self.cache.length)
+        count, self.cache, self.graphs = self.cache.count, Slots(0, self.length), None
+        if count == 1:
             return [
                 row.fail("out of memory with one row alone")
                 for row in [*rows, *(row for entry in entries for row in entry.rows)]
             ]
         queue.waiting.extendleft(reversed([*(Entry([row]) for row in rows), *entries]))
-        self._set_aside(self.cache.count // 2, self.cache.length)
+        self.slots = count // 2
         self.prefill_tokens = max(1, self.prefill_tokens // 2)
         return []

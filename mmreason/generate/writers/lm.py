@@ -28,6 +28,8 @@ from mmreason.reason.prompt import encode_prompt, plan_prompt
 from mmreason.schema import Item
 from mmreason.wording.brief import seed_of_words
 
+PROMPTS = 64  # embedded together
+
 
 class LanguageModelWriter:
     """Decodes reasons in batches from soft tokens and a prompt.
@@ -57,6 +59,7 @@ class LanguageModelWriter:
         self.max_new_tokens, self.candidates, self.tokens = max_new_tokens, candidates, 0
         self.backend = backend
         self._engine: Engine | None = None
+        self._slots = 0
 
     @classmethod
     def from_pretrained(
@@ -98,27 +101,27 @@ class LanguageModelWriter:
         return min(self.model.config.prompt.max_tokens + self.max_new_tokens, self.tokenizer.model_max_length)
 
     def write_all(
-        self, asked: Sequence[Request], embeddings: Embeddings | None, batch_size: int = 32
+        self, asked: Sequence[Request], embeddings: Embeddings | None, batch_size: int = 0
     ) -> list[list[Candidate] | str]:
         """The candidates of each request, in order; where the LM fails at one, why, in their place.
 
         Args:
             asked: The items of their cases, also those of the histories, are embedded.
             embeddings: Of these items.
-            batch_size: Rows decoded together.
+            batch_size: Rows decoded together; 0 takes 128, on a GPU 512.
         """
         assert embeddings is not None
-        decoded = self._backend(batch_size).decode_all(self._requests(asked, embeddings, batch_size))
+        decoded = self._backend(batch_size).decode_all(self._requests(asked, embeddings))
         by_request = [list(texts) for _, texts in groupby(decoded, key=lambda text: text.request)]
         self.tokens += sum(len(text.ids) for text in decoded)
         return [_candidates(each.case, texts) for each, texts in zip(asked, by_request, strict=True)]
 
-    def say(self, plans: Sequence[str], batch_size: int = 32) -> list[list[Decoded]]:
+    def say(self, plans: Sequence[str], batch_size: int = 0) -> list[list[Decoded]]:
         """The texts of plans in words, each plan's candidates; of a model that reads plans.
 
         Args:
             plans: Of :func:`mmreason.wording.brief.brief_of`.
-            batch_size: Rows decoded together.
+            batch_size: Rows decoded together; 0 takes 128, on a GPU 512.
         """
         decoded = self._backend(batch_size).decode_all(map(self._of_plan, plans))
         self.tokens += sum(len(text.ids) for text in decoded)
@@ -137,16 +140,15 @@ class LanguageModelWriter:
     def _backend(self, slots: int) -> Backend:
         if self.backend is not None:
             return self.backend
-        if self._engine is None or self._engine.slots != slots:
-            self._engine = Engine(self.model.lm, self.tokenizer, slots, self.max_length)
+        if self._engine is None or self._slots != slots:
+            self._slots = slots
+            self._engine = Engine(self.model.lm, self.tokenizer, slots or None, self.max_length)
         return self._engine
 
-    def _requests(
-        self, asked: Sequence[Request], embeddings: Embeddings, batch_size: int
-    ) -> Iterator[DecodeRequest]:
-        """The cases' prompts as embeddings, made a batch at a time when they are wanted."""
-        for start in range(0, len(asked), batch_size):
-            some = asked[start : start + batch_size]
+    def _requests(self, asked: Sequence[Request], embeddings: Embeddings) -> Iterator[DecodeRequest]:
+        """The cases' prompts as embeddings, made some at a time when they are wanted."""
+        for start in range(0, len(asked), PROMPTS):
+            some = asked[start : start + PROMPTS]
             for each, prompt in zip(some, self._prompts([r.case for r in some], embeddings), strict=True):
                 drawn = sampling_of(self.candidates, each.seed)
                 yield DecodeRequest(prompt, drawn, self.candidates, max_new_tokens=self.max_new_tokens)

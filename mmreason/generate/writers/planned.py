@@ -28,7 +28,7 @@ class Speaker(Protocol):
     @property
     def tokens(self) -> int: ...
 
-    def say(self, plans: Sequence[str], batch_size: int = 32) -> list[list[Decoded]]:
+    def say(self, plans: Sequence[str], batch_size: int = 0) -> list[list[Decoded]]:
         """The texts of plans in words, each plan's candidates."""
 
 
@@ -55,7 +55,7 @@ class PlanWriter:
         return self.speaker.tokens
 
     def write_all(
-        self, asked: Sequence[Request], embeddings: Embeddings | None = None, batch_size: int = 32
+        self, asked: Sequence[Request], embeddings: Embeddings | None = None, batch_size: int = 0
     ) -> list[list[Candidate] | str]:
         """The candidates of each request with their plans, the best plan's first; where the model fails, why.
 

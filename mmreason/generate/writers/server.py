@@ -81,7 +81,7 @@ class ServerSpeaker:
         """Tokens that the server has counted in what it was asked so far."""
         return self.server.read
 
-    def say(self, plans: Sequence[str], batch_size: int = 32) -> list[list[Decoded]]:
+    def say(self, plans: Sequence[str], batch_size: int = 0) -> list[list[Decoded]]:
         """The texts of plans in words, each plan's candidates. What was cut is no sentence, so no text.
 
         Args:

@@ -17,6 +17,7 @@ from mmreason.decoding.choose import draw
 from mmreason.decoding.engine import Engine
 from mmreason.decoding.groups import Groups
 from mmreason.decoding.lm import CausalLM
+from mmreason.decoding.packed import PackedLinears
 from mmreason.decoding.probe import _held
 from mmreason.decoding.requests import Decoded, DecodeRequest, Sampling
 from mmreason.decoding.slotted import Slotted
@@ -333,3 +334,31 @@ def test_the_lm_keeps_its_own_attention() -> None:
     next(texts)
     assert lm.config._attn_implementation == before
     assert lm(torch.tensor([[5, 6, 7]])).logits.isfinite().all()
+
+
+def test_packed_weights_give_the_same_bits_and_follow_changes() -> None:
+    lm = deepcopy(tiny_lm("llama")).to(torch.bfloat16)
+    packed = PackedLinears(lm)
+    if not packed.forwards:
+        pytest.skip("this CPU does not multiply bf16")
+    hidden, linear = torch.randn(1, 7, 32, dtype=torch.bfloat16), lm.model.layers[0].mlp.up_proj
+    with torch.inference_mode():
+        for _ in range(2):
+            with packed.used():
+                ours = linear(hidden)
+            assert torch.equal(ours, linear(hidden))
+            linear.weight.mul_(2)
+        assert "forward" not in vars(linear)
+
+
+def test_what_is_set_aside_serves_the_next_stream_and_grows_with_it() -> None:
+    deep = engine("llama", slots=32)
+    deep.decode_all(many()[:3])
+    first = deep._runner
+    assert isinstance(first, Slotted) and first.cache.count == 4
+    texts = deep.decode_all(many())
+    assert deep._runner is first and first.cache.count == 16
+    assert told(texts) == told(engine("llama").decode_all(many()))
+    half = deep.decode(many())
+    next(half)
+    assert told(deep.decode_all(many())) == told(texts), "two streams at once do not share"
