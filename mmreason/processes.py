@@ -66,8 +66,8 @@ def is_main_process() -> bool:
 def join_processes() -> None:
     """Meet the other processes that ``torchrun`` or ``accelerate launch`` started; alone, do nothing.
 
-    Messages go by gloo, between GPUs by NCCL. Whatever asks first, a training or :func:`on_main_process`, sets up
-    the group that all then share.
+    Messages go by gloo, between GPUs by NCCL, unless there are fewer GPUs than processes: NCCL wants one for each.
+    Whatever asks first, a training or :func:`on_main_process`, sets up the group that all then share.
     """
     if share_of()[1] == 1:
         return
@@ -75,7 +75,8 @@ def join_processes() -> None:
     import torch.distributed as dist
 
     if not dist.is_initialized():
-        gpus = torch.cuda.is_available() and dist.is_nccl_available()
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", share_of()[1]))
+        gpus = dist.is_nccl_available() and here <= torch.cuda.device_count()
         dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=STEP_TIMEOUT)
         atexit.register(_leave)
 

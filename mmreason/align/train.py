@@ -16,6 +16,7 @@ from mmreason.align.towers import save_towers
 from mmreason.config import Config
 from mmreason.device import pick_device
 from mmreason.files import atomic_write, replaced_folder, write_json
+from mmreason.processes import wait_for_others
 from mmreason.records import stage_identity
 from mmreason.training.accelerator import make_accelerator
 from mmreason.training.loop import TrainingLoop
@@ -50,7 +51,7 @@ def align(config: Config) -> str:
         _save(config, prepared, log, errors)
     for tracker in accelerator.trackers:
         tracker.finish()
-    accelerator.wait_for_everyone()
+    wait_for_others()
     lost = f", {len(errors)} media unreadable" if errors else ""
     return f"{prepared.about}{lost}; " + "; ".join(filter(None, [prepared.contrast.note, _summary(log)]))
 

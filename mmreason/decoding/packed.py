@@ -23,7 +23,9 @@ class PackedLinears:
     """
 
     def __init__(self, lm: nn.Module) -> None:
-        self.forwards = [(module, _packed(module)) for module in lm.modules() if _can_pack(module)]
+        self.forwards: list[tuple[Any, Callable[[Tensor], Tensor]]] = [
+            (module, _packed(module)) for module in lm.modules() if _can_pack(module)
+        ]
 
     @property
     def nbytes(self) -> int:
@@ -43,7 +45,7 @@ class PackedLinears:
 
 
 def _can_pack(module: Any) -> bool:
-    return (
+    return bool(
         type(module) is nn.Linear
         and module.weight.device.type == "cpu"
         and module.weight.dtype == torch.bfloat16

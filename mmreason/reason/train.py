@@ -17,7 +17,7 @@ from mmreason.embed.model import AlignModel
 from mmreason.evidence.claims import Vocabulary
 from mmreason.files import atomic_write, remove, replaced_folder, write_json
 from mmreason.probes.picture import PictureProbe
-from mmreason.processes import on_main_process
+from mmreason.processes import on_main_process, wait_for_others
 from mmreason.reason.batch import Collator, candidate_tokens
 from mmreason.reason.lm import load_tokenizer
 from mmreason.reason.model import ReasonModel, feature_sizes
@@ -95,7 +95,7 @@ def train_reasoner(config: Config, settings: ReasonConfig, folder: Path) -> str:
     log = loop.run()
     if accelerator.is_main_process:
         _save(config, model, probe, items, log, folder)
-    accelerator.wait_for_everyone()
+    wait_for_others()
     return f"{_reasons(config, plans)}; loss: {_losses(log, task)}"
 
 

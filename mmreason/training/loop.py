@@ -15,6 +15,7 @@ from accelerate.utils import broadcast, gather_object
 from torch import Tensor
 from torch.distributed.fsdp import register_fsdp_forward_method
 
+from mmreason.processes import wait_for_others
 from mmreason.progress import Progress
 from mmreason.schema import DataError
 from mmreason.training.accelerator import make_accelerator
@@ -319,7 +320,7 @@ class TrainingLoop:
                 "processes": [place for place, _ in every],
             }
             save_checkpoint(self.folder, self.identity, running.offset + step, tensors, state)
-        accelerator.wait_for_everyone()
+        wait_for_others()
 
     @contextmanager
     def _named_failures(self, stage: TrainingStage) -> Iterator[None]:

@@ -18,6 +18,7 @@ from mmreason.catalogue.catalogue import read_catalogue
 from mmreason.config import Config
 from mmreason.device import pick_device
 from mmreason.files import replaced_folder, write_json
+from mmreason.processes import wait_for_others
 from mmreason.products import combined, fingerprint
 from mmreason.schema import EVENTS, DataError, Interaction
 from mmreason.store.store import EmbeddingStore
@@ -314,7 +315,7 @@ def align_users(config: Config) -> str:
         with replaced_folder(config.path("users")) as folder:
             tower.save_pretrained(folder)
             write_json(folder / "log.json", log)
-    accelerator.wait_for_everyone()
+    wait_for_others()
     recalls = [row["valid_recall@10"] for row in log if "valid_recall@10" in row]
     held = f"; held-out next items R@10 {max(recalls):.1%}" if recalls else ""
     return f"{len(users):,} users, {len(known):,} items known; loss {log[0]['loss']:.2f} → {log[-1]['loss']:.2f}{held}"

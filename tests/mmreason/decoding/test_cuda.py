@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from test_equality import prompts, reference
-from tiny_lms import ARCHITECTURES, GROUPED, tiny_lm
+from tiny_lms import ARCHITECTURES, ENDS, GROUPED, tiny_lm
 from tiny_models import byte_tokenizer
 
 from mmreason.decoding.engine import Engine
@@ -34,6 +34,15 @@ def told(texts: list[Decoded]) -> list[tuple[list[int], str]]:
     return [(text.ids, text.finish) for text in texts]
 
 
+def tie(lm: Any, prompt: list[int], ours: list[int], theirs: list[int]) -> bool:
+    """Whether two texts part where the LM finds both tokens alike, and rounding decides."""
+    ended = [*ours, ENDS[0]], [*theirs, ENDS[0]]
+    place = next(n for n, (a, b) in enumerate(zip(*ended, strict=False)) if a != b)
+    logits = lm(torch.tensor([prompt + ours[:place]], device=lm.device)).logits[0, -1]
+    best = [logits[ENDS].max() if ids[place] in ENDS else logits[ids[place]] for ids in ended]
+    return bool((best[0] - best[1]).abs() < 1e-5 * logits.std())
+
+
 @pytest.fixture
 def recorded(monkeypatch: pytest.MonkeyPatch) -> list[StepGraphs]:
     """All that record passes while a test runs."""
@@ -53,8 +62,9 @@ def test_equals_generate_one_at_a_time_on_a_gpu(name: str, recorded: list[StepGr
     lm = on_gpu(name)
     engine = Engine(lm, byte_tokenizer(), slots=8, max_length=64, prefill_tokens=64)
     asked = many()
-    expected = [reference(lm, request.prompt, 0, request.max_new_tokens) for request in asked]
-    assert [text.ids for text in engine.decode_all(asked)] == expected
+    for request, text in zip(asked, engine.decode_all(asked), strict=True):
+        expected = reference(lm, request.prompt, 0, request.max_new_tokens)
+        assert text.ids == expected or tie(lm, request.prompt, text.ids, expected)
     assert engine.slotted == (name not in GROUPED)
     if engine.slotted:
         assert recorded[0].works and len(recorded[0].recorded) > 2
