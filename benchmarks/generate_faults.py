@@ -26,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import ray_faults
@@ -67,12 +68,8 @@ def main(
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         child(root / "whole", "all")
-        same, ended = kill_jobs(root, kills - stage_kills, rng)
-        bars.check(f"the same after {kills - stage_kills} kills of a job", same / max(1, ended), 1)
-        if stage_kills:
-            bars.check(
-                f"the same after {stage_kills} kills of the stage", kill_stages(root, stage_kills, rng), 1
-            )
+        check_kills(bars, "a job", kill_jobs(root, kills - stage_kills, rng), kills - stage_kills)
+        check_kills(bars, "`mmreason generate`", kill_stages(root, stage_kills, rng), stage_kills)
         good, of, how = full_disks(root, rng)
         bars.check(f"full disks ({how}): one line, nothing half written, the same after", good / of, 1)
         good = sum(damaged(root, rng) for _ in range(damages))
@@ -140,32 +137,61 @@ def environment() -> dict[str, str]:
 # ---- kills
 
 
-def kill_jobs(root: Path, kills: int, rng: random.Random) -> tuple[int, int]:
-    """How many of the disturbed jobs ended the same, and how many there were."""
-    same = ended = killed = 0
-    while killed < kills:
-        folder = root / f"killed-{ended}"
+@dataclass
+class Killed:
+    """How many kills there were, of how many jobs, and how many of these ended the same."""
+
+    kills: int = 0
+    jobs: int = 0
+    same: int = 0
+
+
+def check_kills(bars: Bars, what: str, found: Killed, wanted: int) -> None:
+    """Hold the jobs that were killed against the bar: all ended the same, and the kills did happen."""
+    name = f"{found.kills} kills of {what}, {found.jobs} times from its start: ended the same"
+    bars.check(name, found.same / max(1, found.jobs) if found.kills >= wanted else 0.0, 1)
+
+
+def kill_jobs(root: Path, kills: int, rng: random.Random) -> Killed:
+    """Kill jobs over a third of their rows; what is there stays there, so after some kills another job begins."""
+    found = Killed()
+    while found.kills < kills:
+        folder = root / f"killed-{found.jobs}"
         child(folder, "first")
-        killed += killed_until_it_ends(command(folder, "all", 1e-4), 1.0, min(10, kills - killed), rng)
-        same += contents(folder) == contents(root / "whole") and is_whole(folder)
-        ended += 1
+        found.kills += killed_until_it_ends(
+            command(folder, "all", 1e-4), 1.0, min(10, kills - found.kills), rng
+        )
+        found.same += contents(folder) == contents(root / "whole") and is_whole(folder)
+        found.jobs += 1
         shutil.rmtree(folder)
-    return same, ended
+    return found
 
 
-def kill_stages(root: Path, kills: int, rng: random.Random) -> bool:
-    """Whether ``mmreason generate``, killed so often, ends the same."""
-    shop = root / "shop"
-    make_shop(shop)
+def kill_stages(root: Path, kills: int, rng: random.Random) -> Killed:
+    """Kill ``mmreason generate`` over a made shop, each time up to three times until it ends."""
+    make_shop(root / "shop")
     rows = [{"user_id": user, "item_id": item} for user, item in pairs(4000)]
     (root / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    shutil.copytree(shop, root / "quiet")
-    subprocess.run(stage(root, "quiet"), check=True, stdout=subprocess.DEVNULL, env=environment())
-    killed = killed_until_it_ends(stage(root, "shop"), 8.0, kills, rng)
-    print(f"{killed} kills of the stage")
-    folders = [root / name / "run" / "generate" / "pairs" for name in ("shop", "quiet")]
-    one, other = ({k: v for k, v in contents(f).items() if k != "progress.json"} for f in folders)
-    return one == other and is_whole(folders[0], len(rows))
+    shutil.copytree(root / "shop", root / "quiet")
+    with started(stage(root, "quiet")) as process:
+        began = time.monotonic()
+        assert process.wait() == 0, f"exit status {process.returncode}"
+    seconds, quiet = time.monotonic() - began, stage_contents(root, "quiet")
+    found = Killed()
+    while found.kills < kills:
+        shutil.copytree(root / "shop", root / "killed")
+        found.kills += killed_until_it_ends(stage(root, "killed"), seconds, min(3, kills - found.kills), rng)
+        whole = is_whole(root / "killed" / "run" / "generate" / "pairs", len(rows))
+        found.same += whole and stage_contents(root, "killed") == quiet
+        found.jobs += 1
+        shutil.rmtree(root / "killed")
+    return found
+
+
+def stage_contents(root: Path, shop: str) -> dict[str, bytes]:
+    """Every file of the job but its record, in which paths and memory are."""
+    found = contents(root / shop / "run" / "generate" / "pairs")
+    return {name: data for name, data in found.items() if name != "progress.json"}
 
 
 def stage(root: Path, shop: str) -> list[str]:
@@ -177,17 +203,26 @@ def killed_until_it_ends(what: list[str], seconds: float, kills: int, rng: rando
     """Give a command again and again, killed at random moments after its first line; how often it was."""
     killed = 0
     while True:
-        process = subprocess.Popen(what, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment())
-        assert process.stdout is not None
-        process.stdout.readline()
-        if killed < kills:
-            time.sleep(rng.random() * seconds)
-            process.send_signal(signal.SIGKILL)
-        process.communicate()
+        with started(what) as process:
+            if killed < kills:
+                time.sleep(rng.random() * seconds)
+                process.send_signal(signal.SIGKILL)
+            process.communicate()
         if process.returncode != -signal.SIGKILL:
             assert process.returncode == 0, f"exit status {process.returncode}"
             return killed
         killed += 1
+
+
+@contextmanager
+def started(what: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A command that has printed its first line: it is at work."""
+    with subprocess.Popen(
+        what, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment()
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
 
 
 # ---- full disks
