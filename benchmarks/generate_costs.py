@@ -27,7 +27,17 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
-from generate_scale import in_own_process, make_shop, pairs, peak, shop_config
+from generate_scale import (
+    COLORS,
+    FEATURES,
+    MATERIALS,
+    THINGS,
+    in_own_process,
+    make_shop,
+    pairs,
+    peak,
+    shop_config,
+)
 from generate_shared import ACTIVITY, POPULARITY, weights
 from jsonargparse import auto_cli
 from sharing_law import Law, expected_distinct
@@ -36,7 +46,7 @@ from mmreason.bulk import index
 from mmreason.bulk.asked import Asked
 from mmreason.bulk.job import Job, Outlook
 from mmreason.bulk.worded import Worded, WordedPlans
-from mmreason.catalogue.catalogue import read_catalogue
+from mmreason.catalogue.catalogue import Catalogue, read_catalogue, write_catalogue
 from mmreason.evidence.schema import Candidate, Case, Plan
 from mmreason.evidence.store import EvidenceStore
 from mmreason.generate.reasoner import Reasoner
@@ -182,7 +192,7 @@ def measure(requests: int, decoded: int, repeated: int) -> Costs:
         once, pair = in_own_process(templates, shop, requests)
         if repeated:
             in_own_process(worded_again, shop, repeated)
-    item, step = in_own_process(memory)
+    item, step = memory()
     return Costs(once, pair, in_own_process(language_model, decoded) if decoded else 0.0, item, step)
 
 
@@ -278,19 +288,40 @@ class Timed:
 
 
 def memory(count: int = 200_000) -> tuple[float, float]:
-    """Bytes of an item of the made shop, and of an interaction."""
-    texts = [f"Deep pockets with a zip, and a lining of soft fleece, number {n}." for n in range(count)]
-    before = peak()
-    told = {"color": ["red"], "material": ["wool"], "type": ["coat"]}
-    items = [
-        Item(f"i{n}", f"Alva Coat {n}", text, attributes={**told}, domain="shop")
-        for n, text in enumerate(texts)
+    """Bytes that an item of the made shop and an interaction take in every process of a job."""
+    held = []
+    with tempfile.TemporaryDirectory() as name:
+        for items, steps in ((1, 0), (count, 0), (count, count)):
+            folder = Path(name, f"{items}-{steps}")
+            in_own_process(write_made, folder, items, steps)
+            held.append(1e6 * in_own_process(read_made, folder))
+    nothing, of_items, of_both = held
+    return (of_items - nothing) / count, (of_both - of_items) / count
+
+
+def write_made(folder: Path, items: int, steps: int) -> None:
+    """A catalogue of items like those of the made shop, and of users with twenty steps each."""
+    made = [
+        Item(
+            f"i{n}",
+            f"Alva {THINGS[n % 6].title()} {n}",
+            f"{FEATURES[n % 5].capitalize()}. {FEATURES[n // 5 % 5].capitalize()}, number {n}.",
+            attributes={"color": [COLORS[n % 8]], "material": [MATERIALS[n % 6]], "type": [THINGS[n % 6]]},
+            domain="shop",
+        )
+        for n in range(items)
     ]
-    between = peak()
-    steps = [Interaction(f"u{n // 20}", items[n].id, "purchase", timestamp=1e9 + n) for n in range(count)]
-    after = peak()
-    text = sum(len(text) for text in texts) / len(steps)
-    return 1e6 * (between - before) / count + text, 1e6 * (after - between) / count
+    taken = [
+        Interaction(f"u{n // 20}", f"i{n * 7 % items}", "purchase", timestamp=1e9 + n) for n in range(steps)
+    ]
+    write_catalogue(Catalogue({item.id: item for item in made}, taken, [], folder), folder)
+
+
+def read_made(folder: Path) -> float:
+    """The most that reading a catalogue and holding it with its behaviours takes, in MB, beside what the process is."""
+    before = peak()
+    Behaviours(read_catalogue(folder))
+    return peak() - before
 
 
 def language_model(count: int) -> float:

@@ -1,17 +1,20 @@
 """The bulk job from a thousand to a million requests: does a request cost the same, and does memory stay flat?
 
-    python benchmarks/generate_scale.py                                   # some minutes; templates up to 100,000
-    python benchmarks/generate_scale.py --templates '[1000]' --stub '[1000, 10000]'    # a small run
+    python benchmarks/generate_scale.py                                                       # some minutes
+    python benchmarks/generate_scale.py --templates '[1000, 2000]' --lm '[200, 400, 800]' --stub '[1000, 10000]'
 
 A made shop of 2,000 items and 4,000 users with ten steps each is asked for pairs by a Parquet file. ``templates``: the
-whole stage ``generate`` with the writers that need no training. ``stub``: the job with a writer that returns a sentence
-at once, so that what is measured is the job. Every size runs in a process of its own, with 1,024 rows a part. The
-stub's job is then run again, where all is there, and once more with every hundredth request changed, and reasons are
+whole stage ``generate`` with the writers that need no training. ``soft`` and ``plan``: with a tiny random LM before
+these, which reads soft tokens and writes a text for each request, or reads plans in words and writes one for
+each plan that is new. What it writes passes no verification, so that templates take over, and both are in the time.
+``stub``: the job with a writer that returns a sentence at once, so that what is measured is the job. Every size runs
+in a process of its own, with 1,024 rows a part. The stub's job is then run again, where all is there, and once more
+with every hundredth request changed, whose memory is told and held beside that of the first run, and reasons are
 looked up.
 
 Time is the processor's. Of a request it is the slope between a size and the one before it, so that what is done once
 (reading the catalogue, loading the grammars) is no part of it; growth is that of the last slope over the first. Memory
-is the largest resident set.
+is the largest resident set; taking rows over may hold what the join on disk may (256 MB) and half as much beside it.
 """
 
 from __future__ import annotations
@@ -20,9 +23,12 @@ import json
 import multiprocessing
 import random
 import resource
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +36,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from bars import Bars
 from jsonargparse import auto_cli
+from tiny_models import make_tiny_models, tiny_config
 
 from mmreason.bulk.asked import Asked
 from mmreason.bulk.attempts import Pair
 from mmreason.bulk.job import Job
 from mmreason.bulk.store import ReasonStore
+from mmreason.bulk.worded import NAME as WORDED
 from mmreason.config import Config
 from mmreason.schema import Evidence, Item, Reason, User
 
 PART, LOOKUPS = 1024, 2000
+JOIN = 256 * 1.5  # MB
 COLORS = ("red", "blue", "green", "black", "white", "brown", "yellow", "orange")
 MATERIALS = ("wool", "cotton", "linen", "silk", "leather", "denim")
 FEATURES = (
@@ -51,11 +60,17 @@ FEATURES = (
 THINGS = ("coat", "hat", "scarf", "dress", "shirt", "jacket")
 
 
-def main(templates: list[int] | None = None, stub: list[int] | None = None, folder: str = "") -> None:
+def main(
+    templates: list[int] | None = None,
+    lm: list[int] | None = None,
+    stub: list[int] | None = None,
+    folder: str = "",
+) -> None:
     """Measure.
 
     Args:
         templates: Sizes of the stage with templates; at least two, the smallest first. Default 1, 10 and 100 thousand.
+        lm: Sizes of the stage with a tiny language model, of soft tokens and of plans. Default SIZES.
         stub: Sizes of the job with a stub. Default 10 and 100 thousand, and a million.
         folder: Where to work; default a temporary one.
     """
@@ -66,8 +81,12 @@ def main(templates: list[int] | None = None, stub: list[int] | None = None, fold
         in_own_process(make_shop, shop)
         for kind, sizes in (
             ("templates", templates or [1000, 10_000, 100_000]),
+            ("soft", lm or [1000, 10_000, 20_000]),
+            ("plan", lm or [1000, 10_000, 20_000]),
             ("stub", stub or [10_000, 100_000, 1_000_000]),
         ):
+            if kind in ("soft", "plan"):
+                in_own_process(train_tiny, root, kind)
             found = [measure(root, kind, size) for size in sizes]
             check(bars, kind, sizes, found)
     bars.finish()
@@ -75,8 +94,8 @@ def main(templates: list[int] | None = None, stub: list[int] | None = None, fold
 
 def measure(root: Path, kind: str, size: int) -> dict[str, float]:
     """Figures of one size, printed too."""
-    work = with_templates if kind == "templates" else with_stub
-    found = in_own_process(work, root, size)
+    work = partial(with_stub, root) if kind == "stub" else partial(with_stage, root, kind)
+    found = in_own_process(work, size)
     told = ", ".join(f"{name} {value:,.4g}" for name, value in found.items())
     print(f"{kind} {size:,}: {told}", flush=True)
     return found
@@ -104,26 +123,47 @@ def check(bars: Bars, kind: str, sizes: list[int], found: list[dict[str, float]]
         f"{kind}: rows a request", min(each["rows"] / n for each, n in zip(found, sizes, strict=True)), 1
     )
     if kind == "stub":
+        more = found[-1]["MB after these"] - memory[-1]
+        bars.check("stub: MB more to take rows over, of the largest", more, JOIN, at_most=True, form=".0f")
         bars.check("a lookup in the largest, ms", found[-1]["lookup ms"], 1, at_most=True, form=".3f")
 
 
-def with_templates(root: Path, size: int) -> dict[str, float]:
+def with_stage(root: Path, kind: str, size: int) -> dict[str, float]:
     """The stage of a run of the shop, asked by a file."""
     from mmreason.generate.job import generate
 
-    config = shop_config(root / "shop")
+    config = shop_config(root / "shop") if kind == "templates" else lm_config(root, kind)
     requests = root / f"pairs-{size}.parquet"
     pq.write_table(
         pa.table(dict(zip(("user_id", "item_id"), zip(*pairs(size), strict=True), strict=True))), requests
     )
     config.generate.requests, config.generate.part_size = str(requests), PART
-    config.generate.writers = ["template", "extract"]
+    config.path("generate", WORDED).unlink(missing_ok=True)  # each size says its plans itself
     began = time.process_time()
-    generate(config)
+    print(f"{kind} {size:,}: {generate(config)}")
     seconds = time.process_time() - began
     memory = peak()
     folder = config.path("generate", config.generate.job)
     return {"seconds": seconds, "MB": memory, "rows": rows_of(folder)}
+
+
+def lm_config(root: Path, kind: str) -> Config:
+    """A run of the shop of its own, with a tiny language model that reads soft tokens or plans."""
+    config = shop_config(root / "shop")
+    config.run_dir, config.dtype = str(root / kind), "fp32"
+    config.reason = replace(tiny_config({"text": "", "lm": str(root / "models" / "lm")}).reason, inputs=kind)
+    config.generate.writers, config.generate.max_new_tokens = ["lm", "template", "extract"], 8
+    config.evaluate.baseline = False
+    return config
+
+
+def train_tiny(root: Path, kind: str) -> None:
+    """Train it for a few steps."""
+    from mmreason.pipeline import run
+
+    make_tiny_models(root / "models")
+    shutil.copytree(root / "shop" / "run", root / kind)
+    run(lm_config(root, kind), until="train")
 
 
 def with_stub(root: Path, size: int) -> dict[str, float]:

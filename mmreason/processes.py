@@ -119,21 +119,34 @@ def on_main_process(work: Callable[[], T]) -> T:
     return result
 
 
-def wait_for_others() -> None:
+def wait_for_others(told: Any = None) -> list[Any]:
     """Go on when every process got here; alone, at once.
+
+    Args:
+        told: Something small that the others learn.
+
+    Returns:
+        What each process told, in their order.
 
     Raises:
         DataError: If another process died.
+
+    Example:
+        >>> wait_for_others("360 items")
+        ['360 items']
     """
-    if share_of()[1] == 1:
-        return
+    of = share_of()[1]
+    if of == 1:
+        return [told]
     join_processes()
     import torch.distributed as dist
 
+    found: list[Any] = [None] * of
     try:
-        dist.barrier(group=_waiting_group())
+        dist.all_gather_object(found, told, group=_waiting_group())
     except RuntimeError as error:
         raise DataError(f"another process died ({str(error).splitlines()[0][:120]}); run again") from error
+    return found
 
 
 def _to_others(group: Any, failure: str, result: Any) -> None:

@@ -20,7 +20,7 @@ from mmreason.bulk.asked import Asked, AskedTable, is_made_of, write_asked
 from mmreason.bulk.attempts import Pair, Write
 from mmreason.bulk.known import TakenRows, aside, count_known, set_aside, take_over
 from mmreason.bulk.parts import keys_of, note_progress, part, part_size, parts
-from mmreason.bulk.windows import Done, Spent, Windows
+from mmreason.bulk.windows import Done, Spent, Windows, side_by_side
 from mmreason.files import TEMPORARY, remove, remove_leftovers
 from mmreason.processes import on_main_process, share_of, wait_for_others
 from mmreason.progress import Progress
@@ -141,8 +141,8 @@ class Job:
                 bar.note(**windows.done.told(of_latest=done))
                 if time.monotonic() >= ends:
                     break
-        wait_for_others()
-        return on_main_process(lambda: self.finish(outlook, windows.done))
+        done = side_by_side(wait_for_others(windows.done))
+        return on_main_process(lambda: self.finish(outlook, done))
 
     @contextmanager
     def windows(
@@ -167,7 +167,7 @@ class Job:
 
         Args:
             outlook: Of :meth:`prepare`.
-            done: What was written, of which the speed and what was shared are noted.
+            done: What was written by all processes, of which the speed and what was shared are noted.
         """
         left = [n for n in outlook.missing if not part(self.folder, n).exists()]
         if done.written:

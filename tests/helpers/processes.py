@@ -220,7 +220,7 @@ def differing_weights(one: Path, other: Path, atol: float = 1e-5) -> list[str]:
 
 def main_process_works(rank: int, folder: Path) -> None:
     """Each process writes what it was told."""
-    from mmreason.processes import on_main_process
+    from mmreason.processes import on_main_process, wait_for_others
 
     def work() -> str:
         with (folder / "worked").open("a") as file:
@@ -229,6 +229,7 @@ def main_process_works(rank: int, folder: Path) -> None:
         return f"done in {rank}"
 
     (folder / f"told-{rank}").write_text(on_main_process(work))
+    assert wait_for_others(f"from {rank}") == ["from 0", "from 1"]
 
 
 def main_process_fails(rank: int, folder: Path, dies: bool) -> None:

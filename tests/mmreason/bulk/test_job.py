@@ -19,6 +19,7 @@ from mmreason.bulk.asked import GROUP, Asked, AskedTable, write_asked
 from mmreason.bulk.attempts import Attempts, Pair
 from mmreason.bulk.job import Job
 from mmreason.bulk.parts import part, part_size, read_parts, read_progress
+from mmreason.bulk.windows import Done
 from mmreason.schema import DataError, Item, Reason, User
 
 REQUESTS = [Asked(f"u{n}", f"i{n}", content=f"T{n}") for n in range(10)]
@@ -208,6 +209,16 @@ def test_time_that_is_up_stops_after_a_window(tmp_path: Path, monkeypatch: pytes
     outlook = job.prepare(lambda: keyed(REQUESTS))
     assert outlook.there == 10 - left and job.run(outlook, pair_of, Writer) == 0
     assert len(texts(tmp_path)) == 10 and read_progress(tmp_path)["done"]
+
+
+def test_what_all_processes_wrote_side_by_side_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    another = Done(written=996, seconds=100.0, plans=6, worded=1)
+    monkeypatch.setattr("mmreason.bulk.job.wait_for_others", lambda done: [done, another])
+    run([replace(REQUESTS[0], user_id=f"u{n}") for n in range(4)], tmp_path)
+    noted = read_progress(tmp_path)
+    assert (noted["reasons_per_second"], noted["plans"], noted["worded"]) == (10, 6, 1)
 
 
 def test_requests_of_the_same_making_are_not_made_again(tmp_path: Path) -> None:
