@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from mmreason.decoding.requests import Decoded, DecodeRequest, Finish
+from mmreason.processes import share_of
 from mmreason.schema import DataError
 
 WINDOW = 256
@@ -29,10 +30,16 @@ class Vllm:
         max_length: Tokens of a prompt and its text together.
 
     Raises:
-        DataError: If vLLM is not installed.
+        DataError: If vLLM is not installed, or the process is one of several that ``torchrun`` started: vLLM would take
+            the first GPU in each, and its own processes would take part in their group.
     """
 
     def __init__(self, folder: Path, max_length: int) -> None:
+        if share_of()[1] > 1:
+            raise DataError(
+                "generate.backend.name=vllm does not run under torchrun; for several GPUs use --engine ray with "
+                "--ray.gpus 1"
+            )
         try:
             from vllm import LLM, SamplingParams
         except ImportError:

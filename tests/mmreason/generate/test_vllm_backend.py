@@ -143,6 +143,13 @@ def test_without_vllm_it_is_told(tiny_models: dict[str, str], monkeypatch: pytes
         Vllm(Path(tiny_models["lm"]), 24)
 
 
+def test_under_torchrun_it_is_refused_before_it_takes_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "vllm", None)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(DataError, match=r"use --engine ray with --ray\.gpus 1"):
+        Vllm(Path("lm"), 24)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_vllm_itself_writes_what_the_engine_writes() -> None:
