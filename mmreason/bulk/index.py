@@ -8,33 +8,50 @@ others and are made again when those change.
 from __future__ import annotations
 
 import hashlib
+import heapq
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from filelock import FileLock
 
 from mmreason.bulk.known import MEMORY
 from mmreason.bulk.parts import SCHEMA, parts, read_progress
 from mmreason.database import Database
-from mmreason.files import remove, temporary
+from mmreason.files import remove, remove_leftovers, temporary
 from mmreason.schema import DataError
 
-REASONS, ITEMS = "reasons.sqlite", "items.sqlite"
+REASONS, ITEMS, LOCK = "reasons.sqlite", "items.sqlite", "index.lock"
 
 COLUMNS = [*(name for name in SCHEMA.names if name not in ("request", "error")), "job", "written"]
 """Of a reason; ``written`` is when a row of its key was first seen, in seconds since 1970."""
 
 _TYPES = {"score": "REAL", "verified": "INTEGER", "written": "REAL"}
-_INSERT = f"""
-INSERT INTO reasons ({", ".join(COLUMNS)}) VALUES ({", ".join("?" * len(COLUMNS))})
-ON CONFLICT (user_id, item_id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in COLUMNS)}
-WHERE excluded.written >= reasons.written
+_LAYOUT = 1
+_TABLES = f"""
+PRAGMA user_version = {_LAYOUT};
+CREATE TABLE reasons (
+    {", ".join(f"{name} {_TYPES.get(name, 'TEXT')}" for name in COLUMNS)}, PRIMARY KEY (user_id, item_id)
+);
+CREATE TABLE older (
+    user_id TEXT, item_id TEXT, job TEXT, key TEXT, written REAL, PRIMARY KEY (user_id, item_id, job)
+) WITHOUT ROWID;
+CREATE TABLE jobs (job TEXT PRIMARY KEY, made_by TEXT);
 """
+"""``older`` are the rows that a newer one of another job hides: they keep their age. ``made_by`` is a digest of what a
+job was written by."""
+
+_Row = tuple[Any, ...]
+_NAMES = ", ".join(COLUMNS)
+_JOB, _KEY, _WRITTEN = (COLUMNS.index(name) for name in ("job", "key", "written"))
+_OLDER = [COLUMNS.index(name) for name in ("user_id", "item_id", "job", "key", "written")]
 _CONTENT = """CASE WHEN contains(evidence, '"source": "picture"') THEN content ELSE split_part(content, '/', 1) END"""
 """A reason's: with the digest of the item's pictures only if it rests on what these show."""
 
@@ -60,33 +77,92 @@ def update(run: Path) -> None:
     folder = run / "generate"
     if not folder.is_dir():
         raise DataError(f"{run}: no job has written reasons here; run `mmreason generate` first")
+    if not _to_do(run):
+        return
+    with _alone(folder):
+        remove_leftovers(folder)
+        for make in _to_do(run):  # another process may have done it meanwhile
+            make()
+
+
+def _to_do(run: Path) -> list[Callable[[], None]]:
+    """What brings the files up to date; nothing where they are."""
+    folder, to_do = run / "generate", list[Callable[[], None]]()
     jobs = {path.parent.name: read_progress(path.parent) for path in sorted(folder.glob("*/progress.json"))}
-    done = [name for name, noted in jobs.items() if noted.get("done")]
+    done = {
+        name: _digest([noted.get("settings"), noted.get("sensitive")])
+        for name, noted in jobs.items()
+        if noted.get("done")
+    }
     waiting = [name for name in jobs if name not in done]
     stamp = _digest(
-        [_CONTENT, waiting, [[name, [_stamp(path) for path in parts(folder / name)]] for name in done]]
+        [
+            _CONTENT,
+            _TABLES,
+            waiting,
+            [[name, [_stamp(path) for path in parts(folder / name)]] for name in done],
+        ]
     )
     if _noted(folder / REASONS) != stamp:
-        _index_reasons(folder, done, waiting, stamp)
+        to_do.append(partial(_index_reasons, folder, done, waiting, stamp))
     facts = run / "evidence" / "facts.parquet"
     if not facts.is_file():
         remove(folder / ITEMS)
     elif _noted(folder / ITEMS) != (stamp := _digest([_ITEMS, _stamp(facts)])):
-        _index_items(folder, facts, stamp)
+        to_do.append(partial(_index_items, folder, facts, stamp))
+    return to_do
 
 
-def _index_reasons(folder: Path, done: Sequence[str], waiting: Sequence[str], stamp: str) -> None:
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """While no other process or thread makes the files."""
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire()
+    except OSError as error:
+        raise DataError(f"{lock.lock_file}: cannot be locked ({error}); {_REMEDY}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _index_reasons(folder: Path, done: Mapping[str, str], waiting: Sequence[str], stamp: str) -> None:
+    """Make the index anew; ``done`` has of each finished job a digest of what it was written by."""
     old = folder / REASONS
     with _made(old, stamp) as index, _opened(old) as before:
-        types = (f"{name} {_TYPES.get(name, 'TEXT')}" for name in COLUMNS)
-        index.execute(f"CREATE TABLE reasons ({', '.join(types)}, PRIMARY KEY (user_id, item_id))")
-        index.executemany(_INSERT, _timed(_rows(folder, done), before))
-        if before is not None:
-            index.executemany(_INSERT, _of_jobs(before, waiting))
+        index.executescript(_TABLES)
+        index.executemany("INSERT INTO jobs VALUES (?, ?)", done.items())
+        if before is None:
+            _insert_newest(index, (row for row, failed in _rows(folder, [*done]) if not failed))
+            return
+        places = ", ".join("?" * len(waiting))
+        for table in ("jobs", "older"):
+            of_jobs = before.execute(f"SELECT * FROM {table} WHERE job IN ({places})", waiting)
+            marks = ", ".join("?" * len(of_jobs.description))
+            index.executemany(f"INSERT INTO {table} VALUES ({marks})", of_jobs)
+        made_by = dict(before.execute("SELECT job, made_by FROM jobs"))
+        same = {job for job in done if made_by.get(job) == done[job]}
+        at_work = f"SELECT {_NAMES} FROM reasons WHERE job IN ({places}) ORDER BY user_id, item_id"
+        rows = heapq.merge(
+            _timed(_rows(folder, [*done]), before, same), before.execute(at_work, waiting), key=_pair_of
+        )
+        _insert_newest(index, rows)
 
 
-def _rows(folder: Path, jobs: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """The rows of jobs that did not fail, sorted by user and item."""
+def _insert_newest(index: sqlite3.Connection, rows: Iterable[_Row]) -> None:
+    """Of sorted rows the newest of each user and item; of the others their age alone."""
+    insert = f"INSERT INTO reasons ({_NAMES}) VALUES ({', '.join('?' * len(COLUMNS))})"
+    for _, same in groupby(rows, _pair_of):
+        *older, newest = sorted(same, key=lambda row: row[_WRITTEN])
+        index.execute(insert, newest)
+        index.executemany(
+            "INSERT INTO older VALUES (?, ?, ?, ?, ?)", [[row[n] for n in _OLDER] for row in older]
+        )
+
+
+def _rows(folder: Path, jobs: Sequence[str]) -> Iterator[tuple[_Row, bool]]:
+    """The rows of jobs, sorted by user and item, and whether they failed; not those of what was no request."""
     parts_of = {job: some for job in jobs if (some := parts(folder / job))}
     if not parts_of:
         return
@@ -96,28 +172,45 @@ def _rows(folder: Path, jobs: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         names = ", ".join(f"{_CONTENT} AS content" if name == "content" else name for name in COLUMNS[:-2])
         selected = [
             f"SELECT {names}, '{job.replace(chr(39), chr(39) * 2)}' AS job, "
-            f"{(folder / job / 'progress.json').stat().st_mtime}::DOUBLE AS written "
-            f"FROM job_{number} WHERE error IS NULL"
+            f"{(folder / job / 'progress.json').stat().st_mtime}::DOUBLE AS written, error IS NOT NULL AS failed "
+            f"FROM job_{number} WHERE error IS NULL OR key = ''"
             for number, job in enumerate(parts_of)
         ]
         for batch in database.stream(
-            f"{' UNION ALL '.join(selected)} ORDER BY user_id, item_id, written", _BATCH
+            f"{' UNION ALL '.join(selected)} ORDER BY user_id, item_id, written, job", _BATCH
         ):
-            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+            for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                yield row[:-1], row[-1]
 
 
-def _timed(rows: Iterable[tuple[Any, ...]], before: sqlite3.Connection | None) -> Iterator[tuple[Any, ...]]:
-    """The rows; one that was known keeps its time."""
-    named = [COLUMNS.index(name) for name in ("user_id", "item_id", "key")]
-    query = "SELECT written FROM reasons WHERE user_id = ? AND item_id = ? AND key = ?"
-    for row in rows:
-        found = before.execute(query, [row[n] for n in named]).fetchone() if before else None
-        yield (*row[:-1], found[0] if found else row[-1])
+def _timed(
+    rows: Iterable[tuple[_Row, bool]], before: sqlite3.Connection, same: Container[str]
+) -> Iterator[_Row]:
+    """The rows; one that was known keeps its time, and one that failed is the one of before.
+
+    Args:
+        rows: Of :func:`_rows`.
+        before: The index of before.
+        same: Jobs that are made by the same as then: where a rule has changed, what it was made for must not stay.
+    """
+    known = """
+    SELECT min(written) FROM (
+        SELECT written FROM reasons WHERE user_id = ?1 AND item_id = ?2 AND key = ?3
+        UNION ALL SELECT written FROM older WHERE user_id = ?1 AND item_id = ?2 AND key = ?3
+    )
+    """
+    whole = f"SELECT {_NAMES} FROM reasons WHERE user_id = ? AND item_id = ? AND job = ?"
+    for row, failed in rows:
+        if failed:
+            if row[_JOB] in same:
+                yield from before.execute(whole, (*_pair_of(row), row[_JOB]))
+        else:
+            (written,) = before.execute(known, (*_pair_of(row), row[_KEY])).fetchone()
+            yield row if written is None else (*row[:-1], written)
 
 
-def _of_jobs(index: sqlite3.Connection, jobs: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    names, places = ", ".join(COLUMNS), ", ".join("?" * len(jobs))
-    yield from index.execute(f"SELECT {names} FROM reasons WHERE job IN ({places})", list(jobs))
+def _pair_of(row: _Row) -> tuple[str, str]:
+    return row[0], row[1]
 
 
 def _index_items(folder: Path, facts: Path, stamp: str) -> None:
@@ -161,12 +254,13 @@ def _made(path: Path, stamp: str) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection | None]:
-    """A database as it is; None if there is none that can be read."""
+    """The index of before; None if there is none that can be read, or of another layout."""
     if not _noted(path):
         yield None
         return
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as index:
-        yield index
+        made = index.execute("PRAGMA user_version").fetchone()[0] == _LAYOUT
+        yield index if made else None
 
 
 def _noted(path: Path) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import resource
 import sys
 import time
@@ -123,8 +125,17 @@ def _prepare(asks: Asks) -> Outlook:
     if changes:
         rows = f"{outlook.to_write:,} of {outlook.requests:,} rows"
         print(f"generate: {rows} are to be written for it", file=sys.stderr, flush=True)
-    note_progress(asks.job.folder, settings=asks.made_by)
+    note_progress(asks.job.folder, settings=asks.made_by, sensitive=_sensitive(asks.config))
     return outlook
+
+
+def _sensitive(config: Config) -> str:
+    """Digest of the concepts that are sensitive now; :mod:`mmreason.bulk.index` keeps no row over a change of it."""
+    path = config.path("evidence", "concepts.parquet")
+    if not path.is_file():
+        return ""
+    found = pq.read_table(path, columns=["id", "sensitive"], filters=[("sensitive", "!=", "")])
+    return hashlib.sha256(json.dumps(found.to_pylist()).encode()).hexdigest()
 
 
 def _finish(asks: Asks, there: int) -> str:

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from math import inf
 from pathlib import Path
@@ -20,8 +21,9 @@ from mmreason import ReasonStore
 from mmreason.bulk.asked import Asked
 from mmreason.bulk.attempts import Pair
 from mmreason.bulk.export import export_reasons
-from mmreason.bulk.index import COLUMNS, REASONS
+from mmreason.bulk.index import COLUMNS, LOCK, REASONS
 from mmreason.bulk.job import Job
+from mmreason.bulk.parts import note_progress
 from mmreason.schema import DataError, Evidence, Item, Reason, User
 
 
@@ -118,6 +120,64 @@ def test_a_reason_ends_with_its_age_which_a_later_run_does_not_renew(tmp_path: P
     store = ReasonStore.open(tmp_path, max_days=9)
     assert store.get("ann", "coat") is None and store.get("bob", "hat")
     assert ReasonStore.open(tmp_path, max_days=11).get("ann", "coat")
+
+
+def test_an_older_reason_that_is_taken_over_does_not_hide_a_newer_one(tmp_path: Path) -> None:
+    job(tmp_path, "nightly", ANN)
+    long_ago = time.time() - 10 * 86_400
+    os.utime(tmp_path / "generate" / "nightly" / "progress.json", (long_ago, long_ago))
+    ReasonStore.open(tmp_path)
+    job(tmp_path, "spring", ANN, model="b")
+    assert ReasonStore.open(tmp_path).get("ann", "coat").text == "b for ann"  # type: ignore[union-attr]
+    job(tmp_path, "nightly", ANN, BOB)
+    assert ReasonStore.open(tmp_path).get("ann", "coat").text == "b for ann"  # type: ignore[union-attr]
+    job(tmp_path, "nightly", ANN, BOB, Asked("zoe", "hat"), stopped=True)
+    assert ReasonStore.open(tmp_path).get("ann", "coat").text == "b for ann"  # type: ignore[union-attr]
+    job(tmp_path, "nightly", ANN)
+    shutil.rmtree(tmp_path / "generate" / "spring")
+    assert ReasonStore.open(tmp_path, max_days=11).get("ann", "coat").text == "a for ann"  # type: ignore[union-attr]
+    assert ReasonStore.open(tmp_path, max_days=9).get("ann", "coat") is None, "its age was not renewed"
+
+
+def test_a_reason_stays_while_writing_it_anew_fails_unless_a_rule_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(pairs: list[Pair]) -> list[Reason]:
+        raise DataError("the server does not answer")
+
+    note_progress(tmp_path / "generate" / "spring", settings={"rules": "1"})
+    job(tmp_path, "spring", ANN, BOB)
+    facts(tmp_path, coat="v1", hat="v1")
+    ReasonStore.open(tmp_path)
+    monkeypatch.setattr("test_reason_store.write", fails)
+    for night in ("b", "c"):
+        job(tmp_path, "spring", ANN, Asked("bob", "scarf"), model=night)
+        store = ReasonStore.open(tmp_path)
+        assert store.get("ann", "coat").text == "a for ann"  # type: ignore[union-attr]
+        assert store.get("bob", "hat") is None, "it is asked for no more"
+    facts(tmp_path, coat="v2")
+    assert ReasonStore.open(tmp_path).get("ann", "coat") is None, "its item was edited"
+    facts(tmp_path, coat="v1")
+    note_progress(tmp_path / "generate" / "spring", settings={"rules": "2"})
+    job(tmp_path, "spring", ANN, model="d")
+    assert ReasonStore.open(tmp_path).get("ann", "coat") is None
+
+
+def test_what_a_killed_process_left_goes_and_two_that_open_at_once_wait_for_each_other(
+    tmp_path: Path,
+) -> None:
+    job(tmp_path, "spring", ANN, *(Asked(f"u{n}", "hat") for n in range(300)))
+    left = [
+        tmp_path / "generate" / f".tmp-{pid}-{name}"
+        for pid in (os.getpid(), 2**22 + 1)
+        for name in ("r", "sort")
+    ]
+    for path in left:
+        path.mkdir()
+    with ThreadPoolExecutor(4) as pool:
+        stores = list(pool.map(lambda _: ReasonStore.open(tmp_path), range(4)))
+    assert all(len(store) == 301 for store in stores)
+    assert {path.name for path in (tmp_path / "generate").iterdir()} == {"spring", REASONS, LOCK}
 
 
 def test_a_lookup_takes_less_than_a_millisecond(tmp_path: Path) -> None:
