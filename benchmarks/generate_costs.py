@@ -27,6 +27,8 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
+import psutil
+import pyarrow as pa
 from generate_scale import (
     COLORS,
     FEATURES,
@@ -288,7 +290,7 @@ class Timed:
 
 
 def memory(count: int = 200_000) -> tuple[float, float]:
-    """Bytes that an item of the made shop and an interaction take in every process of a job."""
+    """Bytes that an item of the made shop and an interaction hold in every process of a job."""
     held = []
     with tempfile.TemporaryDirectory() as name:
         for items, steps in ((1, 0), (count, 0), (count, count)):
@@ -318,10 +320,14 @@ def write_made(folder: Path, items: int, steps: int) -> None:
 
 
 def read_made(folder: Path) -> float:
-    """The most that reading a catalogue and holding it with its behaviours takes, in MB, beside what the process is."""
-    before = peak()
-    Behaviours(read_catalogue(folder))
-    return peak() - before
+    """What a catalogue that was read and its behaviours hold, in MB; reading it may take more for a moment."""
+    resident = psutil.Process().memory_info
+    before = resident().rss
+    held = Behaviours(read_catalogue(folder))
+    pa.default_memory_pool().release_unused()
+    after = resident().rss
+    del held
+    return (after - before) / 1e6
 
 
 def language_model(count: int) -> float:

@@ -27,6 +27,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -290,12 +291,8 @@ def peak() -> float:
 
 def in_own_process(work: Callable[..., Any], *values: Any) -> Any:
     """What a function returns, run where nothing else was before."""
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(1) as pool:
-        found = pool.apply(work, values)
-        pool.close()
-        pool.join()
-    return found
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *values).result()
 
 
 if __name__ == "__main__":

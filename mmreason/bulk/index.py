@@ -41,7 +41,7 @@ CREATE TABLE reasons (
     {", ".join(f"{name} {_TYPES.get(name, 'TEXT')}" for name in COLUMNS)}, PRIMARY KEY (user_id, item_id)
 );
 CREATE TABLE older (
-    user_id TEXT, item_id TEXT, job TEXT, key TEXT, written REAL, PRIMARY KEY (user_id, item_id, job)
+    user_id TEXT, item_id TEXT, job TEXT, key TEXT, written REAL, PRIMARY KEY (user_id, item_id, job, key)
 ) WITHOUT ROWID;
 CREATE TABLE jobs (job TEXT PRIMARY KEY, made_by TEXT);
 """
@@ -107,7 +107,8 @@ def _to_do(run: Path) -> list[Callable[[], None]]:
         to_do.append(partial(_index_reasons, folder, done, waiting, stamp))
     facts = run / "evidence" / "facts.parquet"
     if not facts.is_file():
-        remove(folder / ITEMS)
+        if (folder / ITEMS).exists():
+            to_do.append(partial(remove, folder / ITEMS))
     elif _noted(folder / ITEMS) != (stamp := _digest([_ITEMS, _stamp(facts)])):
         to_do.append(partial(_index_items, folder, facts, stamp))
     return to_do
@@ -156,9 +157,8 @@ def _insert_newest(index: sqlite3.Connection, rows: Iterable[_Row]) -> None:
     for _, same in groupby(rows, _pair_of):
         *older, newest = sorted(same, key=lambda row: row[_WRITTEN])
         index.execute(insert, newest)
-        index.executemany(
-            "INSERT INTO older VALUES (?, ?, ?, ?, ?)", [[row[n] for n in _OLDER] for row in older]
-        )
+        for row in older:  # a request that came several times has one
+            index.execute("INSERT OR IGNORE INTO older VALUES (?, ?, ?, ?, ?)", [row[n] for n in _OLDER])
 
 
 def _rows(folder: Path, jobs: Sequence[str]) -> Iterator[tuple[_Row, bool]]:

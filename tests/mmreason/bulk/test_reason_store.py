@@ -131,9 +131,10 @@ def test_an_older_reason_that_is_taken_over_does_not_hide_a_newer_one(tmp_path: 
     assert ReasonStore.open(tmp_path).get("ann", "coat").text == "b for ann"  # type: ignore[union-attr]
     job(tmp_path, "nightly", ANN, BOB)
     assert ReasonStore.open(tmp_path).get("ann", "coat").text == "b for ann"  # type: ignore[union-attr]
-    job(tmp_path, "nightly", ANN, BOB, Asked("zoe", "hat"), stopped=True)
+    job(tmp_path, "nightly", ANN, BOB, ANN, ANN, Asked("zoe", "hat"), stopped=True)
     assert ReasonStore.open(tmp_path).get("ann", "coat").text == "b for ann"  # type: ignore[union-attr]
-    job(tmp_path, "nightly", ANN)
+    job(tmp_path, "nightly", ANN, BOB, ANN, ANN)
+    assert ReasonStore.open(tmp_path).get("ann", "coat").text == "b for ann"  # type: ignore[union-attr]
     shutil.rmtree(tmp_path / "generate" / "spring")
     assert ReasonStore.open(tmp_path, max_days=11).get("ann", "coat").text == "a for ann"  # type: ignore[union-attr]
     assert ReasonStore.open(tmp_path, max_days=9).get("ann", "coat") is None, "its age was not renewed"
