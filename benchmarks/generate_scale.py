@@ -1,7 +1,7 @@
 """The bulk job from a thousand to a million requests: does a request cost the same, and does memory stay flat?
 
-    python benchmarks/generate_scale.py                                                       # some minutes
-    python benchmarks/generate_scale.py --templates '[1000, 2000]' --lm '[200, 400, 800]' --stub '[1000, 10000]'
+    python benchmarks/generate_scale.py                                                                  # eight minutes
+    python benchmarks/generate_scale.py --templates '[1000]' --soft '[200]' --plan '[200]' --stub '[1000, 10000]'
 
 A made shop of 2,000 items and 4,000 users with ten steps each is asked for pairs by a Parquet file. ``templates``: the
 whole stage ``generate`` with the writers that need no training. ``soft`` and ``plan``: with a tiny random LM before
@@ -63,7 +63,8 @@ THINGS = ("coat", "hat", "scarf", "dress", "shirt", "jacket")
 
 def main(
     templates: list[int] | None = None,
-    lm: list[int] | None = None,
+    soft: list[int] | None = None,
+    plan: list[int] | None = None,
     stub: list[int] | None = None,
     folder: str = "",
 ) -> None:
@@ -71,7 +72,8 @@ def main(
 
     Args:
         templates: Sizes of the stage with templates; at least two, the smallest first. Default 1, 10 and 100 thousand.
-        lm: Sizes of the stage with a tiny language model, of soft tokens and of plans. Default SIZES.
+        soft: Sizes of the stage with a tiny language model and a text for each request. Default 1, 10 and 20 thousand.
+        plan: The same with one for each plan. Default 1, 10 and 100 thousand.
         stub: Sizes of the job with a stub. Default 10 and 100 thousand, and a million.
         folder: Where to work; default a temporary one.
     """
@@ -82,8 +84,8 @@ def main(
         in_own_process(make_shop, shop)
         for kind, sizes in (
             ("templates", templates or [1000, 10_000, 100_000]),
-            ("soft", lm or [1000, 10_000, 20_000]),
-            ("plan", lm or [1000, 10_000, 20_000]),
+            ("soft", soft or [1000, 10_000, 20_000]),
+            ("plan", plan or [1000, 10_000, 100_000]),
             ("stub", stub or [10_000, 100_000, 1_000_000]),
         ):
             if kind in ("soft", "plan"):
