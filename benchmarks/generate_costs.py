@@ -289,7 +289,7 @@ class Timed:
         return write
 
 
-def memory(count: int = 200_000) -> tuple[float, float]:
+def memory(count: int = 100_000) -> tuple[float, float]:
     """Bytes that an item of the made shop and an interaction hold in every process of a job."""
     held = []
     with tempfile.TemporaryDirectory() as name:

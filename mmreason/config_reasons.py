@@ -93,10 +93,10 @@ class GenerateConfig:
     max_seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "max_new_tokens", "candidates"):
+        for name in ("max_new_tokens", "candidates"):
             if getattr(self, name) < 1:
                 raise DataError(f"generate.{name} is {getattr(self, name)}; give 1 or more")
-        for name in ("part_size", "limit", "top_k", "max_seconds"):
+        for name in ("batch_size", "part_size", "limit", "top_k", "max_seconds"):
             if getattr(self, name) < 0:
                 raise DataError(f"generate.{name} is {getattr(self, name)}; give 0 or more")
         if not 0 <= self.max_failures <= 1:

@@ -124,7 +124,7 @@ def test_every_one_of_several_sources_is_watched(shop: Path, capsys: pytest.Capt
 
 @pytest.mark.parametrize(
     "setting",
-    ["candidates=0", "batch_size=0", "part_size=-1", "max_seconds=-1", "max_failures=2"],
+    ["candidates=0", "batch_size=-1", "part_size=-1", "max_seconds=-1", "max_failures=2"],
 )
 def test_a_number_out_of_its_range_is_refused_before_anything_is_kept(tmp_path: Path, setting: str) -> None:
     with pytest.raises(SystemExit, match=f"generate.{setting.partition('=')[0]} is .*; give"):

@@ -16,6 +16,7 @@ import torch
 
 from mmreason import DataError, Interaction, Item, Reason, Reasoner, User
 from mmreason.bulk.attempts import Attempts
+from mmreason.bulk.parts import read_progress
 from mmreason.catalogue.catalogue import Catalogue, read_catalogue
 from mmreason.config import Config, VerifyConfig
 from mmreason.evidence.claims import Vocabulary
@@ -378,6 +379,25 @@ def test_a_changed_setting_is_shown_before_anything_is_done_again(
     generate(changed)
     assert "setting" not in capsys.readouterr().err
     assert dry_run(changed).splitlines()[2:] == [f"to be written  {0:>13,}"]
+
+
+def test_a_job_notes_what_is_sensitive(tiny_run: Config, tmp_path: Path) -> None:
+    config, noted = _copied(tiny_run, tmp_path), []
+    path = config.path("evidence", "concepts.parquet")
+    for name, kind in (("of no item", ""), ("nor this", "health")):
+        concepts = pq.read_table(path)
+        row = {
+            "id": f"~{name}",
+            "name": name,
+            "value": name,
+            "items": 0,
+            "popularity": 0.0,
+            "sensitive": kind,
+        }
+        pq.write_table(pa.concat_tables([concepts, pa.Table.from_pylist([row], concepts.schema)]), path)
+        generate(config)
+        noted.append(read_progress(config.path("generate", "test"))["sensitive"])
+    assert noted[0] != noted[1] and noted[0] == read_progress(tiny_run.path("generate", "test"))["sensitive"]
 
 
 def test_time_that_is_up_leaves_the_stage_undone_and_the_next_run_goes_on(
