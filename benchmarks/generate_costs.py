@@ -354,7 +354,7 @@ def draw(path: Path, costs: Costs, wanted: float, cores: int, share: float, said
     matplotlib.use("svg")
     from matplotlib import pyplot as plt
 
-    plt.rcParams |= {"svg.hashsalt": "scale", "svg.fonttype": "none"}
+    plt.rcParams |= {"svg.hashsalt": "scale", "svg.fonttype": "none", "font.sans-serif": ["DejaVu Sans"]}
     nodes = [1, 2, 4, 8, 16, 32, 64, 100]
     figure, axes = plt.subplots(figsize=(6.4, 4))
     for lm, left, label in (
@@ -372,6 +372,7 @@ def draw(path: Path, costs: Costs, wanted: float, cores: int, share: float, said
     axes.set_ylabel(f"hours for {wanted:,.0f} pairs")
     axes.set_title("dotted: linear; gray: what one process does once", fontsize=9)
     axes.set_xticks(nodes, [str(n) for n in nodes])
+    axes.minorticks_off()
     axes.legend()
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})

@@ -12,7 +12,6 @@ from mmreason.bulk.parts import read_parts
 from mmreason.bulk.worded import NAME as WORDED
 from mmreason.config import Config
 from mmreason.config_reasons import BackendConfig
-from mmreason.generate.job import generate
 
 
 def answer(message: str) -> str:
@@ -34,6 +33,8 @@ def same_rows(shop: Path, requests: int, rate: float = 0.3) -> bool:
         requests: Pairs.
         rate: How often the server fails.
     """
+    from mmreason.generate.job import generate  # takes seconds, which a job that is killed does not have
+
     path = shop / "asked.jsonl"
     path.write_text("".join(json.dumps({"user_id": u, "item_id": i}) + "\n" for u, i in pairs(requests)))
     tables = []
