@@ -20,7 +20,7 @@ from mmreason.reason.lm import load_lm, load_tokenizer
 
 PROMPT, TEXT = (20, 200), (10, 80)  # tokens, drawn evenly
 HEAD = 16  # tokens of the instruction that every prompt begins with
-SLOTS = 64
+SLOTS = 128
 
 
 @dataclass

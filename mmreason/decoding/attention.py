@@ -21,7 +21,7 @@ from torch import Tensor
 from mmreason.decoding.slots import Layer, Slots
 
 NAME = "mmreason_slots"  # of our attention in transformers' registry
-PLAIN = 128  # positions; on a CPU, shorter prompts attend faster by plain multiplications than by the fused kernel
+PLAIN = 384  # positions; on a CPU, shorter prompts attend faster by plain multiplications than by the fused kernel
 
 
 @dataclass(frozen=True)
