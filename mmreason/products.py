@@ -13,6 +13,7 @@ from encoders.digest import file_digest, weights_digest
 from mmreason.config import Config
 from mmreason.config_data import SourceConfig
 from mmreason.files import atomic_write
+from mmreason.plugins import versions_of_writers
 from mmreason.schema import DataError
 
 Parts = dict[str, str]
@@ -355,6 +356,7 @@ PRODUCTS: dict[str, Callable[[Config], Parts]] = {
     "inference model": _inference_model,
     "models": _models,
     "compliance packs": _compliance_packs,
+    "added writers": lambda config: versions_of_writers(config.generate.writers),
     "requests": _requests,
     "reasons": _reasons,
     "judged reasons": _judged_reasons,

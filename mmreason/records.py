@@ -70,7 +70,7 @@ STAGES = (
     Stage(
         "simulate",
         "mmreason.targets.stage:simulate_shoppers",
-        reads=("items", "own behaviours"),
+        reads=("items", "own behaviours", "added writers"),
         writes=("behaviours",),
         settings=("simulate", "seed", "generate.writers"),
         version=3,
@@ -145,6 +145,7 @@ STAGES = (
             "language model",
             "inference model",
             "compliance packs",
+            "added writers",
         ),
         writes=("reasons",),
         settings=("generate", "verify", "seed", "dtype"),

@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from encoders.digest import file_digest
 from mmreason.bulk.asked import Asked
 from mmreason.bulk.attempts import Write
 from mmreason.bulk.job import Job
@@ -18,7 +19,7 @@ from mmreason.bulk.windows import Spent
 from mmreason.bulk.worded import NAME, WordedPlans
 from mmreason.catalogue.catalogue import Catalogue, read_catalogue
 from mmreason.config import Config
-from mmreason.evidence.store import EvidenceStore
+from mmreason.evidence.store import SENSITIVE, EvidenceStore
 from mmreason.files import read_json
 from mmreason.generate.reasoner import PLANS_WINDOW, Reasoner
 from mmreason.generate.requests import Behaviours, Keys, read_requests
@@ -28,13 +29,17 @@ from mmreason.generate.writers.server import INSTRUCTION, ServerSpeaker
 from mmreason.processes import collect_rarely, share_of
 from mmreason.products import combined, fingerprint
 from mmreason.reason.plans import learn_wording
-from mmreason.records import changed_settings, stage_identity
+from mmreason.records import changed_settings, find_stage, stage_identity
 from mmreason.schema import Reason
 from mmreason.shards.loader import reason_samples
 from mmreason.store.store import EmbeddingStore
 
 _DIGITS = 12  # of a digest, where a person may compare two
-_NOT_OF_WORDS = ("generate.writers", "generate.language", "verify.nli", "verify.entailment")
+_NOT_OF_WORDS = (
+    *("generate.writers", "writers of other packages", "generate.language"),
+    *("sensitive terms", "verify.nli", "verify.entailment"),
+)
+"""What lets a text through or chooses among texts, and makes none that the language model wrote another."""
 
 
 class Asks:
@@ -60,7 +65,7 @@ class Asks:
 
     @cached_property
     def made_by(self) -> dict[str, Any]:
-        """The settings that decide what is written, and digests of the models and of the wording files."""
+        """What decides what is written, beside what a reason is asked for: a row that another decided is made again."""
         return _made_by(self.config, self.by_model)
 
     @property
@@ -147,14 +152,18 @@ class Asks:
 
 
 def _made_by(config: Config, by_model: bool) -> dict[str, Any]:
-    """The settings that decide what is written, and digests of the models and of the wording files."""
-    settings = config.generate
+    """The settings and versions that decide what is written, with digests of the models and of files of words."""
+    settings, sensitive = config.generate, config.path("evidence", SENSITIVE)
+    added = fingerprint("added writers", config)
     made: dict[str, Any] = {
+        "version": find_stage("generate").version,
         "generate.writers": settings.writers,
+        "writers of other packages": ", ".join(f"{name} of {version}" for name, version in added.items()),
         "generate.candidates": settings.candidates,
         "generate.language": settings.language,
         "seed": config.seed,
         "wording files": wording_files(settings.packs)[:_DIGITS],
+        "sensitive terms": file_digest(sensitive)[:_DIGITS] if sensitive.is_file() else "",
     }
     if by_model:
         made |= {
@@ -181,8 +190,9 @@ def _made_by(config: Config, by_model: bool) -> dict[str, Any]:
 
 
 def wording_files(packs: Sequence[str]) -> str:
-    """Digest of the grammars, of the verifier's words and of the compliance packs."""
+    """Digest of the grammars, of the verifier's words, of what is sensitive or unsafe, and of the compliance packs."""
     names = [
+        ("mmreason", "safety"),
         ("mmreason.wording", "grammars"),
         ("mmreason.generate", "packs"),
         ("mmreason.generate", "verify"),

@@ -207,10 +207,11 @@ class Keys:
     def _item(self, item: Item | None, item_id: str) -> str:
         told = {name: getattr(item, name) for name in _TOLD} if item else {}
         content = self._store.content(item_id) if self._store is not None and item_id in self._store else ""
-        facts = self._evidence.facts(item_id)
-        concepts = [self._evidence.concepts.get(fact.concept) for fact in facts]
-        seen = [(astuple(f), c and (c.items, c.popularity)) for f, c in zip(facts, concepts, strict=True)]
-        return _digest([told, content, self._evidence.content(item_id), seen])
+        evidence, facts = self._evidence, self._evidence.facts(item_id)
+        ids = [fact.concept for fact in facts]
+        shared = [concept and astuple(concept) for concept in map(evidence.concepts.get, ids)]
+        pairs = [(pair.id, pair.items, pair.popularity) for pair in evidence.pairs.of(ids)]
+        return _digest([told, content, evidence.content(item_id), [*map(astuple, facts)], shared, pairs])
 
 
 def _digest(value: Any) -> str:

@@ -14,14 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Protocol
 
 from mmreason.evidence.schema import Candidate, Case, Plan
+from mmreason.plugins import added_writers
 from mmreason.schema import DataError
-
-ENTRY_POINTS = "mmreason.writers"
-"""Group of the entry points by which installed packages add writers."""
 
 LM = "lm"
 """The one writer that needs a trained model."""
@@ -50,7 +47,7 @@ def find_writers(names: Sequence[str]) -> dict[str, Writer]:
         >>> list(find_writers(["lm", "template"]))
         ['template']
     """
-    added = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    added = added_writers()
     found: dict[str, Writer] = {}
     for name in names:
         if name in WRITERS:
