@@ -50,7 +50,7 @@ def count_known(folder: Path, asked: Path, missing: Sequence[int], size: int) ->
     with _joined(folder, asked, missing) as database:
         if database is None:
             return 0
-        return database.value(f"SELECT count(DISTINCT a.file_row_number) {_where(missing, size)}")
+        return database.value(f"SELECT count(*) {_with_known(missing, size)}")
 
 
 def take_over(folder: Path, asked: Path, missing: Sequence[int], size: int) -> int:
@@ -67,7 +67,11 @@ def take_over(folder: Path, asked: Path, missing: Sequence[int], size: int) -> i
     with _joined(folder, asked, missing) as database:
         if database is None:
             return 0
-        query = f"SELECT a.file_row_number AS request, k.* EXCLUDE (request) {_where(missing, size)} ORDER BY request"
+        query = f"""
+            SELECT a.request, k.* EXCLUDE (request)
+            FROM (SELECT a.file_row_number AS request, one.* {_with_known(missing, size)}) a
+            JOIN known k ON k.key = a.key AND k.request = a.first ORDER BY a.request, k.text
+        """
         with atomic_write(path) as file, pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
             for batch in database.stream(query, _BATCH):
                 batch = _first_of_each(batch, last)
@@ -116,10 +120,14 @@ def _taken(folder: Path) -> Path:
     return aside(folder) / "taken.parquet"
 
 
-def _where(missing: Sequence[int], size: int) -> str:
+def _with_known(missing: Sequence[int], size: int) -> str:
+    """Each request of the missing parts whose key is known, once, and which request is the first that has the key.
+
+    Requests may share a key, and lines that are none share that of their error: n of them must not meet n rows each.
+    """
     return f"""
-    FROM asked a JOIN known k ON a.key = k.key
-    WHERE a.key <> '' AND a.file_row_number // {size} IN (SELECT unnest({list(missing)}::BIGINT[]))
+    FROM asked a JOIN (SELECT key, min(request) AS first FROM known WHERE key <> '' GROUP BY key) one USING (key)
+    WHERE a.file_row_number // {size} IN (SELECT unnest({list(missing)}::BIGINT[]))
     """
 
 

@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -219,6 +220,22 @@ def test_what_all_processes_wrote_side_by_side_is_noted(
     run([replace(REQUESTS[0], user_id=f"u{n}") for n in range(4)], tmp_path)
     noted = read_progress(tmp_path)
     assert (noted["reasons_per_second"], noted["plans"], noted["worded"]) == (10, 6, 1)
+
+
+def test_requests_of_one_key_are_taken_over_in_a_blink(tmp_path: Path) -> None:
+    """A file of lines without an item id has one key: of n of them, n x n rows would be joined."""
+    bad = [Asked("", "", error="no item id", key="one")] * 20_000
+    twice = [replace(REQUESTS[n % 2], key=f"{n % 2}") for n in range(1000)]
+    job = Job(tmp_path)
+    job.run(job.prepare(lambda: [*bad, *twice]), pair_of, Writer)
+    began, writer = time.monotonic(), Writer()
+    changed = [NEW, *twice, *bad]
+    assert job.look(lambda: changed).there == 21_000
+    outlook = job.prepare(lambda: changed)
+    assert time.monotonic() - began < 20 and outlook.to_write == 1
+    job.run(outlook, pair_of, lambda: writer)
+    assert writer.asked == ["new"]
+    assert texts(tmp_path)[:5] == ["New for new", *["T0 for u0", "T1 for u1"] * 2]
 
 
 def test_requests_of_the_same_making_are_not_made_again(tmp_path: Path) -> None:
