@@ -24,7 +24,7 @@ class FaultyServer(ThreadingHTTPServer):
     Args:
         faults: What it does in place of answering, of :data:`FAULTS`.
         rate: How often.
-        answer: Text of an answer to the user's message; None refuses for good (400).
+        answer: Text of an answer to the user's message; None refuses for good (400), with :attr:`code`.
         slow: Seconds of a slow answer.
         seed: Of when it fails.
 
@@ -32,6 +32,8 @@ class FaultyServer(ThreadingHTTPServer):
         did: How often it did what; ``answered``, too.
         asked: The bodies of all requests.
         most: The most requests that it had at a time.
+        code: Of what it refuses.
+        finish: With what its answers end.
     """
 
     daemon_threads = True
@@ -52,7 +54,7 @@ class FaultyServer(ThreadingHTTPServer):
         self.now = self.most = 0
         self.refuses: tuple[str, ...] = ()
         self.models = ("tiny",)
-        self.key = ""
+        self.key, self.code, self.finish = "", "", "stop"
         self._rng, self.lock = random.Random(seed), threading.Lock()
 
     @property
@@ -100,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif refused:
             self._error(400, f"Unsupported parameter: {refused!r}", param=refused)
         elif server.answer(body["messages"][-1]["content"]) is None:
-            self._error(400, "that is not answered")
+            self._error(400, "that is not answered", code=server.code)
         elif what := server.fault():
             self._misbehave(what, body)
         else:
@@ -122,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, body: dict[str, Any]) -> bytes:
         message = body["messages"][-1]["content"]
         text = self.server.answer(message)
-        choice = {"finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+        choice = {"finish_reason": self.server.finish, "message": {"role": "assistant", "content": text}}
         if body.get("logprobs"):
             choice["logprobs"] = {
                 "content": [{"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}]
@@ -139,8 +141,10 @@ class _Handler(BaseHTTPRequestHandler):
             }
         ).encode()
 
-    def _error(self, status: int, message: str, param: str | None = None, wait: bool = False) -> None:
-        error = {"message": message, "type": "error", "param": param, "code": None}
+    def _error(
+        self, status: int, message: str, param: str | None = None, wait: bool = False, code: str = ""
+    ) -> None:
+        error = {"message": message, "type": "error", "param": param, "code": code or None}
         self._send(status, json.dumps({"error": error}).encode(), {"retry-after-ms": "5"} if wait else {})
 
     def _send(self, status: int, data: bytes, headers: dict[str, str] | None = None) -> None:

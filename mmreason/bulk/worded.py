@@ -104,9 +104,13 @@ class WordedPlans:
         return {words: found[key] for key, words in keys.items() if key in found}
 
     def add(self, texts: Mapping[str, Texts]) -> None:
-        """Keep texts, by their plans in words."""
+        """Keep texts, by their plans in words.
+
+        A plan of which every text is blank is known while this lasts, and is not on disk: the next night asks again.
+        """
+        self._remember({self._key(words): text for words, text in texts.items()})
+        texts = {words: some for words, some in texts.items() if any(each.text for each in some)}
         rows = {self._key(words): text for words, text in texts.items()}
-        self._remember(rows)
         if self._collects:
             self.new |= texts
         packed = ((key, json.dumps(texts, ensure_ascii=False)) for key, texts in rows.items())

@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import Tensor
 
-Finish = Literal["end", "stop", "length", "error"]
+Finish = Literal["end", "stop", "length", "filtered", "error"]
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,8 @@ class Decoded:
         text: Of the ids, without special tokens, cut before a stop string.
         log_prob: Mean log-probability of the tokens, the end token included, under the LM itself: no temperature, no
             token held back. 0 without tokens; None where a server does not tell.
-        finish: ``end`` (an end token), ``stop`` (a stop string), ``length`` or ``error``.
+        finish: ``end`` (an end token), ``stop`` (a stop string), ``length``, ``filtered`` (a server's filter held the
+            text back, which is empty) or ``error``.
         error: What went wrong, one line; empty unless ``finish`` is ``error``.
     """
 

@@ -24,7 +24,10 @@ GIVE_UP = 32
 _FIRST_WAIT = 0.25  # seconds, before what could not be read is asked for again; then twice as long
 _LONGEST_WAIT = 120.0  # seconds, of a Retry-After that the openai package keeps to
 _KEY = "none"  # where a server asks for no key; the package wants one
-_FINISH: dict[str, Finish] = {"stop": "end", "length": "length"}
+_FILTERED = (
+    "content_filter"  # how a choice ends whose text is held back; also the code of a request that is refused
+)
+_FINISH: dict[str, Finish] = {"stop": "end", "length": "length", _FILTERED: "filtered"}
 _OPTIONAL = ("max_tokens", "temperature", "top_p", "seed", "n", "logprobs")
 _INSTEAD = {"max_tokens": "max_completion_tokens"}  # of a setting that newer models refuse
 
@@ -121,6 +124,10 @@ class Server:
                     reply = await client.chat.completions.create(**body)
                     return self._texts(number, request, reply)
                 except self._openai.BadRequestError as error:
+                    if error.code == _FILTERED:
+                        return [
+                            Decoded(number, n, [], "", None, "filtered") for n in range(request.candidates)
+                        ]
                     if not self._does_without(error, body):
                         raise
                 except (ValueError, _Unreadable) as error:  # JSON that was cut, or is no answer
@@ -199,7 +206,8 @@ def _decoded(number: int, candidate: int, choice: Any) -> Decoded:
     error = f"the server stopped it ({choice.finish_reason})" if finish == "error" else ""
     tokens = getattr(choice.logprobs, "content", None) or []
     log_prob = sum(token.logprob for token in tokens) / len(tokens) if tokens else None
-    return Decoded(number, candidate, [], choice.message.content or "", log_prob, finish, error)
+    text = "" if finish == "filtered" else choice.message.content or ""
+    return Decoded(number, candidate, [], text, log_prob, finish, error)
 
 
 def _why_not(request: DecodeRequest) -> str:

@@ -29,6 +29,17 @@ def test_texts_are_there_the_next_night_and_another_model_has_none_of_them(path:
     assert WordedPlans(None, "a").find(["hat"]) == {}
 
 
+def test_a_blank_text_is_known_while_the_job_lasts_and_not_the_next_night(tmp_path: Path) -> None:
+    path, blank = tmp_path / "worded.sqlite", (Worded("", None),)
+    worded = WordedPlans(path, "a")
+    worded.add({"mug": blank, "hat": (Worded("", None), *HAT)})
+    assert worded.find(["mug"]) == {"mug": blank}
+    assert WordedPlans(path, "a").find(["mug", "hat"]) == {"hat": (Worded("", None), *HAT)}
+    worker = WordedPlans(path, "a", writes=False)
+    worker.add({"coat": blank})
+    assert not worker.new, "what a worker of a cluster hands on"
+
+
 def test_what_was_edited_is_not_used_and_told_once(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with closing(sqlite3.connect(path)) as table, table:
         table.execute("UPDATE worded SET texts = replace(texts, 'A mug', 'Buy now')")

@@ -72,6 +72,17 @@ def test_what_fails_for_good_has_its_error_and_disturbs_no_other(faulty: FaultyS
     assert "banned" in found[10].error
 
 
+@pytest.mark.parametrize("refused", [True, False])
+def test_what_a_filter_holds_back_is_no_text_and_no_error(faulty: FaultyServer, refused: bool) -> None:
+    """Some servers say so with the answer, some refuse the request with that code."""
+    faulty.code, faulty.finish = "content_filter", "content_filter"
+    faulty.answer = lambda message: None if refused else "Half of"
+    drawn = DecodeRequest("Say\nit", Sampling(0.8), candidates=2)
+    found = _server(faulty).decode_all([LINES[0], drawn])
+    assert [(each.text, each.finish, each.error) for each in found] == [("", "filtered", "")] * 3
+    assert len(faulty.asked) == 2
+
+
 def test_a_broken_server_is_given_up_soon(faulty: FaultyServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RETRIES", 1)
     faulty.faults, faulty.rate = ("500",), 1.0

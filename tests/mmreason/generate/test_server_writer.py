@@ -107,6 +107,23 @@ def test_what_the_server_fails_at_is_an_error_and_asked_again(asking: Config, se
     assert len(server.asked) == before + 1
 
 
+@pytest.mark.parametrize("text", ["", None])
+def test_what_the_server_has_no_words_for_others_say_and_it_is_asked_the_next_night(
+    asking: Config, server: FaultyServer, text: str | None
+) -> None:
+    """Whether the server's filter holds it back, or an answer is blank."""
+    server.answer, server.code = lambda message: text, "content_filter"
+    assert "failed" not in generate(asking)
+    rows = read_job(asking).to_pylist()
+    asked = len(server.asked)
+    assert any(row["verified"] and row["writer"] == "template" for row in rows) and 0 < asked < len(rows)
+    shutil.rmtree(asking.path("generate", asking.generate.job))
+    server.answer = answer
+    generate(asking)
+    assert len(server.asked) == 2 * asked
+    assert "lm" in read_job(asking)["writer"].to_pylist()
+
+
 def test_a_wrong_model_stops_the_job_in_a_line(asking: Config, server: FaultyServer) -> None:
     server.models = ("other",)
     with pytest.raises(DataError, match=r"requests failed .*The model 'tiny' does not exist"):
