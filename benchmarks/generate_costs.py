@@ -8,11 +8,13 @@ process), planning, wording and verifying a pair (done by all), reasons a second
 an item and a step of a history take in every process. And what it could save at most to word each plan once where
 templates and extracts write, over pairs drawn by a power law: the time of those calls that had been made before.
 
-GPUs are not measured. Their time is computed from an LM's size and a GPU's published peak and bandwidth:
+GPUs are not measured here. Their time is computed from an LM's size and a GPU's published peak and bandwidth:
 
     reading a prompt      2 · parameters · tokens / (peak · share)
     writing a token       the larger of  2 · parameters / (peak · share)
                           and            (bytes of the weights / rows + bytes of a row's keys and values) / bandwidth
+
+and is at least what passes of the smallest kernels take, which ``generate_limit.py`` measured on one H200.
 
 ``share`` is how much of the peak is reached; the engine's own, on a CPU, is what ``generate_limit.py`` prints.
 """
@@ -99,7 +101,8 @@ class Costs:
 LMS = (Lm("135M", 135e6, 23_040), Lm("8B", 8.2e9, 147_456))
 H100 = Gpu("H100 SXM", 989e12, 3.35e12)
 READ, WRITTEN = 110, 45  # tokens of a prompt and of a text, on average as in generate_throughput.py
-ROWS = 256  # decoded together on a GPU
+ROWS = 391  # decoded together on a GPU: on average in 512 slots, by generate_limit.py on an H200
+PASS = 0.0196  # seconds of a pass there with an LM of 135M: its kernels take longer to be started than to run
 
 
 def main(
@@ -180,10 +183,10 @@ def total_hours(costs: Costs, wanted: float, cores: int, decoding: float) -> flo
 
 
 def gpu_seconds(lm: Lm, gpu: Gpu, share: float) -> float:
-    """Seconds of one GPU for one text."""
+    """Seconds of one GPU for one text: of what limits it, arithmetic, memory or the passes themselves."""
     multiplied = 2 * lm.parameters / (gpu.peak * share)
     moved = (2 * lm.parameters / ROWS + lm.cache * (READ + WRITTEN / 2)) / gpu.bandwidth
-    return READ * multiplied + WRITTEN * max(multiplied, moved)
+    return max(READ * multiplied + WRITTEN * max(multiplied, moved), WRITTEN * PASS / ROWS)
 
 
 def measure(requests: int, decoded: int, repeated: int) -> Costs:
