@@ -24,7 +24,7 @@ from mmreason.decoding.rows import Row
 from mmreason.decoding.slotted import Slotted
 
 
-def main(requests: int = 512, stretches: int = 8, slots: int = SLOTS, lm: str = "") -> None:
+def main(requests: int = 1024, stretches: int = 8, slots: int = SLOTS, lm: str = "") -> None:
     """Measure.
 
     Args:

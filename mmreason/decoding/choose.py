@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from hashlib import blake2b
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mmreason.decoding.requests import Decoded, Sampling
 from mmreason.decoding.rows import Row
 
 NOT_A_NUMBER = "what the language model computes is not a number"
-NUCLEUS = 64  # tokens sorted at first; rows whose nucleus is larger are sorted whole
+NUCLEI = (64, 1024)  # tokens sorted at first, and then; rows whose nucleus is larger are sorted whole
+BLOCK = 64  # tokens
 
 
 def choose(logits: Tensor, rows: Sequence[Row]) -> list[tuple[int, float]]:
@@ -36,7 +38,7 @@ def choose(logits: Tensor, rows: Sequence[Row]) -> list[tuple[int, float]]:
     drawn = [index for index, row in enumerate(rows) if row.request.sampling.temperature]
     if drawn:
         tokens[drawn] = draw(
-            scores[drawn],
+            _some(scores, drawn),
             [rows[index].request.sampling for index in drawn],
             [_uniform(rows[index]) for index in drawn],
         )
@@ -74,17 +76,16 @@ def draw(scores: Tensor, sampling: Sequence[Sampling], uniforms: Sequence[float]
     Returns:
         (R,) long.
     """
-    temperature = scores.new_tensor([each.temperature for each in sampling])
-    probs = (scores / temperature[:, None]).softmax(-1)
+    scaled = scores / scores.new_tensor([each.temperature for each in sampling])[:, None]
     uniform = scores.new_tensor(uniforms)
     whole = [index for index, each in enumerate(sampling) if each.top_p == 1]
     nucleus = [index for index, each in enumerate(sampling) if each.top_p < 1]
     tokens = torch.zeros(len(scores), dtype=torch.long, device=scores.device)
     if whole:
-        tokens[whole] = _invert(probs[whole], uniform[whole])
+        tokens[whole] = _invert(_some(scaled, whole).softmax(-1), uniform[whole])
     if nucleus:
         share = scores.new_tensor([sampling[index].top_p for index in nucleus])
-        tokens[nucleus] = _draw_nucleus(probs[nucleus], share, uniform[nucleus])
+        tokens[nucleus] = _draw_nucleus(_some(scaled, nucleus), share, uniform[nucleus])
     return tokens
 
 
@@ -95,15 +96,42 @@ def _invert(weights: Tensor, uniform: Tensor) -> Tensor:
     return torch.searchsorted(running, goal, right=True)[:, 0].clamp_max(weights.shape[1] - 1)
 
 
-def _draw_nucleus(probs: Tensor, share: Tensor, uniform: Tensor) -> Tensor:
+def _some(scores: Tensor, rows: list[int]) -> Tensor:
+    """Some of the rows; a copy only where it is not all."""
+    return scores if len(rows) == len(scores) else scores[rows]
+
+
+def top(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The largest scores of each row, falling, and their places; of (R, n): (R, count) each, or all n.
+
+    They are looked for in the blocks whose own largest are the largest: on a CPU several times as fast as ``topk`` over
+    a whole vocabulary.
+
+    Example:
+        >>> top(torch.tensor([[0.1, 0.7, 0.2]]), 2)[1]
+        tensor([[1, 2]])
+    """
+    rows, width = scores.shape
+    if width <= count * BLOCK:
+        return scores.topk(min(count, width), -1)  # type: ignore[return-value]
+    blocks = F.pad(scores, (0, -width % BLOCK), value=float("-inf")).view(rows, -1, BLOCK)
+    best = blocks.amax(-1).topk(count, -1).indices
+    largest, within = blocks.gather(1, best[..., None].expand(-1, -1, BLOCK)).flatten(1).topk(count, -1)
+    return largest, best.gather(1, within // BLOCK) * BLOCK + within % BLOCK
+
+
+def _draw_nucleus(scaled: Tensor, share: Tensor, uniform: Tensor) -> Tensor:
     """Draw among the likeliest tokens of each row that reach ``share`` together."""
-    top, ids = probs.topk(min(NUCLEUS, probs.shape[1]), -1)
-    larger = (top.sum(-1) < share).nonzero().flatten()
-    before = top.cumsum(-1) - top
-    tokens = ids.gather(1, _invert(top * (before < share[:, None]), uniform)[:, None])[:, 0]
-    if len(larger) and top.shape[1] < probs.shape[1]:
-        top, ids = probs[larger].sort(-1, descending=True)
-        before = top.cumsum(-1) - top
-        places = _invert(top * (before < share[larger, None]), uniform[larger])
-        tokens[larger] = ids.gather(1, places[:, None])[:, 0]
+    tokens = torch.zeros(len(scaled), dtype=torch.long, device=scaled.device)
+    rows, total = torch.arange(len(scaled), device=scaled.device), scaled.logsumexp(-1, keepdim=True)
+    for count in (*NUCLEI, scaled.shape[1]):
+        largest, ids = top(scaled, count)
+        probs = (largest - total).exp()
+        running = probs.cumsum(-1)
+        drawn = _invert(probs * (running - probs < share[:, None]), uniform)
+        tokens[rows] = ids.gather(1, drawn[:, None])[:, 0]
+        larger = (running[:, -1] < share).nonzero().flatten()
+        if count >= scaled.shape[1] or not len(larger):
+            break
+        rows, scaled, total, share, uniform = (each[larger] for each in (rows, scaled, total, share, uniform))
     return tokens
