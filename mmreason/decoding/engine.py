@@ -75,9 +75,7 @@ class Engine:
         self.prefill_tokens = prefill_tokens or self.slots * (32 if cuda else 8)
         self.window = window or 8 * self.slots
         self.end_ids = end_ids(self.lm.lm, tokenizer)
-        self._runner: Slotted | Groups | None = (
-            None  # with what is set aside and recorded, between two streams
-        )
+        self._runner: Slotted | Groups | None = None  # between two streams
 
     @cached_property
     def slotted(self) -> bool:
@@ -126,6 +124,7 @@ class Engine:
             refused.clear()
             yield from done
         yield from refused
+        runner.rest()
         self._runner = runner
 
     def _new_runner(self) -> Slotted | Groups:

@@ -31,6 +31,9 @@ class Groups:
         self.rows: list[Row] = []
         self.cache: Any = None
 
+    def rest(self) -> None:
+        """Between two streams nothing is held."""
+
     def step(self, queue: Queue) -> list[Decoded]:
         """Write one token for every row of the group, or read the prompts of the next; the texts that are done."""
         entries = [] if self.rows else self._admit(queue)

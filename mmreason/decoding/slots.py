@@ -39,7 +39,7 @@ class Layer:
 
 def _laid_out(old: Tensor, memory: Tensor, room: int) -> Tensor:
     kept = old[:, :, :room].clone()  # the two lie in the same memory
-    new = _front(memory, (*old.shape[:2], room, old.shape[3]))
+    new = _front(memory, (*old.shape[:2], room, old.shape[3])).zero_()
     new[:, :, : kept.shape[2]] = kept
     return new
 
@@ -83,10 +83,10 @@ class Slots:
         if index not in self.layers:
             heads, sizes = key.shape[1], (key.shape[3], value.shape[3])
             longest = self.count * heads * self.length
-            # zeros: what is masked must still be a number
-            memory = key.new_zeros(longest * sizes[0]), value.new_zeros(longest * sizes[1])
+            # empty: of a CPU's memory only what is laid out is taken
+            memory = key.new_empty(longest * sizes[0]), value.new_empty(longest * sizes[1])
             keys, values = (
-                _front(each, (self.count, heads, self.room, size))
+                _front(each, (self.count, heads, self.room, size)).zero_()  # what is masked must be a number
                 for each, size in zip(memory, sizes, strict=True)
             )
             self.layers[index] = Layer(keys, values, window, memory)

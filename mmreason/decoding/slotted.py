@@ -50,6 +50,11 @@ class Slotted:
         self.cache = Slots(count, self.length, STEP_CUDA if cuda else STEP)
         self.graphs = StepGraphs(self.lm, self.cache) if cuda else None
 
+    def rest(self) -> None:
+        """Between two streams: only what was recorded on a GPU is worth its memory."""
+        if not self.graphs:
+            self.cache = Slots(0, self.length)
+
     def step(self, queue: Queue) -> list[Decoded]:
         """Let waiting prompts enter and write one token for every row; the texts that are done."""
         if queue and not self.rows:

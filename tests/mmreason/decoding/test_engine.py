@@ -20,6 +20,7 @@ from mmreason.decoding.lm import CausalLM
 from mmreason.decoding.packed import PackedLinears
 from mmreason.decoding.probe import _held
 from mmreason.decoding.requests import Decoded, DecodeRequest, Sampling
+from mmreason.decoding.slots import Slots
 from mmreason.decoding.slotted import Slotted
 from mmreason.decoding.watch import whole_words
 
@@ -246,19 +247,18 @@ def test_a_row_that_does_not_fit_alone_is_an_error(name: str, monkeypatch: pytes
     assert len(texts) == 14 and all("out of memory" in text.error for text in texts)
 
 
-def test_memory_is_what_was_said() -> None:
-    made: list[Slotted] = []
-    keep = Slotted.__init__
+def test_memory_is_what_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[int] = []
+    rest = Slotted.rest
 
-    def noted(self: Slotted, *arguments: Any) -> None:
-        made.append(self)
-        keep(self, *arguments)
+    def noted(self: Slotted) -> None:
+        held.append(self.cache.nbytes)
+        rest(self)
 
     said = engine()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Slotted, "__init__", noted)
-        said.decode_all(many())
-    assert made[0].cache.nbytes == said.memory.cache
+    monkeypatch.setattr(Slotted, "rest", noted)
+    said.decode_all(many())
+    assert held == [said.memory.cache]
     assert said.memory.weights == sum(p.nbytes for p in tiny_lm("llama").parameters())
 
 
@@ -351,13 +351,21 @@ def test_packed_weights_give_the_same_bits_and_follow_changes() -> None:
         assert "forward" not in vars(linear)
 
 
-def test_what_is_set_aside_serves_the_next_stream_and_grows_with_it() -> None:
+def test_memory_is_set_aside_for_what_comes_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[int] = []
+    init = Slots.__init__
+
+    def noted(self: Slots, count: int, *others: Any) -> None:
+        counts.append(count)
+        init(self, count, *others)
+
     deep = engine("llama", slots=32)
+    assert deep.slotted  # tries the LM out
+    monkeypatch.setattr(Slots, "__init__", noted)
     deep.decode_all(many()[:3])
-    first = deep._runner
-    assert isinstance(first, Slotted) and first.cache.count == 4
+    assert counts == [0, 4, 0]
     texts = deep.decode_all(many())
-    assert deep._runner is first and first.cache.count == 16
+    assert counts == [0, 4, 0, 16, 0]
     assert told(texts) == told(engine("llama").decode_all(many()))
     half = deep.decode(many())
     next(half)
