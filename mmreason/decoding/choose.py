@@ -14,7 +14,8 @@ from mmreason.decoding.requests import Decoded, Sampling
 from mmreason.decoding.rows import Row
 
 NOT_A_NUMBER = "what the language model computes is not a number"
-NUCLEI = (64, 1024)  # tokens sorted at first, and then; rows whose nucleus is larger are sorted whole
+NUCLEUS = 64  # tokens that are sorted; a larger nucleus is drawn from without
+TRIES = 200  # of drawing from it; one in 10,000 rows of top-p 0.05 takes the likeliest token then
 BLOCK = 64  # tokens
 
 
@@ -61,7 +62,10 @@ def settle(chosen: Sequence[tuple[int, float]], rows: Sequence[Row]) -> list[Dec
 
 def _uniform(row: Row) -> float:
     """Between 0 and 1, from (seed, candidate, place in the text) alone."""
-    counters = f"{row.request.sampling.seed}/{row.candidate}/{len(row.ids)}"
+    return _hashed(f"{row.request.sampling.seed}/{row.candidate}/{len(row.ids)}")
+
+
+def _hashed(counters: str) -> float:
     return int.from_bytes(blake2b(counters.encode(), digest_size=6).digest(), "little") / 2**48
 
 
@@ -77,15 +81,16 @@ def draw(scores: Tensor, sampling: Sequence[Sampling], uniforms: Sequence[float]
         (R,) long.
     """
     scaled = scores / scores.new_tensor([each.temperature for each in sampling])[:, None]
-    uniform = scores.new_tensor(uniforms)
     whole = [index for index, each in enumerate(sampling) if each.top_p == 1]
     nucleus = [index for index, each in enumerate(sampling) if each.top_p < 1]
     tokens = torch.zeros(len(scores), dtype=torch.long, device=scores.device)
     if whole:
-        tokens[whole] = _invert(_some(scaled, whole).softmax(-1), uniform[whole])
+        tokens[whole] = _invert(
+            _some(scaled, whole).softmax(-1), scores.new_tensor([uniforms[row] for row in whole])
+        )
     if nucleus:
         share = scores.new_tensor([sampling[index].top_p for index in nucleus])
-        tokens[nucleus] = _draw_nucleus(_some(scaled, nucleus), share, uniform[nucleus])
+        tokens[nucleus] = _draw_nucleus(_some(scaled, nucleus), share, [uniforms[row] for row in nucleus])
     return tokens
 
 
@@ -120,18 +125,38 @@ def top(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return largest, best.gather(1, within // BLOCK) * BLOCK + within % BLOCK
 
 
-def _draw_nucleus(scaled: Tensor, share: Tensor, uniform: Tensor) -> Tensor:
+def _draw_nucleus(scaled: Tensor, share: Tensor, uniforms: list[float]) -> Tensor:
     """Draw among the likeliest tokens of each row that reach ``share`` together."""
-    tokens = torch.zeros(len(scaled), dtype=torch.long, device=scaled.device)
-    rows, total = torch.arange(len(scaled), device=scaled.device), scaled.logsumexp(-1, keepdim=True)
-    for count in (*NUCLEI, scaled.shape[1]):
-        largest, ids = top(scaled, count)
-        probs = (largest - total).exp()
-        running = probs.cumsum(-1)
-        drawn = _invert(probs * (running - probs < share[:, None]), uniform)
-        tokens[rows] = ids.gather(1, drawn[:, None])[:, 0]
-        larger = (running[:, -1] < share).nonzero().flatten()
-        if count >= scaled.shape[1] or not len(larger):
+    largest, ids = top(scaled, NUCLEUS)
+    probs = (largest - scaled.logsumexp(-1, keepdim=True)).exp()
+    running = probs.cumsum(-1)
+    drawn = _invert(probs * (running - probs < share[:, None]), scaled.new_tensor(uniforms))
+    tokens = ids.gather(1, drawn[:, None])[:, 0]
+    larger = [row for row, reached in enumerate((running[:, -1] >= share).tolist()) if not reached]
+    if larger and ids.shape[1] < scaled.shape[1]:
+        wide = _some(scaled, larger).softmax(-1)
+        tokens[larger] = _draw_wide(wide, share[larger], [uniforms[row] for row in larger])
+    return tokens
+
+
+def _draw_wide(probs: Tensor, share: Tensor, uniforms: list[float]) -> Tensor:
+    """The same where many tokens are needed: draw among all until one is of the nucleus, which sorts nothing."""
+    tokens, rows = probs.argmax(-1), list(range(len(probs)))
+    running, place = probs.cumsum(-1), torch.arange(probs.shape[1], device=probs.device)
+    for _ in range(TRIES):
+        some, uniform = _some(probs, rows), probs.new_tensor([uniforms[row] for row in rows])
+        goal = uniform[:, None] * _some(running, rows)[:, -1:]
+        drawn = torch.searchsorted(_some(running, rows), goal, right=True).clamp_max(len(place) - 1)
+        chance = some.gather(1, drawn)
+        likelier = torch.where(some > chance, some, 0).sum(-1)
+        alike = ((some == chance) & (place < drawn)).sum(-1) * chance[:, 0]  # of those the first come first
+        kept = (likelier + alike < share[rows]).tolist()
+        for row, token, of_nucleus in zip(rows, drawn[:, 0].tolist(), kept, strict=True):
+            if of_nucleus:
+                tokens[row] = token
+            else:
+                uniforms[row] = _hashed(str(uniforms[row]))
+        rows = [row for row, of_nucleus in zip(rows, kept, strict=True) if not of_nucleus]
+        if not rows:
             break
-        rows, scaled, total, share, uniform = (each[larger] for each in (rows, scaled, total, share, uniform))
     return tokens

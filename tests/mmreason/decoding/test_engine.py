@@ -131,9 +131,16 @@ def test_top_p_draws_from_the_nucleus_in_proportion() -> None:
         drawn = draw(scores.expand(count, -1), [Sampling(1.0, top_p)] * count, uniforms)
         shares = {token: n / count for token, n in Counter(drawn.tolist()).items()}
         assert shares == pytest.approx({k: v / sum(kept.values()) for k, v in kept.items()}, abs=2e-3)
-    flat = torch.zeros(1, 1000)  # a nucleus of more tokens than are sorted at first
+    flat = torch.zeros(1, 1000)  # a nucleus of more tokens than are sorted
     tokens = {int(draw(flat, [Sampling(1.0, 0.5)], [u / 1000])) for u in range(1000)}
-    assert len(tokens) == 500
+    assert tokens <= set(range(500)) and len(tokens) > 400
+    slope = torch.linspace(0, -4, 1000).expand(count, -1)
+    drawn = draw(slope, [Sampling(1.0, 0.6)] * count, uniforms)
+    p = slope[0].softmax(-1)
+    nucleus = int((p.cumsum(-1) - p < 0.6).sum())
+    assert int(drawn.max()) < nucleus
+    halves = float((drawn < nucleus // 2).float().mean()), float(p[: nucleus // 2].sum() / p[:nucleus].sum())
+    assert halves[0] == pytest.approx(halves[1], abs=0.02)
 
 
 def test_temperature_draws_in_proportion_over_the_whole_vocabulary() -> None:
