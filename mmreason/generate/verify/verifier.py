@@ -16,7 +16,7 @@ from mmreason.generate.verify.tables import ItemTable, UserTable, user_table
 from mmreason.generate.verify.verdict import Verdict
 from mmreason.schema import Evidence
 
-_KEPT = 4_096  # tables of items, and of users
+_ITEMS, _USERS = 4_096, 512  # tables that are kept; the requests of a user mostly come together
 T = TypeVar("T")
 
 
@@ -80,12 +80,14 @@ class Verifier:
         known = lexicon(case.language)
         item = self._kept(
             self._items,
+            _ITEMS,
             (case.item.id, case.language),
             (case.item, case.facts),
             lambda: ItemTable(case, known),
         )
         user = self._kept(
             self._users,
+            _USERS,
             (case.user.id, case.language, case.item.domain),
             (case.user.history, case.history_facts, case.tastes),
             lambda: user_table(case, known),
@@ -97,7 +99,11 @@ class Verifier:
 
     @staticmethod
     def _kept(
-        tables: OrderedDict[Hashable, tuple[Any, T]], key: Hashable, source: Any, make: Callable[[], T]
+        tables: OrderedDict[Hashable, tuple[Any, T]],
+        most: int,
+        key: Hashable,
+        source: Any,
+        make: Callable[[], T],
     ) -> T:
         """The table made of the same source before, or a new one."""
         found = tables.get(key)
@@ -106,7 +112,7 @@ class Verifier:
             return found[1]
         table = make()
         tables[key] = source, table
-        if len(tables) > _KEPT:
+        if len(tables) > most:
             tables.popitem(last=False)
         return table
 
