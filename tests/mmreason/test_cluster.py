@@ -65,17 +65,16 @@ def workers() -> list[psutil.Process]:
 
 
 def kill_at_work(of: Callable[[psutil.Process], bool] = lambda each: True) -> None:
-    """Kill a worker while it does a task, which Ray tells by the name of its process."""
+    """Kill a worker that has tasks to do: one that stands still, as Ray goes on to give it some."""
     ends = time.monotonic() + 60
     while time.monotonic() < ends:
         for each in filter(of, workers()):
-            with suppress(psutil.Error):
-                each.suspend()  # so that it is still at it when it dies
-                if any(".submit" in word for word in each.cmdline()):
-                    each.kill()
-                    return
-                each.resume()
-    pytest.fail("no worker was ever at work")
+            with suppress(psutil.Error):  # it ended meanwhile
+                each.suspend()
+                time.sleep(1)
+                each.kill()
+                return
+    pytest.fail("there was never a worker")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -96,7 +95,9 @@ def disturbed(path: Path, disturb: Callable[[], Any]) -> Iterator[None]:
     with ThreadPoolExecutor(1) as pool:
         done = pool.submit(work)
         yield
+        in_time = done.done()
         done.result()
+    assert in_time, "all was done before anything died"
 
 
 @pytest.fixture(scope="module")
