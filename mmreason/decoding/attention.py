@@ -102,7 +102,7 @@ class Pass:
     positions: Tensor
     entering: list[Entering]
     masks: dict[int | None, Tensor] = field(default_factory=dict)
-    prompt_masks: dict[int | None, Tensor] = field(default_factory=dict)
+    prompt_masks: dict[tuple[int | None, int], Tensor] = field(default_factory=dict)
 
     @cached_property
     def prompts(self) -> Prompts:
@@ -115,11 +115,12 @@ class Pass:
             self.masks[window] = _mask(self.positions[:, None], self.slots.room, window)[:, None]
         return self.masks[window]
 
-    def prompt_mask(self, window: int | None) -> Tensor:
-        """(N or 1, 1, L, E) float32: 0 where a prompt's token may look, else -inf."""
-        if window not in self.prompt_masks:
-            self.prompt_masks[window] = _mask(self.prompts.asks, self.prompts.reach, window)[:, None]
-        return self.prompt_masks[window]
+    def prompt_mask(self, window: int | None, groups: int = 1) -> Tensor:
+        """(N or 1, 1, groups · L, E) float32: 0 where a prompt's token may look, else -inf; for each of the groups."""
+        if (window, groups) not in self.prompt_masks:
+            mask = _mask(self.prompts.asks, self.prompts.reach, window)[:, None]
+            self.prompt_masks[window, groups] = mask.repeat(1, 1, groups, 1)
+        return self.prompt_masks[window, groups]
 
 
 def _mask(asks: Tensor, reach: int, window: int | None) -> Tensor:
@@ -201,7 +202,7 @@ def _read(
         keys, values = (each[prompts.slots, :, : prompts.reach] for each in (layer.keys, layer.values))
     heads, groups = keys.shape[1], query.shape[1] // keys.shape[1]
     if softcap is not None or (query.device.type == "cpu" and prompts.reach <= PLAIN):
-        mask = run.prompt_mask(layer.window).repeat(1, 1, groups, 1)
+        mask = run.prompt_mask(layer.window, groups)
         asked = query.reshape(len(query), heads, -1, query.shape[3])
         out = _attend(asked, keys, values, mask, scale, softcap)
         return prompts.unpad(out.view(*query.shape[:3], -1))
