@@ -17,7 +17,16 @@ from itertools import islice
 from typing import Any
 
 from bars import Bars
-from decoding import SLOTS, Work, default_lm, hugging_face, make_engine, make_work
+from decoding import (
+    HEAD,
+    SLOTS,
+    Work,
+    default_lm,
+    hugging_face,
+    make_engine,
+    make_work,
+    multiplication_seconds,
+)
 from jsonargparse import auto_cli
 
 from mmreason.decoding.engine import Engine
@@ -68,6 +77,7 @@ def main(
     bars.check("engine / generate in batches of 32", rates[0] / rates[1], 2.5, form=".2f")
     bars.check("engine / generate one at a time", rates[0] / rates[2], 15, form=".1f")
     together, apart = candidates_seconds(engine, work[:several], candidates)
+    print(f"the multiplications alone, with full slots: {at_best(model, work[:several], candidates):.2f}")
     bars.check(f"{candidates} candidates / {candidates} passes", apart / together, 2, form=".2f")
     bars.finish()
 
@@ -119,6 +129,14 @@ def candidates_seconds(engine: Engine, work: list[Work], count: int) -> tuple[fl
         f"{count} candidates of {len(work)} requests: {seconds[0]:.1f} s, in {count} passes {seconds[1]:.1f} s"
     )
     return seconds[0], seconds[1]
+
+
+def at_best(model: Any, work: list[Work], count: int) -> float:
+    """What one pass over each prompt would gain if only multiplications took time, and as long for every token."""
+    layers, head = (seconds / SLOTS for seconds in multiplication_seconds(model, SLOTS))
+    reading = layers * sum(len(row.prompt) - HEAD for row in work)
+    writing = sum((row.length - 1) * layers + row.length * head for row in work)
+    return count * (reading + writing) / (reading + count * writing)
 
 
 def best_of(texts: list[Decoded]) -> dict[int, Decoded]:

@@ -10,10 +10,8 @@ from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import timm
 import torch
 from PIL import Image
-from timm.data import resolve_data_config
 from torch import Tensor, nn
 
 from encoders.base import Encoder, Modality, WeightsError
@@ -159,6 +157,9 @@ class TimmEncoder(ImageEncoder):
     """
 
     def __init__(self, name: str, weights: str = "", *, feature: Feature = "pooled") -> None:
+        import timm  # slow to import, like open_clip
+        from timm.data import resolve_data_config
+
         said = read_config(weights, "config.json")
         told = said.get("pretrained_cfg") or (said if "architecture" in said else {})  # older ones are flat
         arguments = said.get("model_args") or {}  # such as another activation
@@ -190,6 +191,8 @@ class TimmEncoder(ImageEncoder):
     @classmethod
     def names(cls) -> list[str]:
         """All model names of the installed timm."""
+        import timm
+
         return timm.list_models()
 
 
@@ -213,7 +216,7 @@ class OpenClipImageEncoder(ImageEncoder):
     ) -> None:
         from open_clip.model import _build_vision_tower
 
-        from encoders.class_token import read_class_token_only  # open_clip is slow to import
+        from encoders.class_token import read_class_token_only
 
         config, told = openclip_config(name, weights, config)
         # Built alone: the text tower would be thrown away, and some ask the network for their shape.

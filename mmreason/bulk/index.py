@@ -8,14 +8,13 @@ others and are made again when those change.
 from __future__ import annotations
 
 import hashlib
-import heapq
 import json
 import os
 import sqlite3
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
-from itertools import groupby
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ import pyarrow as pa
 from filelock import FileLock
 
 from mmreason.bulk.known import MEMORY
-from mmreason.bulk.parts import SCHEMA, parts, read_progress
+from mmreason.bulk.parts import SCHEMA, parts, read_part, read_progress
 from mmreason.database import Database
 from mmreason.files import remove, remove_leftovers, temporary
 from mmreason.schema import DataError
@@ -50,11 +49,10 @@ job was written by."""
 
 _Row = tuple[Any, ...]
 _NAMES = ", ".join(COLUMNS)
-_JOB, _KEY, _WRITTEN = (COLUMNS.index(name) for name in ("job", "key", "written"))
+_EVIDENCE, _CONTENT, _JOB, _KEY, _WRITTEN = (
+    COLUMNS.index(name) for name in ("evidence", "content", "job", "key", "written")
+)
 _OLDER = [COLUMNS.index(name) for name in ("user_id", "item_id", "job", "key", "written")]
-_CONTENT = """CASE WHEN contains(evidence, '"source": "picture"') THEN content ELSE split_part(content, '/', 1) END"""
-"""A reason's: with the digest of the item's pictures only if it rests on what these show."""
-
 _ITEMS = """
 SELECT item_id, said, said || coalesce('/' || shown, '') AS content FROM (
     SELECT item_id, coalesce(max(content) FILTER (source <> 'picture'), '') AS said,
@@ -97,7 +95,6 @@ def _to_do(run: Path) -> list[Callable[[], None]]:
     waiting = [name for name in jobs if name not in done]
     stamp = _digest(
         [
-            _CONTENT,
             _TABLES,
             waiting,
             [[name, [_stamp(path) for path in parts(folder / name)]] for name in done],
@@ -135,7 +132,9 @@ def _index_reasons(folder: Path, done: Mapping[str, str], waiting: Sequence[str]
         index.executescript(_TABLES)
         index.executemany("INSERT INTO jobs VALUES (?, ?)", done.items())
         if before is None:
-            _insert_newest(index, (row for row, failed in _rows(folder, [*done]) if not failed))
+            for row, failed in _rows(folder, [*done]):
+                if not failed:
+                    _put(index, row)
             return
         places = ", ".join("?" * len(waiting))
         for table in ("jobs", "older"):
@@ -144,43 +143,40 @@ def _index_reasons(folder: Path, done: Mapping[str, str], waiting: Sequence[str]
             index.executemany(f"INSERT INTO {table} VALUES ({marks})", of_jobs)
         made_by = dict(before.execute("SELECT job, made_by FROM jobs"))
         same = {job for job in done if made_by.get(job) == done[job]}
-        at_work = f"SELECT {_NAMES} FROM reasons WHERE job IN ({places}) ORDER BY user_id, item_id"
-        rows = heapq.merge(
-            _timed(_rows(folder, [*done]), before, same), before.execute(at_work, waiting), key=_pair_of
-        )
-        _insert_newest(index, rows)
+        at_work = before.execute(f"SELECT {_NAMES} FROM reasons WHERE job IN ({places})", waiting)
+        for row in chain(at_work, _timed(_rows(folder, [*done]), before, same)):
+            _put(index, row)
 
 
-def _insert_newest(index: sqlite3.Connection, rows: Iterable[_Row]) -> None:
-    """Of sorted rows the newest of each user and item; of the others their age alone."""
-    insert = f"INSERT INTO reasons ({_NAMES}) VALUES ({', '.join('?' * len(COLUMNS))})"
-    for _, same in groupby(rows, _pair_of):
-        *older, newest = sorted(same, key=lambda row: row[_WRITTEN])
-        index.execute(insert, newest)
-        for row in older:  # a request that came several times has one
-            index.execute("INSERT OR IGNORE INTO older VALUES (?, ?, ?, ?, ?)", [row[n] for n in _OLDER])
+def _put(index: sqlite3.Connection, row: _Row) -> None:
+    """Add a row; of two of a user and item the newer stays, of the other its age alone."""
+    pair = _pair_of(row)
+    there = index.execute(f"SELECT {_NAMES} FROM reasons WHERE user_id = ? AND item_id = ?", pair).fetchone()
+    older = None
+    if there is not None:  # of another job, or a request that came several times
+        older, row = sorted((there, row), key=lambda each: (each[_WRITTEN], each[_JOB]))
+        index.execute("INSERT OR IGNORE INTO older VALUES (?, ?, ?, ?, ?)", [older[n] for n in _OLDER])
+    if row is not there:
+        index.execute(f"INSERT OR REPLACE INTO reasons VALUES ({', '.join('?' * len(COLUMNS))})", row)
 
 
 def _rows(folder: Path, jobs: Sequence[str]) -> Iterator[tuple[_Row, bool]]:
-    """The rows of jobs, sorted by user and item, and whether they failed; not those of what was no request."""
-    parts_of = {job: some for job in jobs if (some := parts(folder / job))}
-    if not parts_of:
-        return
-    with Database(folder, temporary(folder / "sort"), MEMORY, _REMEDY) as database:
-        for number, some in enumerate(parts_of.values()):
-            database.view(f"job_{number}", *some)
-        names = ", ".join(f"{_CONTENT} AS content" if name == "content" else name for name in COLUMNS[:-2])
-        selected = [
-            f"SELECT {names}, '{job.replace(chr(39), chr(39) * 2)}' AS job, "
-            f"{(folder / job / 'progress.json').stat().st_mtime}::DOUBLE AS written, error IS NOT NULL AS failed "
-            f"FROM job_{number} WHERE error IS NULL OR key = ''"
-            for number, job in enumerate(parts_of)
-        ]
-        for batch in database.stream(
-            f"{' UNION ALL '.join(selected)} ORDER BY user_id, item_id, written, job", _BATCH
-        ):
-            for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                yield row[:-1], row[-1]
+    """The rows of jobs, and whether they failed; not those of what was no request."""
+    for job in jobs:
+        written = (folder / job / "progress.json").stat().st_mtime
+        for path in parts(folder / job):
+            table = read_part(path, [*COLUMNS[:-2], "error"])
+            if table is None:
+                raise DataError(f"{path}: cannot be read; {_REMEDY}")
+            for *row, error in zip(*(column.to_pylist() for column in table.columns), strict=True):
+                if error is None or not row[_KEY]:
+                    row[_CONTENT] = _content(row[_CONTENT], row[_EVIDENCE])
+                    yield (*row, job, written), error is not None
+
+
+def _content(content: str, evidence: str) -> str:
+    """A reason's: with the digest of the item's pictures only if it rests on what these show."""
+    return content if '"source": "picture"' in evidence else content.partition("/")[0]
 
 
 def _timed(
@@ -237,9 +233,8 @@ def _made(path: Path, stamp: str) -> Iterator[sqlite3.Connection]:
     remove(part)
     try:
         with closing(sqlite3.connect(part)) as index:
-            index.executescript(
-                "PRAGMA page_size = 8192; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF"
-            )
+            index.executescript("PRAGMA page_size = 8192; PRAGMA cache_size = -32768")  # 32 MB
+            index.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF")
             yield index
             index.execute("CREATE TABLE about AS SELECT ? AS stamp", (stamp,))
             index.commit()

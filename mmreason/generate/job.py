@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import resource
@@ -41,6 +42,14 @@ def generate(config: Config) -> str:
         Unfinished: If ``generate.max_seconds`` are over before all is written.
         DataError: If too many requests fail, or the disk is full.
     """
+    summary = _write(config)
+    gc.collect()  # what wrote is held no more: to sort all rows takes memory, too
+    on_main_process(lambda: index.update(config.path()))
+    return summary
+
+
+def _write(config: Config) -> str:
+    """Write all that is missing; one line on all rows of the job."""
     settings = config.generate
     ends = time.monotonic() + (settings.max_seconds or inf)
     asks = Asks(config)
@@ -139,12 +148,9 @@ def _sensitive(config: Config) -> str:
 
 
 def _finish(asks: Asks, there: int) -> str:
-    """Have the reasons ready for :class:`mmreason.bulk.store.ReasonStore`; one line on all rows of the job."""
-    summary = _summary(asks, there)
     asks.take_words_in()
     note_progress(asks.job.folder, memory_mb=round(_peak_memory()))
-    index.update(asks.config.path())
-    return summary
+    return _summary(asks, there)
 
 
 def _summary(asks: Asks, there: int) -> str:

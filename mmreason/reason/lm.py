@@ -6,7 +6,6 @@ import warnings
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
 from torch import nn
 
 from encoders.weights import resolve_weights
@@ -64,6 +63,8 @@ def add_lora(lm: nn.Module, config: ReasonConfig) -> Any:
     Raises:
         DataError: If the LM has no layer of the names in ``lora_targets``.
     """
+    from peft import LoraConfig, get_peft_model  # slow to import
+
     settings = LoraConfig(
         r=config.lora_rank,
         lora_alpha=2 * config.lora_rank,
