@@ -22,6 +22,7 @@ MEMORY = "256MB"
 """What a join holds in memory; the rest is in a scratch folder beside the parts."""
 
 _BATCH = 2048
+_SORTED = 250_000  # rows at a time: what sorting them takes grows with them
 
 
 def aside(folder: Path) -> Path:
@@ -67,17 +68,20 @@ def take_over(folder: Path, asked: Path, missing: Sequence[int], size: int) -> i
     with _joined(folder, asked, missing) as database:
         if database is None:
             return 0
-        query = f"""
-            SELECT a.request, k.* EXCLUDE (request)
-            FROM (SELECT a.file_row_number AS request, one.* {_with_known(missing, size)}) a
-            JOIN known k ON k.key = a.key AND k.request = a.first ORDER BY a.request, k.text
-        """
         with atomic_write(path) as file, pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
-            for batch in database.stream(query, _BATCH):
-                batch = _first_of_each(batch, last)
-                if batch.num_rows:
-                    last, taken = batch["request"][-1].as_py(), taken + batch.num_rows
-                    writer.write_table(pa.Table.from_batches([batch]).cast(SCHEMA))
+            count = max(1, _SORTED // size)
+            for start in range(0, len(missing), count):
+                some = _with_known(missing[start : start + count], size)
+                query = f"""
+                    SELECT a.request, k.* EXCLUDE (request)
+                    FROM (SELECT a.file_row_number AS request, one.* {some}) a
+                    JOIN known k ON k.key = a.key AND k.request = a.first ORDER BY a.request, k.text
+                """
+                for batch in database.stream(query, _BATCH):
+                    batch = _first_of_each(batch, last)
+                    if batch.num_rows:
+                        last, taken = batch["request"][-1].as_py(), taken + batch.num_rows
+                        writer.write_table(pa.Table.from_batches([batch]).cast(SCHEMA))
     return taken
 
 
@@ -125,9 +129,15 @@ def _with_known(missing: Sequence[int], size: int) -> str:
 
     Requests may share a key, and lines that are none share that of their error: n of them must not meet n rows each.
     """
+    asked = f"""
+    SELECT key, file_row_number FROM asked
+    WHERE file_row_number // {size} IN (SELECT unnest({list(missing)}::BIGINT[]))
+    """
     return f"""
-    FROM asked a JOIN (SELECT key, min(request) AS first FROM known WHERE key <> '' GROUP BY key) one USING (key)
-    WHERE a.file_row_number // {size} IN (SELECT unnest({list(missing)}::BIGINT[]))
+    FROM ({asked}) a JOIN (
+        SELECT key, min(request) AS first FROM known
+        WHERE key <> '' AND key IN (SELECT key FROM ({asked})) GROUP BY key
+    ) one USING (key)
     """
 
 
