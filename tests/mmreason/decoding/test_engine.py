@@ -143,6 +143,18 @@ def test_top_p_draws_from_the_nucleus_in_proportion() -> None:
     assert halves[0] == pytest.approx(halves[1], abs=0.02)
 
 
+def test_tokens_do_not_depend_on_how_many_rows_are_chosen_for_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    requests = [
+        ask(str(n), sampling=Sampling(n % 3 / 2, top_p=1 - n % 2 / 2, seed=n), min_new_tokens=n)
+        for n in range(9)
+    ]
+    together = engine(slots=9).decode_all(requests)
+    monkeypatch.setattr("mmreason.decoding.choose.TOGETHER", 2)
+    assert engine(slots=9).decode_all(requests) == together
+
+
 def test_temperature_draws_in_proportion_over_the_whole_vocabulary() -> None:
     logits = torch.tensor([0.0, 1.0, 2.0, float("-inf")])
     count = 3000
