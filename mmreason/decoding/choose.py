@@ -16,9 +16,8 @@ from mmreason.decoding.rows import Row
 NOT_A_NUMBER = "what the language model computes is not a number"
 TRIES = 200  # of drawing from a nucleus; one in 10,000 rows of top-p 0.05 takes the likeliest token then
 BLOCK = 64  # tokens
-TOGETHER = (
-    32  # rows; on a CPU, what is computed of more falls out of its caches, and takes new memory each time
-)
+# Rows, on a CPU: what is computed of more falls out of its caches and takes new memory each time.
+TOGETHER = 16
 
 
 def choose(logits: Tensor, rows: Sequence[Row]) -> list[tuple[int, float]]:
@@ -106,7 +105,7 @@ def draw(scores: Tensor, sampling: Sequence[Sampling], uniforms: Sequence[float]
         if not rows:
             break
         goal = scores.new_tensor([uniforms[row] for row in rows])
-        drawn = _invert(_some(blocks, rows), _some(running, rows), goal)
+        drawn = _invert(_some(blocks, rows), _some(running, rows), goal).clamp_max_(probs.shape[1] - 1)
         kept = _of_nucleus(_some(probs, rows), drawn, _some(share, rows)).tolist()
         for row, token, of_nucleus in zip(rows, drawn.tolist(), kept, strict=True):
             if of_nucleus:
@@ -141,13 +140,12 @@ def _of_nucleus(probs: Tensor, drawn: Tensor, share: Tensor) -> Tensor:
     chance = probs.gather(1, drawn[:, None])
     possible = chance[:, 0] > 0  # else it was met by rounding
     chance.clamp_min_(torch.finfo(probs.dtype).tiny)
-    ratio = (
-        probs / chance
-    )  # a threshold is a number, and many times as fast as a comparison with each row's own
+    # A threshold is a number, and many times as fast as a comparison with each row's own.
+    ratio = probs / chance
     at_least = torch.threshold_(ratio, 1 - 2**-24, 0.0).sum(-1) * chance[:, 0]
     likelier = torch.threshold_(ratio, 1.0, 0.0).sum(-1) * chance[:, 0]
-    kept = likelier < share
-    for row in (kept & (at_least > share) & (share < 1)).nonzero()[:, 0].tolist():
+    kept, alone = likelier < share, at_least - likelier < 1.5 * chance[:, 0]
+    for row in (kept & ~alone & (at_least > share)).nonzero()[:, 0].tolist():
         alike = (probs[row, : drawn[row]] == chance[row]).sum() * chance[row, 0]
         kept[row] = likelier[row] + alike < share[row]
     return possible & (kept | (share == 1))

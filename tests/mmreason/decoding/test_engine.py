@@ -131,6 +131,7 @@ def test_top_p_draws_from_the_nucleus_in_proportion() -> None:
         drawn = draw(scores.expand(count, -1), [Sampling(1.0, top_p)] * count, uniforms)
         shares = {token: n / count for token, n in Counter(drawn.tolist()).items()}
         assert shares == pytest.approx({k: v / sum(kept.values()) for k, v in kept.items()}, abs=0.02)
+    assert int(draw(torch.zeros(1, 70), [Sampling(1.0)], [1 - 1e-9])) == 69
     flat = torch.zeros(1, 1000)  # of tokens alike the first are the nucleus
     tokens = {int(draw(flat, [Sampling(1.0, 0.5)], [u / 1000])) for u in range(1000)}
     assert tokens <= set(range(500)) and len(tokens) > 400
