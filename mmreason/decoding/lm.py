@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mmreason.decoding.attention import Pass, slots_of
-from mmreason.decoding.packed import PackedLinears
+from mmreason.decoding.packed import Packed
 from mmreason.decoding.queue import Entry
 
 
@@ -30,7 +30,7 @@ class CausalLM:
         self.cache_name = names[0] if names else ""
         self.keeps = "logits_to_keep" in parameters
         with torch.inference_mode():
-            self.packed = PackedLinears(self.lm)
+            self.packed = Packed(self.lm)
         self.weight_bytes = sum(p.nbytes for p in self.lm.parameters()) + self.packed.nbytes
 
     @property

@@ -1,19 +1,21 @@
-"""Weights of linear layers in the order in which a CPU multiplies them."""
+"""The layers of an LM as a CPU runs them fastest."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mmreason.decoding.in_place import Forward, in_place
+
 ROWS = 256  # that oneDNN orders the weights for; they serve any number
 
 
-class PackedLinears:
-    """The bf16 linear layers of an LM on a CPU, packed once instead of at every product.
+class Packed:
+    """An LM in bf16 on a CPU: its linear layers packed once instead of at every product, others changing in place.
 
     oneDNN reorders a weight inside each product; torch keeps the reordered one only for compiled graphs
     (``torch._inductor``'s freezing), whose two operators are used here. Products are the same to the last bit.
@@ -23,18 +25,19 @@ class PackedLinears:
     """
 
     def __init__(self, lm: nn.Module) -> None:
-        self.forwards: list[tuple[Any, Callable[[Tensor], Tensor]]] = [
-            (module, _packed(module)) for module in lm.modules() if _can_pack(module)
-        ]
+        self.linear: list[Any] = [module for module in lm.modules() if _can_pack(module)]
+        self.forwards: list[tuple[Any, Forward]] = [(module, _packed(module)) for module in self.linear]
+        if self.linear:
+            self.forwards += [(each, forward) for each in lm.modules() if (forward := in_place(each))]
 
     @property
     def nbytes(self) -> int:
         """Bytes of the packed weights, which are beside the LM's own."""
-        return sum(module.weight.nbytes for module, _ in self.forwards)
+        return sum(module.weight.nbytes for module in self.linear)
 
     @contextmanager
     def used(self) -> Iterator[None]:
-        """Within, the layers multiply by their packed weights."""
+        """Within, the layers run so."""
         for module, forward in self.forwards:
             module.__dict__["forward"] = forward
         try:
@@ -55,7 +58,7 @@ def _can_pack(module: Any) -> bool:
     )
 
 
-def _packed(module: Any) -> Callable[[Tensor], Tensor]:
+def _packed(module: Any) -> Forward:
     weight, state = _reordered(module.weight), _state(module.weight)
 
     def forward(hidden: Tensor) -> Tensor:

@@ -16,8 +16,9 @@ from tiny_models import byte_tokenizer
 from mmreason.decoding.choose import draw
 from mmreason.decoding.engine import Engine
 from mmreason.decoding.groups import Groups
+from mmreason.decoding.in_place import in_place
 from mmreason.decoding.lm import CausalLM
-from mmreason.decoding.packed import PackedLinears
+from mmreason.decoding.packed import Packed
 from mmreason.decoding.probe import _held
 from mmreason.decoding.requests import Decoded, DecodeRequest, Sampling
 from mmreason.decoding.slots import Slots
@@ -358,7 +359,7 @@ def test_the_lm_keeps_its_own_attention() -> None:
 
 def test_packed_weights_give_the_same_bits_and_follow_changes() -> None:
     lm = deepcopy(tiny_lm("llama")).to(torch.bfloat16)
-    packed = PackedLinears(lm)
+    packed = Packed(lm)
     if not packed.forwards:
         pytest.skip("this CPU does not multiply bf16")
     hidden, linear = torch.randn(1, 7, 32, dtype=torch.bfloat16), lm.model.layers[0].mlp.up_proj
@@ -369,6 +370,20 @@ def test_packed_weights_give_the_same_bits_and_follow_changes() -> None:
             assert torch.equal(ours, linear(hidden))
             linear.weight.mul_(2)
         assert "forward" not in vars(linear)
+        kinds = {type(module).__name__ for module, _ in packed.forwards}
+        assert kinds == {"Linear", "LlamaRMSNorm", "LlamaMLP"}
+        ids = torch.arange(9)[None]
+        with packed.used():
+            ours = lm(ids).logits
+        assert torch.equal(ours, lm(ids).logits)
+
+
+def test_only_layers_that_give_the_same_bits_change_in_place() -> None:
+    gemma = deepcopy(tiny_lm("gemma")).to(
+        torch.bfloat16
+    )  # its norms add one to the weights, its gates are GELU
+    assert not any(in_place(module) for module in gemma.modules())
+    assert not any(in_place(module) for module in tiny_lm("llama").modules()), "float32"
 
 
 def test_memory_is_set_aside_for_what_comes_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
