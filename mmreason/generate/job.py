@@ -43,7 +43,7 @@ def generate(config: Config) -> str:
         DataError: If too many requests fail, or the disk is full.
     """
     summary = _write(config)
-    gc.collect()  # what wrote is held no more: to sort all rows takes memory, too
+    gc.collect()  # what wrote, a language model perhaps, is not held while the index is made
     on_main_process(lambda: index.update(config.path()))
     return summary
 
@@ -148,6 +148,7 @@ def _sensitive(config: Config) -> str:
 
 
 def _finish(asks: Asks, there: int) -> str:
+    """Note what the job took; one line on all its rows."""
     asks.take_words_in()
     note_progress(asks.job.folder, memory_mb=round(_peak_memory()))
     return _summary(asks, there)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
@@ -13,12 +12,9 @@ import torch
 from tiny_lms import tiny_lm
 from tiny_models import byte_tokenizer
 
-from mmreason.decoding.choose import draw
 from mmreason.decoding.engine import Engine
 from mmreason.decoding.groups import Groups
-from mmreason.decoding.in_place import in_place
 from mmreason.decoding.lm import CausalLM
-from mmreason.decoding.packed import Packed
 from mmreason.decoding.probe import _held
 from mmreason.decoding.requests import Decoded, DecodeRequest, Sampling
 from mmreason.decoding.slots import Slots
@@ -123,28 +119,6 @@ def test_a_shared_prefix_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> No
     assert sum(lengths) == prefix + suffixes + steps
 
 
-def test_top_p_draws_from_the_nucleus_in_proportion() -> None:
-    probs = torch.tensor([0.05, 0.4, 0.1, 0.3, 0.15])
-    wide = torch.cat([probs, torch.full((300,), 1e-9)]).log()
-    count = 2000
-    for scores, top_p, kept in ((wide, 0.8, {1: 0.4, 3: 0.3, 4: 0.15}), (wide, 0.3, {1: 1.0})):
-        uniforms = [(number + 0.5) / count for number in range(count)]
-        drawn = draw(scores.expand(count, -1), [Sampling(1.0, top_p)] * count, uniforms)
-        shares = {token: n / count for token, n in Counter(drawn.tolist()).items()}
-        assert shares == pytest.approx({k: v / sum(kept.values()) for k, v in kept.items()}, abs=0.02)
-    assert int(draw(torch.zeros(1, 70), [Sampling(1.0)], [1 - 1e-9])) == 69
-    flat = torch.zeros(1, 1000)  # of tokens alike the first are the nucleus
-    tokens = {int(draw(flat, [Sampling(1.0, 0.5)], [u / 1000])) for u in range(1000)}
-    assert tokens <= set(range(500)) and len(tokens) > 400
-    slope = torch.linspace(0, -4, 1000).expand(count, -1)
-    drawn = draw(slope, [Sampling(1.0, 0.6)] * count, uniforms)
-    p = slope[0].softmax(-1)
-    nucleus = int((p.cumsum(-1) - p < 0.6).sum())
-    assert int(drawn.max()) < nucleus
-    halves = float((drawn < nucleus // 2).float().mean()), float(p[: nucleus // 2].sum() / p[:nucleus].sum())
-    assert halves[0] == pytest.approx(halves[1], abs=0.02)
-
-
 def test_tokens_do_not_depend_on_how_many_rows_are_chosen_for_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -155,15 +129,6 @@ def test_tokens_do_not_depend_on_how_many_rows_are_chosen_for_at_a_time(
     together = engine(slots=9).decode_all(requests)
     monkeypatch.setattr("mmreason.decoding.choose.TOGETHER", 2)
     assert engine(slots=9).decode_all(requests) == together
-
-
-def test_temperature_draws_in_proportion_over_the_whole_vocabulary() -> None:
-    logits = torch.tensor([0.0, 1.0, 2.0, float("-inf")])
-    count = 3000
-    uniforms = [(number + 0.5) / count for number in range(count)]
-    drawn = draw(logits.expand(count, -1), [Sampling(2.0)] * count, uniforms)
-    shares = torch.bincount(drawn, minlength=4) / count
-    assert torch.allclose(shares, (logits / 2).softmax(-1), atol=1e-3)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -355,35 +320,6 @@ def test_the_lm_keeps_its_own_attention() -> None:
     next(texts)
     assert lm.config._attn_implementation == before
     assert lm(torch.tensor([[5, 6, 7]])).logits.isfinite().all()
-
-
-def test_packed_weights_give_the_same_bits_and_follow_changes() -> None:
-    lm = deepcopy(tiny_lm("llama")).to(torch.bfloat16)
-    packed = Packed(lm)
-    if not packed.forwards:
-        pytest.skip("this CPU does not multiply bf16")
-    hidden, linear = torch.randn(1, 7, 32, dtype=torch.bfloat16), lm.model.layers[0].mlp.up_proj
-    with torch.inference_mode():
-        for _ in range(2):
-            with packed.used():
-                ours = linear(hidden)
-            assert torch.equal(ours, linear(hidden))
-            linear.weight.mul_(2)
-        assert "forward" not in vars(linear)
-        kinds = {type(module).__name__ for module, _ in packed.forwards}
-        assert kinds == {"Linear", "LlamaRMSNorm", "LlamaMLP"}
-        ids = torch.arange(9)[None]
-        with packed.used():
-            ours = lm(ids).logits
-        assert torch.equal(ours, lm(ids).logits)
-
-
-def test_only_layers_that_give_the_same_bits_change_in_place() -> None:
-    gemma = deepcopy(tiny_lm("gemma")).to(
-        torch.bfloat16
-    )  # its norms add one to the weights, its gates are GELU
-    assert not any(in_place(module) for module in gemma.modules())
-    assert not any(in_place(module) for module in tiny_lm("llama").modules()), "float32"
 
 
 def test_memory_is_set_aside_for_what_comes_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
